@@ -1,0 +1,1 @@
+"""Opponent shaping at hardware speed: simulators, DiCE kernels and LOQA."""
