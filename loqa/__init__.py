@@ -2,7 +2,9 @@
 
 from importlib.metadata import version
 
+from loqa.config import IPDConfig
 from loqa.envs import make
+from loqa.train import load_agent, resume, train
 
 __version__ = version("loqa")
-__all__ = ["make"]
+__all__ = ["IPDConfig", "load_agent", "make", "resume", "train"]
