@@ -1,0 +1,1 @@
+"""Slow, obvious versions of every game and kernel: the specification and the benchmark baseline."""
