@@ -13,8 +13,8 @@ Isa isa_of_name(const std::string& name) {
     if (name == isa_name(isa)) return isa;
     known += (known.empty() ? "" : ", ") + std::string(isa_name(isa));
   }
-  throw std::invalid_argument("instruction set must be one of " + known + " on this machine, got '" +
-                              name + "'");
+  throw std::invalid_argument("instruction set must be one of " + known +
+                              " on this machine, got '" + name + "'");
 }
 
 Isa initial_isa() {

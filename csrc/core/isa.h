@@ -39,12 +39,11 @@ void set_isa(const std::string& name);
   __VA_ARGS__                 \
   }
 // Calls loqa::<active instruction set>::function(arguments).
-#define LOQA_DISPATCH(function, ...)                               \
-  (::loqa::active_isa() == ::loqa::Isa::kAvx512                    \
-       ? ::loqa::avx512::function(__VA_ARGS__)                     \
-       : (::loqa::active_isa() == ::loqa::Isa::kAvx2               \
-              ? ::loqa::avx2::function(__VA_ARGS__)                \
-              : ::loqa::baseline::function(__VA_ARGS__)))
+#define LOQA_DISPATCH(function, ...)                                                       \
+  (::loqa::active_isa() == ::loqa::Isa::kAvx512                                            \
+       ? ::loqa::avx512::function(__VA_ARGS__)                                             \
+       : (::loqa::active_isa() == ::loqa::Isa::kAvx2 ? ::loqa::avx2::function(__VA_ARGS__) \
+                                                     : ::loqa::baseline::function(__VA_ARGS__)))
 #else
 #define LOQA_DECLARE_ISA(...) \
   namespace baseline {        \

@@ -83,8 +83,8 @@ class ThreadPool {
   std::exception_ptr error_;
 };
 
-// Never destroyed: at interpreter exit workers may still sleep in it, and after a fork the child has
-// none of the parent's threads, so that joining them would hang. The child gets a new pool.
+// Never destroyed: at interpreter exit workers may still sleep in it, and after a fork the child
+// has none of the parent's threads, so that joining them would hang. The child gets a new pool.
 ThreadPool* g_pool = nullptr;
 std::mutex g_pool_mutex;
 
@@ -123,7 +123,8 @@ int default_num_threads() {
 void parallel_for(int64_t count, int64_t grain, int64_t align, int num_threads,
                   const std::function<void(int64_t, int64_t)>& body) {
   if (count <= 0) return;
-  const int64_t wanted = std::min<int64_t>({num_threads, kMaxThreads, count / std::max<int64_t>(grain, 1)});
+  const int64_t wanted =
+      std::min<int64_t>({num_threads, kMaxThreads, count / std::max<int64_t>(grain, 1)});
   if (wanted <= 1) {
     body(0, count);
     return;

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+
+namespace loqa {
+
+// Arrays cross the boundary as addresses; Python owns the memory and has checked it.
+template <typename T>
+T* pointer(std::uintptr_t address) {
+  return reinterpret_cast<T*>(address);
+}
+
+void bind_kernels(pybind11::module_& module);
+void bind_sim(pybind11::module_& module);
+
+}  // namespace loqa

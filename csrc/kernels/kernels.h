@@ -1,0 +1,102 @@
+#pragma once
+
+#include <cstdint>
+
+#include "core/isa.h"
+
+// Arrays are [steps, width], contiguous, one sequence a column. Launchers neither allocate nor
+// check (the bindings and loqa/ops.py do). The CPU ones work on columns [begin, end); the CUDA ones
+// enqueue on `stream` and throw std::runtime_error if the launch fails.
+
+namespace loqa {
+
+struct Columns {
+  int64_t steps;
+  int64_t width;
+  int64_t begin;
+  int64_t end;
+};
+
+template <typename T>
+struct LinearScan {  // out_t = in_t + decay out_{t+1}, or out_{t-1} if not reverse
+  const T* in;
+  const T* carry;  // [width], out before the first step taken; null for zero
+  T* out;
+  T decay;
+  bool reverse;
+};
+
+template <typename T>
+struct Advantage {
+  const T* rewards;
+  const T* values;  // [steps + 1, width]
+  T* out;
+  T gamma;
+  T decay;  // gamma lambda
+};
+
+template <typename T>
+struct AdvantageVjp {
+  const T* grad;
+  T* grad_rewards;
+  T* grad_values;  // [steps + 1, width]
+  T gamma;
+  T decay;
+};
+
+template <typename T>
+struct NStep {
+  const T* rewards;
+  const T* values;  // [steps + 1, width]
+  T* out;           // [steps + 1 - n, width]
+  T gamma;
+  int64_t n;
+};
+
+template <typename T>
+struct NStepVjp {
+  const T* grad;  // [steps + 1 - n, width]
+  T* grad_rewards;
+  T* grad_values;  // [steps + 1, width]
+  T gamma;
+  int64_t n;
+};
+
+template <typename T>
+struct LoadedDiceVjp {
+  const T* grad;
+  const T* returns;
+  const T* values;  // [>= steps, width]
+  T* grad_logps;
+  T gamma;
+  T decay;     // gamma lambda
+  bool shift;  // grad belongs to r_s + gamma Rhat_{s+1} instead of Rhat_s
+};
+
+template <typename T>
+struct NStepDiceVjp {
+  const T* grad;     // [steps + 1 - n, width]
+  const T* centred;  // rewards - baseline
+  T* grad_logps;
+  T gamma;
+  int64_t n;
+};
+
+#define LOQA_KERNELS_OF(T, NAME, ...)                  \
+  void NAME(const LinearScan<T>& job, __VA_ARGS__);    \
+  void NAME(const Advantage<T>& job, __VA_ARGS__);     \
+  void NAME(const AdvantageVjp<T>& job, __VA_ARGS__);  \
+  void NAME(const NStep<T>& job, __VA_ARGS__);         \
+  void NAME(const NStepVjp<T>& job, __VA_ARGS__);      \
+  void NAME(const LoadedDiceVjp<T>& job, __VA_ARGS__); \
+  void NAME(const NStepDiceVjp<T>& job, __VA_ARGS__);
+
+LOQA_DECLARE_ISA(LOQA_KERNELS_OF(float, run_cpu, const Columns& columns)
+                     LOQA_KERNELS_OF(double, run_cpu, const Columns& columns))
+
+#if defined(LOQA_WITH_CUDA)
+LOQA_KERNELS_OF(float, run_cuda, int64_t steps, int64_t width, void* stream)
+LOQA_KERNELS_OF(double, run_cuda, int64_t steps, int64_t width, void* stream)
+#endif
+
+}  // namespace loqa
