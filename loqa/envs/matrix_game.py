@@ -193,7 +193,7 @@ class MatrixGame(VectorEnv):
             actions.data_ptr(),
             rewards.data_ptr(),
         )
-        self._after_rollout(obs, rewards, steps)
+        self._fresh = self._fresh and steps == 0
         return obs, actions, rewards
 
     def _check_no_random_end(self, name: str) -> None:

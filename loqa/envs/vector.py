@@ -157,7 +157,7 @@ class VectorEnv(ABC):
             actions: [T, B, A] of any integer type, each in 0..K-1.
         Returns:
             observations [T+1, B, A, *obs_shape] (the first is the one before the first step) and rewards
-            [T, B, A] float32, in memory of their own.
+            [T, B, A] float32, in memory of their own; the buffers that `step` returned stay as they are.
         Raises:
             TypeError, ValueError: wrong type, shape, device or range; nothing has changed then.
         """
@@ -172,7 +172,7 @@ class VectorEnv(ABC):
             rewards.data_ptr(),
         ):
             self._raise_range(actions)
-        self._after_rollout(obs, rewards, steps)
+        self._fresh = self._fresh and steps == 0
         return obs, rewards
 
     def get_state(self) -> dict[str, Tensor]:
@@ -261,15 +261,6 @@ class VectorEnv(ABC):
             self._pool.empty((steps + 1, *batch, *self.obs_shape), self.spec.obs_dtype),
             self._pool.empty((steps, *batch), torch.float32),
         )
-
-    def _after_rollout(self, obs: Tensor, rewards: Tensor, steps: int) -> None:
-        """Leaves the step buffers as `steps` calls of `step` would."""
-        if steps == 0:
-            return
-        self._obs.copy_(obs[-1])
-        self._rewards.copy_(rewards[-1])
-        torch.ge(self._t, self.episode_length, out=self._truncated)
-        self._fresh = False
 
     def _reset_mask(self, mask: Tensor | np.ndarray | None) -> Tensor:
         if mask is None:
