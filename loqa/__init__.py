@@ -1,1 +1,10 @@
 """Opponent shaping at hardware speed: simulators, DiCE kernels and LOQA."""
+
+from importlib.metadata import version
+
+from loqa.config import IPDConfig
+from loqa.envs import make
+from loqa.train import load_agent, resume, train
+
+__version__ = version("loqa")
+__all__ = ["IPDConfig", "load_agent", "make", "resume", "train"]

@@ -5,18 +5,18 @@ import pkgutil
 import loqa
 
 try:
-    from loqa import _core as core
+    import loqa._core as core
 except ImportError as not_beside_us:
     # `import loqa` in a checkout finds these sources before an installed package: let the
     # installed one lend its compiled module.
     loqa.__path__ = pkgutil.extend_path(loqa.__path__, "loqa")
     try:
-        from loqa import _core as core
+        import loqa._core as core
     except ImportError:
         raise ImportError(
-            "loqa's compiled core (loqa._core) is missing or does not fit this Python. Build and install it with "
-            "`python -m pip install .` (or `-e .` to work on it) in the checkout; a C++20 "
-            f"compiler is all it needs. The import failed with: {not_beside_us}"
+            "loqa's compiled core (loqa._core) is missing or does not fit this Python. Build and "
+            "install it with `python -m pip install .` (or `-e .` to work on it) in the checkout; "
+            f"a C++20 compiler is all it needs. The import failed with: {not_beside_us}"
         ) from not_beside_us
 
 __all__ = ["core"]

@@ -1,1 +1,43 @@
-"""Slow, obvious versions of every game and kernel: the specification and the benchmark baseline."""
+"""The slow, obvious version of every game and kernel: the specification that the tests hold the
+native code to, and the baseline of the benchmarks. NumPy in, NumPy out for the games."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loqa.envs.presets import MATRIX_PRESETS
+from loqa.reference.kernels import (
+    dice_weights,
+    discounted_returns,
+    generalized_advantage,
+    loaded_dice_q_values,
+    loaded_dice_returns,
+    magic_box,
+    n_step_dice_returns,
+    n_step_returns,
+)
+from loqa.reference.matrix_game import MatrixGame, make_matrix_game
+from loqa.reference.philox import bounded, philox, uniform
+
+__all__ = [
+    "MatrixGame",
+    "bounded",
+    "dice_weights",
+    "discounted_returns",
+    "generalized_advantage",
+    "loaded_dice_q_values",
+    "loaded_dice_returns",
+    "magic_box",
+    "make",
+    "n_step_dice_returns",
+    "n_step_returns",
+    "philox",
+    "uniform",
+]
+
+
+def make(game: str, num_envs: int = 1, *, preset: str | None = None, **settings: Any) -> MatrixGame:
+    """The reference environment of a game, with the settings of `loqa.make` that decide numbers."""
+    if game in MATRIX_PRESETS:
+        return make_matrix_game(game, preset, num_envs, **settings)
+    raise ValueError(f"there is no reference for game {game!r}")

@@ -1,0 +1,55 @@
+"""Native core of loqa. Addresses are those of checked, contiguous CPU memory."""
+
+__version__: str
+has_cuda: bool
+
+def isa() -> str: ...
+def supported_isas() -> list[str]: ...
+def set_isa(name: str) -> None: ...
+def default_num_threads() -> int: ...
+def philox(key: int, c0: int, c1: int, c2: int, c3: int) -> tuple[int, int, int, int]: ...
+
+class MatrixGame:
+    def __init__(
+        self,
+        *,
+        num_envs: int,
+        num_actions: int,
+        payoff: int,
+        obs_type: int,
+        obs_table: int,
+        obs_width: int,
+        noise: float,
+        end_probability: float,
+        episode_length: int,
+        first_env: int,
+        last_actions: int,
+        t: int,
+        episode: int,
+        packed: int,
+        num_threads: int,
+    ) -> None: ...
+    def set_seed(self, seed: int) -> None: ...
+    def observe(self, obs: int) -> None: ...
+    def step(
+        self,
+        actions: int,
+        action_type: int,
+        obs: int,
+        rewards: int,
+        terminated: int,
+        truncated: int,
+    ) -> bool: ...
+    def rollout(
+        self, actions: int, action_type: int, steps: int, obs: int, rewards: int
+    ) -> bool: ...
+    def memory1_rollout(
+        self,
+        probabilities: int,
+        env_stride: int,
+        exploration: float,
+        steps: int,
+        obs: int,
+        actions: int,
+        rewards: int,
+    ) -> None: ...

@@ -1,0 +1,335 @@
+"""Agents: a policy and a critic with nothing shared between them.
+
+`Agent.evaluate` computes everything the losses need about one seat of a batch of episodes. For the
+five-state index of the prisoner's dilemma and heads without memory it evaluates the heads on the
+5 (T+1) inputs that exist and looks the numbers up, instead of on B (T+1) copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import torch
+from torch import Generator, Tensor, nn
+
+from loqa.models import NUM_IPD_STATES, GRUHead, Head, LogitsHead, MLPHead, index_to_bits
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an agent's heads say about one seat of B episodes of T steps.
+
+    Two layouts, one meaning. Full: `log_prob_table` and `q_table` are `[T+1, B, K]` and `rows` is
+    None. Indexed: they are `[T+1, S, K]`, one line for each step and state, and `rows [T+1, B]`
+    holds t S + state. Every property below has the same value in both; all are differentiable in
+    the tables.
+
+    Attributes:
+        log_prob_table: log-probabilities of the K actions.
+        q_table: action values.
+        actions: `[T, B]` int64, the actions this seat took.
+        rows: `[T+1, B]` int64 or None.
+    """
+
+    log_prob_table: Tensor
+    q_table: Tensor
+    actions: Tensor
+    rows: Tensor | None = None
+
+    @cached_property
+    def values(self) -> Tensor:
+        """V_t = sum_a pi_t(a) q_t(a), `[T+1, B]`."""
+        return self._of_state((self.log_prob_table.exp() * self.q_table).sum(-1))
+
+    @cached_property
+    def entropies(self) -> Tensor:
+        """H(pi_t) in nats, t < T, `[T, B]`."""
+        log_probs = self.log_prob_table
+        return self._of_state(-(log_probs.exp() * log_probs).sum(-1))[:-1]
+
+    @cached_property
+    def taken_log_probs(self) -> Tensor:
+        """log pi_t(a_t), `[T, B]`."""
+        return self._of_action(self.log_prob_table)
+
+    @cached_property
+    def taken_q_values(self) -> Tensor:
+        """q_t(a_t), `[T, B]`."""
+        return self._of_action(self.q_table)
+
+    @cached_property
+    def max_q_values(self) -> Tensor:
+        """max_a q_t(a), `[T+1, B]`."""
+        return self._of_state(self.q_table.amax(-1))
+
+    def other_q_logsumexp(self, temperature: float) -> Tensor:
+        """log sum over b != a_t of exp(q_t(b) / temperature), `[T, B]`."""
+        num_actions = self.q_table.shape[-1]
+        diagonal = torch.eye(num_actions, dtype=torch.bool, device=self.q_table.device)
+        each = (self.q_table / temperature).unsqueeze(-2).masked_fill(diagonal, -torch.inf)
+        return self._of_action(each.logsumexp(-1))
+
+    def detach(self) -> Evaluation:
+        """The same numbers as constants."""
+        return Evaluation(
+            self.log_prob_table.detach(), self.q_table.detach(), self.actions, self.rows
+        )
+
+    def of_seat(self, obs: Tensor, actions: Tensor) -> Evaluation:
+        """The same tables read by another seat (indexed layout only).
+
+        Args:
+            obs: `[T+1, B]` state index.
+            actions: `[T, B]` integers.
+
+        Raises:
+            ValueError: the layout is full.
+        """
+        if self.rows is None:
+            raise ValueError("of_seat needs the indexed layout: full tables hold one seat only")
+        offsets = _every_input(obs.shape[0], self.q_table.dtype, obs.device)[2]
+        return Evaluation(self.log_prob_table, self.q_table, actions.long(), obs + offsets)
+
+    @cached_property
+    def _flat_actions(self) -> Tensor:
+        assert self.rows is not None
+        num_actions = self.log_prob_table.shape[-1]
+        return torch.add(self.actions, self.rows[:-1], alpha=num_actions).reshape(-1)
+
+    def _of_state(self, table: Tensor) -> Tensor:
+        """`[T+1, B or S]` -> `[T+1, B]`."""
+        if self.rows is None:
+            return table
+        return table.reshape(-1).index_select(0, self.rows.reshape(-1)).reshape(self.rows.shape)
+
+    def _of_action(self, table: Tensor) -> Tensor:
+        """`[T+1, B or S, K]` -> `[T, B]`, the entry of the action taken."""
+        if self.rows is None:
+            return table[:-1].gather(-1, self.actions.unsqueeze(-1)).squeeze(-1)
+        # index_select on a flat table: its backward is the cheapest of the gathers.
+        entries = table.reshape(-1).index_select(0, self._flat_actions)
+        return entries.reshape(self.actions.shape)
+
+
+class Agent(nn.Module):
+    """Actor and critic with separate parameters.
+
+    The actor reads the observation; the critic reads it with the raw step index t = 0..T appended
+    last. Observations are `[T+1, B, ...]`: floating or integer features (flattened), or an integer
+    `[T+1, B]`, the state index of the prisoner's dilemma.
+
+    Args:
+        actor: head with K outputs, the logits of the policy.
+        critic: head with K outputs, q(s, .).
+    """
+
+    def __init__(self, actor: Head, critic: Head) -> None:
+        super().__init__()
+        self.actor = actor
+        self.critic = critic
+
+    def log_probs(self, obs: Tensor) -> Tensor:
+        """log pi_t(a), `[T+1, B, ...]` -> `[T+1, B, K]`."""
+        logits: Tensor = self.actor(self._actor_input(obs, 2))
+        return logits.log_softmax(-1)
+
+    def q_values(self, obs: Tensor) -> Tensor:
+        """q_t(a), `[T+1, B, ...]` -> `[T+1, B, K]`."""
+        q_values: Tensor = self.critic(_append_time(_features(obs, 2, self.critic)))
+        return q_values
+
+    def values(self, obs: Tensor) -> Tensor:
+        """V_t = sum_a pi_t(a) q_t(a), `[T+1, B, ...]` -> `[T+1, B]`."""
+        return (self.log_probs(obs).exp() * self.q_values(obs)).sum(-1)
+
+    def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """(`log_probs`, `q_values`) of the same observations."""
+        return self.log_probs(obs), self.q_values(obs)
+
+    def evaluate(self, obs: Tensor, actions: Tensor) -> Evaluation:
+        """Both heads on one seat's observations and actions.
+
+        Args:
+            obs: `[T+1, B, ...]`.
+            actions: `[T, B]` integers.
+
+        Returns:
+            An `Evaluation`, indexed if obs is the state index and no head has memory.
+
+        Raises:
+            ValueError: obs and actions do not fit together.
+        """
+        if obs.ndim < 2 or actions.shape != (obs.shape[0] - 1, obs.shape[1]):
+            raise ValueError(
+                f"actions must be [T, B] to obs [T+1, B, ...], "
+                f"got {list(actions.shape)} and {list(obs.shape)}"
+            )
+        actions = actions.long()
+        if not _is_index(obs, 2) or self.actor.recurrent or self.critic.recurrent:
+            return Evaluation(self.log_probs(obs), self.q_values(obs), actions)
+        dtype = next(self.critic.parameters()).dtype
+        every_state, critic_inputs, offsets = _every_input(obs.shape[0], dtype, obs.device)
+        log_probs = self.log_probs(every_state).expand(obs.shape[0], -1, -1)
+        q_values: Tensor = self.critic(critic_inputs)
+        return Evaluation(log_probs, q_values, actions, obs + offsets)
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """State of the actor before the first step, `[B, S]`."""
+        return self.actor.initial_state(batch_size)
+
+    def step(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The policy at one step of a rollout.
+
+        Args:
+            obs: `[B, ...]`, or the state index `[B]` of an integer dtype.
+            state: `[B, S]` from `initial_state` or the step before.
+
+        Returns:
+            `[B, K]` log-probabilities and the next state; the same numbers as `log_probs`.
+        """
+        logits, state = self.actor.step(self._actor_input(obs, 1), state)
+        return logits.log_softmax(-1), state
+
+    def _actor_input(self, obs: Tensor, lead: int) -> Tensor:
+        if isinstance(self.actor, LogitsHead) and _is_index(obs, lead):
+            return obs
+        return _features(obs, lead, self.actor)
+
+
+def _append_time(features: Tensor) -> Tensor:
+    """`[T+1, B, F]` -> `[T+1, B, F+1]`, the raw step index t last."""
+    steps = torch.arange(features.shape[0], dtype=features.dtype, device=features.device)
+    time = steps[:, None, None].expand(-1, features.shape[1], 1)
+    return torch.cat([features, time], -1)
+
+
+@lru_cache(maxsize=8)
+def _every_input(
+    steps: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """All that the heads can be given in an indexed prisoner's dilemma of `steps` observations.
+
+    Returns:
+        The states `[1, 5]`, the critic's inputs `[steps, 5, 5]` and the first row of the tables at
+        each step, `[steps, 1]` int64.
+    """
+    states = torch.arange(NUM_IPD_STATES, device=device)
+    critic_inputs = _append_time(index_to_bits(states, dtype).expand(steps, -1, -1))
+    offsets = torch.arange(0, steps * NUM_IPD_STATES, NUM_IPD_STATES, device=device)
+    return states[None], critic_inputs, offsets[:, None]
+
+
+def _is_index(obs: Tensor, lead: int) -> bool:
+    return obs.ndim == lead and not obs.is_floating_point()
+
+
+def _features(obs: Tensor, lead: int, head: Head) -> Tensor:
+    """`[lead dimensions, ...]` -> `[lead dimensions, features]` in the head's dtype."""
+    dtype = next(head.parameters()).dtype
+    return index_to_bits(obs, dtype) if _is_index(obs, lead) else obs.flatten(lead).to(dtype)
+
+
+def evaluate_stacked(
+    agent: Agent, parameters: Mapping[str, Tensor], obs: Tensor, actions: Tensor
+) -> Evaluation:
+    """Evaluate N parameter sets of one architecture, each on its own B/N consecutive episodes.
+
+    Episode b belongs to set b // (B/N); N = B is one agent for each episode.
+
+    Args:
+        agent: gives the architecture; its own parameters are not used.
+        parameters: name -> `[N, ...]`, the names of `agent.named_parameters()`.
+        obs: `[T+1, B, ...]`, B divisible by N.
+        actions: `[T, B]` integers.
+
+    Returns:
+        A full `Evaluation`.
+
+    Raises:
+        ValueError: B is not divisible by N, or obs and actions do not fit together.
+    """
+    num_sets = next(iter(parameters.values())).shape[0]
+    steps, batch = obs.shape[:2]
+    if batch % num_sets or actions.shape != (steps - 1, batch):
+        raise ValueError(
+            f"obs [T+1, B, ...] and actions [T, B] must have B divisible by {num_sets} parameter "
+            f"sets, got {list(obs.shape)} and {list(actions.shape)}"
+        )
+    groups = obs.reshape(steps, num_sets, batch // num_sets, *obs.shape[2:])
+
+    def heads(values: dict[str, Tensor], group: Tensor) -> tuple[Tensor, Tensor]:
+        outputs: tuple[Tensor, Tensor] = torch.func.functional_call(agent, values, (group,))
+        return outputs
+
+    if agent.actor.recurrent or agent.critic.recurrent:
+        # torch.gru has no batching rule, and a loop over sets keeps its speed along time.
+        sets = [{name: p[i] for name, p in parameters.items()} for i in range(num_sets)]
+        pairs = [heads(one, group) for one, group in zip(sets, groups.unbind(1), strict=True)]
+        log_probs, q_values = (torch.stack(outputs, 1) for outputs in zip(*pairs, strict=True))
+    else:
+        log_probs, q_values = torch.func.vmap(heads, in_dims=(0, 1), out_dims=1)(
+            dict(parameters), groups
+        )
+    return Evaluation(log_probs.flatten(1, 2), q_values.flatten(1, 2), actions.long())
+
+
+def build_agent(
+    actor: str,
+    critic: str,
+    num_features: int,
+    num_actions: int,
+    *,
+    actor_hidden: int = 16,
+    critic_hidden: int = 16,
+    actor_layers_before_gru: int = 2,
+    critic_layers_before_gru: int = 2,
+    generator: Generator | None = None,
+) -> Agent:
+    """An agent from plain settings.
+
+    Args:
+        actor: "logits", "mlp" or "gru".
+        critic: "mlp" or "gru".
+        num_features: flattened observation size, the step index not counted.
+        num_actions: K.
+        actor_hidden, critic_hidden: hidden units ("mlp", "gru").
+        actor_layers_before_gru, critic_layers_before_gru: 0, 1 or 2 ("gru").
+        generator: source of the initial weights, read by the actor first, then by the critic.
+
+    Raises:
+        ValueError: an unknown kind of head, or "logits" for anything but four observation bits.
+    """
+    if actor == "logits" and num_features != 4:
+        raise ValueError(f"a logits actor needs num_features 4, got {num_features}")
+    actor_head: Head
+    if actor == "logits":
+        actor_head = LogitsHead(num_actions)
+    else:
+        actor_head = _build_head(
+            "actor", actor, num_features, num_actions, actor_hidden, actor_layers_before_gru,
+            generator,
+        )  # fmt: skip
+    critic_head = _build_head(
+        "critic", critic, num_features + 1, num_actions, critic_hidden, critic_layers_before_gru,
+        generator,
+    )  # fmt: skip
+    return Agent(actor_head, critic_head)
+
+
+def _build_head(
+    role: str,
+    kind: str,
+    inputs: int,
+    outputs: int,
+    hidden: int,
+    layers_before_gru: int,
+    generator: Generator | None,
+) -> Head:
+    if kind == "mlp":
+        return MLPHead(inputs, outputs, hidden, generator)
+    if kind == "gru":
+        return GRUHead(inputs, outputs, hidden, layers_before_gru, generator)
+    kinds = "'logits', 'mlp' or 'gru'" if role == "actor" else "'mlp' or 'gru'"
+    raise ValueError(f"{role} must be {kinds}, got {kind!r}")

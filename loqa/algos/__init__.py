@@ -1,0 +1,1 @@
+"""Learning algorithms: pure loss functions of a trajectory and the update step."""

@@ -1,0 +1,175 @@
+"""The update step of the actor-critic learners: actor, then critic, then target network."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from loqa.agents import Agent, Evaluation
+from loqa.algos.loqa import LOQASettings, actor_losses, critic_losses, critic_targets
+from loqa.rollout import Trajectory
+
+
+@dataclass(frozen=True)
+class UpdateMetrics:
+    """Scalars of one update, as tensors on the agent's device (reading one waits for the device).
+
+    Attributes:
+        agent_loss, opponent_loss, critic_loss: means over the batch (`ActorLosses`); opponent_loss
+            is None without shaping.
+        grad_norm: global norm of the actor step's gradient before clipping; None if not clipped.
+    """
+
+    agent_loss: Tensor
+    opponent_loss: Tensor | None
+    critic_loss: Tensor
+    grad_norm: Tensor | None
+
+
+class Learner:
+    """An agent with its target network and optimisers.
+
+    One `update` is the published order: actor step, critic step on the same episodes with the
+    updated parameters, then target = ema target + (1 - ema) agent. The actor step is Adam over both
+    heads if its loss reaches the critic ("td0" with `advantage_gradient`), else over the actor
+    alone; the critic step is Adam over the critic, the only head its loss reaches.
+
+    Args:
+        agent: trained in place.
+        settings: of losses and steps.
+    """
+
+    def __init__(self, agent: Agent, settings: LOQASettings) -> None:
+        self.agent = agent
+        self.settings = settings
+        self.target = copy.deepcopy(agent).requires_grad_(False)
+        self._actor_trains_critic = settings.advantage == "td0" and settings.advantage_gradient
+        self._actor_parameters = list(
+            (agent if self._actor_trains_critic else agent.actor).parameters()
+        )
+        self._critic_parameters = list(agent.critic.parameters())
+        self._parameters: list[Tensor] = list(agent.parameters())
+        self._target_parameters: list[Tensor] = list(self.target.parameters())
+        self.actor_optimizer = _adam(self._actor_parameters, settings.actor_lr)
+        self.critic_optimizer = _adam(self._critic_parameters, settings.critic_lr)
+
+    def update(
+        self,
+        trajectory: Trajectory,
+        opponent: Evaluation | None = None,
+        player: int = 0,
+    ) -> UpdateMetrics:
+        """One update of the agent on a batch of two-player episodes.
+
+        Args:
+            trajectory: on-policy episodes.
+            opponent: evaluation of the other seat; None lets the agent's own heads (as they are
+                before the update) speak for it, which is self-play with the present copy.
+            player: the agent's seat, 0 or 1.
+
+        Returns:
+            Scalars for the log.
+
+        Raises:
+            ValueError: not two players, or no such seat.
+        """
+        if trajectory.num_players != 2 or player not in (0, 1):
+            raise ValueError(
+                f"expected a two-player trajectory and player 0 or 1, "
+                f"got {trajectory.num_players} players and player {player}"
+            )
+        settings = self.settings
+        rewards = trajectory.rewards[:, :, player].contiguous()
+        other_rewards = trajectory.rewards[:, :, 1 - player].contiguous()
+        own = self._evaluate(trajectory, player)
+        if settings.shaping_weight == 0:
+            opponent = None
+        elif opponent is None:
+            opponent = self._own_view_of(trajectory, 1 - player, own)
+
+        losses = actor_losses(own, opponent, rewards, other_rewards, settings)
+        gradients = torch.autograd.grad(losses.total(settings), self._actor_parameters)
+        grad_norm = None
+        if settings.clip_norm is not None:
+            grad_norm = clip_global_norm_(gradients, settings.clip_norm)
+        _apply(self.actor_optimizer, self._actor_parameters, gradients)
+
+        target = None
+        if settings.critic_target != "returns":
+            with torch.no_grad():
+                target = self._evaluate(trajectory, player, self.target)
+        if self._actor_trains_critic:
+            own = self._evaluate(trajectory, player)  # else the critic is what it was
+        critic_loss = critic_losses(own, critic_targets(rewards, target, settings)).mean()
+        gradients = torch.autograd.grad(critic_loss, self._critic_parameters)
+        _apply(self.critic_optimizer, self._critic_parameters, gradients)
+
+        with torch.no_grad():
+            torch._foreach_lerp_(self._target_parameters, self._parameters, 1 - settings.target_ema)
+        return UpdateMetrics(
+            agent_loss=losses.agent.detach().mean(),
+            opponent_loss=None if losses.opponent is None else losses.opponent.detach().mean(),
+            critic_loss=critic_loss.detach(),
+            grad_norm=grad_norm,
+        )
+
+    def _evaluate(
+        self, trajectory: Trajectory, seat: int, agent: Agent | None = None
+    ) -> Evaluation:
+        agent = agent or self.agent
+        return agent.evaluate(trajectory.obs[:, :, seat], trajectory.actions[:, :, seat])
+
+    def _own_view_of(self, trajectory: Trajectory, seat: int, own: Evaluation) -> Evaluation:
+        """The agent's heads on another seat, as constants."""
+        if own.rows is not None:
+            other_obs, other_actions = trajectory.obs[:, :, seat], trajectory.actions[:, :, seat]
+            return own.detach().of_seat(other_obs, other_actions)
+        with torch.no_grad():
+            return self._evaluate(trajectory, seat)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the next update depends on."""
+        return {
+            "agent": self.agent.state_dict(),
+            "target": self.target.state_dict(),
+            "actor_optimizer": self.actor_optimizer.state_dict(),
+            "critic_optimizer": self.critic_optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`; later updates are the same bit for bit."""
+        self.agent.load_state_dict(state["agent"])
+        self.target.load_state_dict(state["target"])
+        self.actor_optimizer.load_state_dict(state["actor_optimizer"])
+        self.critic_optimizer.load_state_dict(state["critic_optimizer"])
+
+
+def clip_global_norm_(gradients: tuple[Tensor, ...], max_norm: float) -> Tensor:
+    """Scale gradients in place to a global norm of at most max_norm: g if |g| < max else g/|g| max.
+
+    Returns:
+        The norm before clipping, a 0-d tensor.
+    """
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    torch._foreach_mul_(gradients, (max_norm / norm).clamp(max=1.0))
+    return norm
+
+
+def _adam(parameters: list[torch.nn.Parameter], lr: float) -> torch.optim.Adam:
+    # b1 0.9, b2 0.999, eps 1e-8 outside the root, bias-corrected: as published.
+    return torch.optim.Adam(parameters, lr=lr, fused=True)
+
+
+def _apply(
+    optimizer: torch.optim.Adam,
+    parameters: list[torch.nn.Parameter],
+    gradients: tuple[Tensor, ...],
+) -> None:
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)

@@ -1,0 +1,319 @@
+"""LOQA: learning with opponent Q-learning awareness (Aghajohari et al., ICLR 2024).
+
+The opponent is taken to play a softmax over its action values, and its value of the action it took
+is replaced by a Monte-Carlo return that is differentiable in the agent's own policy (loaded DiCE).
+The agent then follows the policy gradient through its own policy and through that softmax:
+
+    grad V = E[ sum_t A_t ( grad log pi(a_t|s_t) + w grad log pihat(b_t|s_t) ) ]
+    pihat(b|s) = exp(Qhat / tau) / ( exp(Qhat / tau) + sum_{b' != b} exp(q(s, b') / tau) )
+
+Notation: T steps, B episodes, r rewards and l_t log-probability of the agent's own action, V its
+values; for the opponent r^j, q, v. Sequences are time-major, losses are one number an episode.
+All functions are pure; `loqa.algos.learner` takes the steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from loqa import ops
+from loqa.agents import Evaluation
+
+_CHOICES = {
+    "shaping": ("loaded-dice", "n-step"),
+    "advantage": ("td0", "mc"),
+    "advantage_baseline": ("none", "batch"),
+    "critic_target": ("sarsa", "argmax", "returns"),
+}
+
+
+@dataclass(frozen=True)
+class LOQASettings:
+    """What the losses and updates depend on.
+
+    Attributes:
+        gamma: reward discount.
+        shaping: differentiable return of the opponent, "loaded-dice" or "n-step".
+        dice_discount: lambda, discount of distant causal influence ("loaded-dice").
+        n_step: rewards in the return ("n-step"), at least 2.
+        shaping_weight: w, weight of the gradient through the opponent's policy; 0 is naive.
+        softmax_temperature: tau of the opponent's softmax.
+        current_reward_differentiable: whether Qhat_s includes the influence of a_s itself; off, the
+            current reward stays constant because both players move at once.
+        stop_normaliser_gradient: whether the log-normaliser of pihat is a constant.
+        advantage: "td0", r_t + gamma V_{t+1} - V_t, or "mc", G_t - V_t.
+        advantage_gradient: whether gradients pass through the "td0" advantage into actor and critic
+            (published code) or it is a constant (paper). "mc" is always a constant.
+        advantage_baseline: "batch" subtracts the mean over the batch at each step.
+        entropy_bonus: beta, weight of the policy's entropy.
+        clip_norm: largest global norm of the actor step's gradient; None does not clip.
+        critic_target: "sarsa" one step through the target network, "argmax" its maximum over
+            actions, "returns" the full discounted return.
+        actor_lr, critic_lr: Adam's learning rates.
+        target_ema: decay of the target network.
+
+    Raises:
+        ValueError: an unknown choice, n_step < 2 or a number out of its range.
+    """
+
+    gamma: float = 0.96
+    shaping: str = "loaded-dice"
+    dice_discount: float = 0.9
+    n_step: int = 2
+    shaping_weight: float = 1.0
+    softmax_temperature: float = 1.0
+    current_reward_differentiable: bool = False
+    stop_normaliser_gradient: bool = False
+    advantage: str = "td0"
+    advantage_gradient: bool = False
+    advantage_baseline: str = "batch"
+    entropy_bonus: float = 0.0
+    clip_norm: float | None = None
+    critic_target: str = "sarsa"
+    actor_lr: float = 1e-3
+    critic_lr: float = 1e-2
+    target_ema: float = 0.99
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise ValueError(f"{name} must be one of {choices}, got {value!r}")
+        if self.n_step < 2:
+            raise ValueError(f"n_step must be at least 2, got {self.n_step}")
+        if self.softmax_temperature <= 0:
+            raise ValueError(f"softmax_temperature must be > 0, got {self.softmax_temperature}")
+        if self.clip_norm is not None and self.clip_norm <= 0:
+            raise ValueError(f"clip_norm must be > 0 or None, got {self.clip_norm}")
+        for name in ("gamma", "dice_discount", "target_ema"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {value}")
+
+
+@dataclass(frozen=True)
+class ActorLosses:
+    """The parts of the actor's loss, one number an episode.
+
+    total = mean(agent) + beta mean(entropy) + w mean(opponent).
+
+    Attributes:
+        agent: `[B]`, -mean_t(l_t A_t).
+        entropy: `[B]`, -mean_t H(pi_t); None if its weight is 0.
+        opponent: `[B]`, -mean_t(log pihat_t A_t); None without an opponent.
+    """
+
+    agent: Tensor
+    entropy: Tensor | None
+    opponent: Tensor | None
+
+    def total(self, settings: LOQASettings) -> Tensor:
+        """The scalar to minimise."""
+        total = self.agent.mean()
+        if self.entropy is not None:
+            total = total + settings.entropy_bonus * self.entropy.mean()
+        if self.opponent is not None:
+            total = total + settings.shaping_weight * self.opponent.mean()
+        return total
+
+
+def advantages(rewards: Tensor, values: Tensor, settings: LOQASettings) -> Tensor:
+    """Advantage of the agent's actions.
+
+    "td0": A_t = r_t + gamma V_{t+1} - V_t for t < T, V_T bootstraps (an episode is truncated, it
+    does not end). "mc": A_t = G_t - V_t, G the discounted return without bootstrap.
+
+    Args:
+        rewards: `[T, B]`.
+        values: `[T+1, B]`.
+
+    Returns:
+        `[T, B]`, differentiable in values only for "td0" with `advantage_gradient`.
+    """
+    if settings.advantage == "mc" or not settings.advantage_gradient:
+        values = values.detach()
+    if settings.advantage == "mc":
+        result = ops.discounted_returns(rewards, settings.gamma) - values[:-1]
+    else:
+        result = torch.add(rewards - values[:-1], values[1:], alpha=settings.gamma)
+    return _centre(result, settings)
+
+
+def shaping_advantages(rewards: Tensor, values: Tensor, settings: LOQASettings) -> Tensor:
+    """Advantage that weighs the opponent's policy in the "n-step" shaping loss.
+
+    Over the T+1-n steps that have n rewards, always constant, and as published: "td0" takes the
+    value after the last of these steps as 0.
+
+    Args:
+        rewards: `[T, B]`.
+        values: `[T+1, B]`.
+
+    Returns:
+        `[T+1-n, B]`.
+    """
+    steps = rewards.shape[0] + 1 - settings.n_step
+    values = values[:steps].detach()
+    if settings.advantage == "mc":
+        result = ops.discounted_returns(rewards, settings.gamma)[:steps] - values
+    else:
+        result = rewards[:steps] - values
+        result[:-1] += settings.gamma * values[1:]
+    return _centre(result, settings)
+
+
+def _centre(advantage: Tensor, settings: LOQASettings) -> Tensor:
+    if settings.advantage_baseline == "none":
+        return advantage
+    return advantage - advantage.mean(1, keepdim=True)
+
+
+def opponent_returns(
+    log_probs: Tensor, rewards: Tensor, values: Tensor, settings: LOQASettings
+) -> Tensor:
+    """The opponent's return, differentiable in the agent's policy.
+
+    "loaded-dice": forward R, d Rhat_s / d l_k = (gamma lambda)^(k-s) (R_k - v_k) for k >= s.
+    "n-step": the next n rewards less their mean over batch and time, then the value.
+
+    Args:
+        log_probs: `[T, B]` of the agent's own actions, l.
+        rewards: `[T, B]` of the opponent.
+        values: `[T+1, B]` of the opponent, taken as constants.
+
+    Returns:
+        `[T, B]` ("loaded-dice") or `[T+1-n, B]` ("n-step").
+    """
+    values = values.detach()
+    if settings.shaping == "loaded-dice":
+        return ops.loaded_dice_returns(
+            rewards, values, log_probs, settings.gamma, settings.dice_discount
+        )
+    return ops.n_step_dice_returns(
+        rewards, values, log_probs, settings.gamma, settings.n_step, rewards.mean()
+    )
+
+
+def opponent_log_probs(
+    returns: Tensor, other_q_logsumexp: Tensor, settings: LOQASettings
+) -> Tensor:
+    """log pihat(b_t|s_t), the softmax in which the taken action's value is the return.
+
+    With x = Qhat / tau and y = log sum_{b' != b} exp(q(b') / tau): log pihat = x - log(e^x + e^y).
+
+    Args:
+        returns: `[S, B]`, Qhat.
+        other_q_logsumexp: `[S, B]`, y, a constant.
+
+    Returns:
+        `[S, B]`; with `stop_normaliser_gradient` its derivative in x is 1.
+    """
+    scaled = returns / settings.softmax_temperature
+    log_probs = F.logsigmoid(scaled - other_q_logsumexp.detach())
+    if settings.stop_normaliser_gradient:
+        return log_probs.detach() + (scaled - scaled.detach())
+    return log_probs
+
+
+def shaping_loss(
+    log_probs: Tensor,
+    advantage: Tensor,
+    opponent: Evaluation,
+    opponent_rewards: Tensor,
+    settings: LOQASettings,
+) -> Tensor:
+    """-mean_s(log pihat_s A_s), the loss through the opponent's policy.
+
+    Qhat_s = r^j_s + gamma Rhat_{s+1} (last step: r^j), or Rhat_s with
+    `current_reward_differentiable`; "n-step" always takes Rhat_s.
+
+    Args:
+        log_probs: `[T, B]` of the agent's own actions.
+        advantage: of the agent, `[T, B]` ("loaded-dice") or `[T+1-n, B]` ("n-step").
+        opponent: evaluation of the opponent's seat; constants.
+        opponent_rewards: `[T, B]`.
+
+    Returns:
+        `[B]`, differentiable in log_probs and in advantage; the opponent gets no gradient.
+    """
+    returns = opponent_returns(log_probs, opponent_rewards, opponent.values, settings)
+    if settings.shaping == "loaded-dice" and not settings.current_reward_differentiable:
+        later = torch.cat([returns[1:], torch.zeros_like(returns[:1])])
+        returns = torch.add(opponent_rewards, later, alpha=settings.gamma)
+    others = opponent.other_q_logsumexp(settings.softmax_temperature)[: returns.shape[0]]
+    return -(opponent_log_probs(returns, others, settings) * advantage).mean(0)
+
+
+def actor_losses(
+    agent: Evaluation,
+    opponent: Evaluation | None,
+    rewards: Tensor,
+    opponent_rewards: Tensor,
+    settings: LOQASettings,
+) -> ActorLosses:
+    """All parts of the actor's loss.
+
+    Args:
+        agent: evaluation of the agent's seat, differentiable.
+        opponent: evaluation of the opponent's seat; None leaves the shaping loss out.
+        rewards, opponent_rewards: `[T, B]` of the two seats.
+
+    Raises:
+        ValueError: fewer than n steps with "n-step".
+    """
+    log_probs = agent.taken_log_probs
+    advantage = advantages(rewards, agent.values, settings)
+    agent_loss = -(log_probs * advantage).mean(0)
+    entropy_loss = -agent.entropies.mean(0) if settings.entropy_bonus else None
+    if opponent is None:
+        return ActorLosses(agent_loss, entropy_loss, None)
+    if settings.shaping == "n-step":
+        if rewards.shape[0] < settings.n_step:
+            raise ValueError(
+                f"n-step shaping needs at least {settings.n_step} steps, got {rewards.shape[0]}"
+            )
+        advantage = shaping_advantages(rewards, agent.values, settings)
+    opponent_loss = shaping_loss(log_probs, advantage, opponent, opponent_rewards, settings)
+    return ActorLosses(agent_loss, entropy_loss, opponent_loss)
+
+
+def critic_targets(rewards: Tensor, target: Evaluation | None, settings: LOQASettings) -> Tensor:
+    """Regression targets of q_t(a_t); constants.
+
+    "sarsa": r_t + gamma qbar_{t+1}(a_{t+1}), at the last step r + gamma Vbar_T;
+    "argmax": r_t + gamma max_a qbar_{t+1}(a); "returns": sum_{k>=t} gamma^(k-t) r_k.
+    An episode is truncated, so the one-step targets never take a terminal zero.
+
+    Args:
+        rewards: `[T, B]`.
+        target: evaluation by the target network (bars); not used for "returns".
+
+    Returns:
+        `[T, B]`.
+
+    Raises:
+        ValueError: target is None and `critic_target` needs it.
+    """
+    if settings.critic_target == "returns":
+        return ops.discounted_returns(rewards, settings.gamma)
+    if target is None:
+        raise ValueError(f"critic_target {settings.critic_target!r} needs a target network")
+    if settings.critic_target == "argmax":
+        following = target.max_q_values[1:]
+    else:
+        following = torch.cat([target.taken_q_values[1:], target.values[-1:]])
+    return torch.add(rewards, following.detach(), alpha=settings.gamma)
+
+
+def critic_losses(agent: Evaluation, targets: Tensor) -> Tensor:
+    """Huber loss (delta 1) of q_t(a_t) against its target, mean over time, `[B]`.
+
+    Args:
+        agent: evaluation of the agent's seat; only its critic gets a gradient.
+        targets: `[T, B]`, constants.
+    """
+    return F.huber_loss(agent.taken_q_values, targets, reduction="none").mean(0)

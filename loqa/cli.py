@@ -1,0 +1,195 @@
+"""The command `loqa`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+
+import loqa
+from loqa import _checks
+from loqa._native import core
+from loqa.config import TrainConfig
+from loqa.train import GAMES, RunDirectory, TrainingError, resume, train
+
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+_FLAGS = ("preset", "shared_reward")  # options with a form of their own
+_FIELDS = "In brackets: the value of the default preset."
+
+
+class _Parser(argparse.ArgumentParser):
+    """Names the nearest valid option for one that is unknown."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = message.partition("unrecognized arguments: ")[2].split(" ")[0].split("=")[0]
+        hint = _checks.nearest(unknown, self._option_string_actions) if unknown else ""
+        super().error(message + hint)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns 0 done, 1 failed, 2 wrong usage, 130 interrupted (after saving)."""
+    parser, train_parsers = _parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        which = train_parsers.get(getattr(options, "game", ""), parser)
+        which.error(f"unrecognized arguments: {' '.join(unknown)}")
+    console = Console()
+    try:
+        return int(options.run(options, console))
+    except (ValueError, TypeError, OSError) as error:
+        print(f"loqa: error: {error}", file=sys.stderr)
+        return USAGE
+    except TrainingError as error:
+        print(f"loqa: the run failed: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("loqa: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, _Parser]]:
+    parser = _Parser(prog="loqa", description="Opponent shaping at hardware speed.")
+    parser.add_argument("--version", action="version", version=f"loqa {loqa.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    training = commands.add_parser("train", help="train an agent in a new run directory")
+    games = training.add_subparsers(required=True, metavar="GAME", dest="game")
+    train_parsers = {}
+    for game, kind in GAMES.items():
+        summary, _, rest = (kind.__doc__ or "").partition("\n\n")
+        one = games.add_parser(
+            game, help=summary, description=rest.partition("Attributes:")[0], epilog=_FIELDS
+        )
+        train_parsers[game] = one
+        one.add_argument("--out", metavar="DIR", help="run directory (default: a new one in runs/)")
+        one.add_argument("--preset", default="default", help=f"{' or '.join(kind.presets)}")
+        _add_fields(one, kind)
+        one.set_defaults(run=_train)
+
+    resuming = commands.add_parser("resume", help="go on with a run, bit for bit")
+    resuming.add_argument("directory", metavar="DIR")
+    resuming.add_argument("--iterations", type=int, help="a new total")
+    resuming.set_defaults(run=_resume)
+
+    plotting = commands.add_parser(
+        "plot", help="draw the figures of a run, or several runs side by side"
+    )
+    plotting.add_argument("directories", nargs="+", metavar="DIR")
+    plotting.add_argument("--out", help="the comparison's file", default="comparison.png")
+    plotting.set_defaults(run=_plot)
+
+    info = commands.add_parser("info", help="versions, instruction set, devices")
+    info.set_defaults(run=_info)
+    return parser, train_parsers
+
+
+def _add_fields(parser: argparse.ArgumentParser, kind: type[TrainConfig]) -> None:
+    docs = kind.field_docs()
+    parser.add_argument(
+        "--shared-reward", action="store_const", const=True, help=docs["shared_reward"]
+    )
+    defaults = kind().to_dict()
+    for name in kind.field_types():
+        if name not in _FLAGS:
+            parser.add_argument(
+                f"--{name.replace('_', '-')}",
+                metavar="VALUE",
+                help=f"{docs[name]} [{defaults[name]}]".replace("%", "%%"),
+            )
+
+
+def _train(options: argparse.Namespace, console: Console) -> int:
+    kind = GAMES[options.game]
+    given = {
+        name: value
+        for name, value in vars(options).items()
+        if name in kind.field_types() and name != "preset" and value is not None
+    }
+    config = kind.of_preset(options.preset, **given)
+    out = Path(options.out) if options.out else RunDirectory.unused(config)
+    console.print(
+        f"[bold]loqa train {options.game}[/]  {config.algo}, preset {config.preset}, seed "
+        f"{config.seed}, {config.iterations} iterations of {config.batch_size} episodes -> {out}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return _follow(console, config.iterations, 0, lambda report: train(config, out, report))
+
+
+def _resume(options: argparse.Namespace, console: Console) -> int:
+    run = RunDirectory(Path(options.directory))
+    iterations = run.config().iterations if options.iterations is None else options.iterations
+    lines = run.metrics()
+    done = lines[-1]["iteration"] if lines else 0
+    return _follow(
+        console, iterations, done, lambda report: resume(run.path, options.iterations, report)
+    )
+
+
+def _follow(console: Console, iterations: int, done: int, work: Any) -> int:
+    """Runs `work(report)` under a progress display, draws the figures and says what came out."""
+    from loqa.plot import plot_run
+    from loqa.progress import ipd_progress
+
+    with ipd_progress(console, iterations, done) as report:
+        summary = work(report)
+    out = summary["out"]
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    answers = ", ".join(f"{state} {p:.2f}" for state, p in summary["p_cooperate"].items())
+    say(f"P(cooperate): {answers}")
+    say(
+        f"{summary['iterations']} iterations, {summary['env_steps']:,} env steps in "
+        f"{summary['seconds']:.1f} s"
+    )
+    figures = plot_run(out) if RunDirectory(Path(out)).metrics() else []
+    files = ["summary.json", "metrics.jsonl", *(f"figures/{figure.name}" for figure in figures)]
+    say(f"{out}: {', '.join(files)}")
+    if summary["status"] == "interrupted":
+        say(f"Interrupted and saved. Go on with: loqa resume {out}")
+        return INTERRUPTED
+    if summary["status"] == "time limit":
+        say(f"Time limit reached. Go on with: loqa resume {out}")
+    say(f"Strategy learned: [bold]{summary['strategy']}[/]")
+    return DONE
+
+
+def _plot(options: argparse.Namespace, console: Console) -> int:
+    from loqa.plot import plot_comparison, plot_run
+
+    if len(options.directories) == 1:
+        files = plot_run(options.directories[0])
+    else:
+        files = [plot_comparison(options.directories, Path(options.out))]
+    for file in files:
+        console.print(str(file), highlight=False, soft_wrap=True)
+    return DONE
+
+
+def _info(options: argparse.Namespace, console: Console) -> int:
+    import numpy
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none that torch can use"
+    rows = {
+        "loqa": loqa.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
+        "instruction set": f"{core.isa()} (of {', '.join(core.supported_isas())})",
+        "threads": core.default_num_threads(),
+        "CUDA in the core": "yes" if core.has_cuda else "no",
+        "GPU": gpu,
+    }
+    for name, value in rows.items():
+        console.print(f"{name:>16}  {value}", highlight=False, soft_wrap=True)
+    return DONE

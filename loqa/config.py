@@ -1,0 +1,196 @@
+"""Training configurations: plain frozen dataclasses, and their presets by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from typing_extensions import Self
+
+from loqa import _checks
+from loqa.algos.loqa import LOQASettings
+from loqa.envs.presets import as_payoff
+
+
+@dataclass(frozen=True)
+class TrainConfig(LOQASettings):
+    """What every training run has.
+
+    Attributes:
+        preset: named settings that the other fields started from.
+        algo: "loqa", or "naive" (the same learner without shaping).
+        shared_reward: every player is paid the mean of all players' rewards.
+        seed: of everything random; a run is a function of its configuration.
+        iterations: updates.
+        time_limit: seconds of training after which the run, or its resumption, ends early; None is
+            no limit.
+        batch_size: B, episodes in an iteration.
+        episode_length: T, steps in an episode.
+        num_threads: threads of torch and of the simulator.
+        device: where the run takes place.
+        log_every: iterations between two lines of metrics.jsonl.
+        checkpoint_every: iterations between two checkpoints.
+    """
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"default": {}}
+
+    preset: str = "default"
+    algo: str = "loqa"
+    shared_reward: bool = False
+    seed: int = 0
+    iterations: int = 1000
+    time_limit: float | None = None
+    batch_size: int = 256
+    episode_length: int = 50
+    num_threads: int = 1
+    device: str = "cpu"
+    log_every: int = 10
+    checkpoint_every: int = 500
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for field in dataclasses.fields(self):
+            if isinstance(value := getattr(self, field.name), float):
+                _checks.real(field.name, value)
+        _checks.one_of("preset", self.preset, self.presets)
+        _checks.one_of("algo", self.algo, ("loqa", "naive"))
+        _checks.integer("seed", self.seed, 0, 2**63 - 1)
+        for name in ("iterations", "batch_size", "episode_length", "log_every", "checkpoint_every"):
+            _checks.integer(name, getattr(self, name), 1, 2**31 - 1)
+        _checks.integer("num_threads", self.num_threads, 1, 1024)
+        if self.time_limit is not None:
+            _checks.real("time_limit", self.time_limit, 0)
+        _checks.one_of("device", self.device, ("cpu",))
+
+    @classmethod
+    def of_preset(cls, preset: str = "default", **fields: Any) -> Self:
+        """The configuration of a preset with some fields changed.
+
+        Raises:
+            ValueError: an unknown preset or field (the nearest valid name is given), or a bad value.
+        """
+        _checks.one_of("preset", preset, cls.presets)
+        return cls.from_dict({"preset": preset, **cls.presets[preset], **fields})
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Inverse of `to_dict`; fields left out take their defaults."""
+        kinds = cls.field_types()
+        return cls(**{name: _typed(cls, name, value, kinds) for name, value in values.items()})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field, as values that JSON can hold."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def field_types(cls) -> dict[str, Any]:
+        """Type of each field."""
+        hints = typing.get_type_hints(cls)
+        return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+    @classmethod
+    def field_docs(cls) -> dict[str, str]:
+        """What each field means: the `Attributes:` of this class and its bases."""
+        docs: dict[str, str] = {}
+        for base in cls.__mro__:
+            attributes = (base.__doc__ or "").partition("Attributes:\n")[2].split("\n\n")[0]
+            for names, text in re.findall(
+                r"^ {8}(\w[\w, ]*):((?:.*\n?)(?: {12}.*\n?)*)", attributes, flags=re.MULTILINE
+            ):
+                for name in names.split(", "):
+                    docs.setdefault(name, " ".join(text.split()))
+        return docs
+
+
+@dataclass(frozen=True)
+class IPDConfig(TrainConfig):
+    """Training on the iterated prisoner's dilemma.
+
+    The `default` preset learns tit-for-tat. `paper` has the published settings; see the README for
+    what it ends in.
+
+    Attributes:
+        payoff: payoff to me for CC, CD, DC, DD.
+        exploration: share of uniformly random play while sampling, both players.
+        actor: "logits" (one pair for each of the five states), "mlp" or "gru".
+        critic: "mlp" or "gru".
+        actor_hidden, critic_hidden: units of the hidden layers.
+        layers_before_gru: linear layers before the recurrent one, 0, 1 or 2.
+    """
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "default": {},
+        "paper": {
+            "iterations": 25_000,
+            "batch_size": 2048,
+            "actor_lr": 1e-3,
+            "critic_lr": 1e-2,
+            "shaping_weight": 1.0,
+            "softmax_temperature": 1.0,
+            "advantage_gradient": True,
+            "advantage_baseline": "none",
+            "critic_target": "sarsa",
+        },
+    }
+
+    actor_lr: float = 1e-2
+    shaping_weight: float = 3.0
+    softmax_temperature: float = 3.0
+    critic_target: str = "returns"
+    payoff: tuple[float, ...] = (-1.0, -3.0, 0.0, -2.0)
+    exploration: float = 0.2
+    actor: str = "logits"
+    critic: str = "mlp"
+    actor_hidden: int = 16
+    critic_hidden: int = 16
+    layers_before_gru: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.payoff) != 4:
+            raise ValueError(f"payoff must be 4 numbers for CC, CD, DC, DD, got {self.payoff}")
+        as_payoff(self.payoff)
+        _checks.real("exploration", self.exploration, 0, 1)
+        _checks.one_of("actor", self.actor, ("logits", "mlp", "gru"))
+        _checks.one_of("critic", self.critic, ("mlp", "gru"))
+        for name in ("actor_hidden", "critic_hidden"):
+            _checks.integer(name, getattr(self, name), 1, 2**16)
+        _checks.integer("layers_before_gru", self.layers_before_gru, 0, 2)
+
+
+def _typed(cls: type[TrainConfig], name: str, value: Any, kinds: Mapping[str, Any]) -> Any:
+    """`value` as field `name` wants it: text from a command line is parsed, lists become tuples."""
+    if name not in kinds:
+        raise ValueError(f"{cls.__name__} has no field {name!r}{_checks.nearest(name, kinds)}")
+    kind = kinds[name]
+    if isinstance(kind, types.UnionType):  # X | None
+        if value is None or value == "none":
+            return None
+        kind = next(option for option in typing.get_args(kind) if option is not type(None))
+    try:
+        return _convert(kind, value)
+    except (TypeError, ValueError, KeyError):
+        wanted = getattr(kind, "__name__", str(kind)) if kind is not tuple else "numbers"
+        raise ValueError(f"{name} must be {wanted}, got {value!r}") from None
+
+
+def _convert(kind: Any, value: Any) -> Any:
+    if typing.get_origin(kind) is tuple:
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(_convert(typing.get_args(kind)[0], part) for part in parts)
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        return {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
+    if kind is str:
+        if not isinstance(value, str):
+            raise TypeError
+        return value
+    if isinstance(value, bool) or (kind is int and isinstance(value, float) and value % 1):
+        raise TypeError
+    return kind(value)

@@ -1,0 +1,121 @@
+"""Rule presets: which paper's game a name stands for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class MatrixPreset:
+    """An iterated two-player matrix game as somebody published it."""
+
+    name: str
+    version: int
+    payoff: tuple[Any, ...]
+    """(own payoff for joint actions in the order own * K + other), or one such tuple a player."""
+    obs: str
+    """Default observation mode."""
+    episode_length: int
+    discount: float
+    source: str
+    noise: float = 0.0
+    """Default probability that an action is replaced by another one."""
+    public_goods: bool = False
+    """Payoffs come from a contribution factor."""
+
+    def payoff_of_factor(self, factor: float) -> tuple[float, ...]:
+        """Payoffs of the public-goods form: who cooperates pays 1, the pot times `factor` is shared.
+
+        With action code 0 = D, 1 = C, in the order DD, DC, CD, CC: 0, f/2, f/2 - 1, f - 1.
+        """
+        if not self.public_goods:
+            raise ValueError(f"preset {self.name!r} has no contribution_factor; only 'pola22' has")
+        return _public_goods(factor)
+
+
+def _public_goods(factor: float) -> tuple[float, ...]:
+    return (0.0, factor / 2, factor / 2 - 1, factor - 1)
+
+
+def as_payoff(payoff: Any) -> np.ndarray:
+    """Payoffs as [2, K, K] float32 (player, own action, other's action), K in 2..11.
+
+    Accepts [2, K, K]; [K, K] or its K*K numbers in a row for a symmetric game; or two such rows.
+
+    Raises:
+        ValueError: another shape, or a payoff that is not finite.
+    """
+    try:
+        array = np.array(payoff, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"payoff must be an array of numbers, got {payoff!r}") from error
+    actions = round(array.shape[-1] ** 0.5) if array.ndim else 0
+    flat = array.ndim == 1 or (array.ndim == 2 and array.shape == (2, actions**2) and actions > 1)
+    if flat and actions**2 == array.shape[-1]:
+        array = array.reshape(*array.shape[:-1], actions, actions)
+    if array.ndim == 2:
+        array = np.stack([array, array])
+    if array.ndim != 3 or array.shape[0] != 2 or array.shape[1] != array.shape[2]:
+        raise ValueError(
+            f"payoff must be [2, K, K], [K, K] or K*K numbers (own action major), "
+            f"got {list(np.shape(payoff))}"
+        )
+    if not 2 <= array.shape[1] <= 11:
+        raise ValueError(f"payoff must be for 2 to 11 actions, got {array.shape[1]}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"payoff must be finite, got {array.tolist()}")
+    return np.ascontiguousarray(array)
+
+
+_PRISONERS = (-1.0, -3.0, 0.0, -2.0)
+
+# For each game its presets, the default first.
+MATRIX_PRESETS: dict[str, dict[str, MatrixPreset]] = {
+    game: {preset.name: preset for preset in presets}
+    for game, presets in {
+        "ipd": (
+            MatrixPreset("loqa24", 1, _PRISONERS, "bits", 50, 0.96, "Aghajohari et al., ICLR 2024"),
+            MatrixPreset(
+                "lola18", 1, _PRISONERS, "onehot", 150, 0.96, "Foerster et al., AAMAS 2018"
+            ),
+            MatrixPreset(
+                "pola22",
+                1,
+                _public_goods(1.33),
+                "actions",
+                50,
+                0.96,
+                "Zhao et al., NeurIPS 2022; action 0 is to defect",
+                public_goods=True,
+            ),
+            MatrixPreset("axelrod", 1, (3.0, 0.0, 5.0, 1.0), "index", 200, 1.0, "Axelrod 1984"),
+        ),
+        "matching-pennies": (
+            MatrixPreset(
+                "lola18",
+                1,
+                ((1.0, -1.0, -1.0, 1.0), (-1.0, 1.0, 1.0, -1.0)),
+                "onehot",
+                150,
+                0.9,
+                "Foerster et al., AAMAS 2018",
+            ),
+        ),
+        "chicken": (
+            MatrixPreset(
+                "mfos22", 1, (0.0, -1.0, 1.0, -100.0), "onehot", 100, 0.96, "Lu et al., ICML 2022"
+            ),
+        ),
+        "stag-hunt": (
+            MatrixPreset(
+                "textbook", 1, (4.0, 1.0, 3.0, 2.0), "onehot", 50, 0.96, "textbook payoffs"
+            ),
+        ),
+        "matrix-game": (
+            MatrixPreset("custom", 1, _PRISONERS, "onehot", 50, 0.96, "payoffs given by the user"),
+        ),
+    }.items()
+}

@@ -1,0 +1,324 @@
+"""The vectorised environment: argument checks, buffers and bookkeeping for every game."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from loqa import _checks
+from loqa._native import core
+from loqa.envs.buffers import BufferPool
+from loqa.envs.spec import EnvSpec
+
+# Codes of the C++ enum ActionType.
+_ACTION_TYPES = {torch.uint8: 0, torch.int8: 1, torch.int16: 2, torch.int32: 3, torch.int64: 4}
+_NUMPY_ACTION_TYPES = {torch.empty(0, dtype=t).numpy().dtype: n for t, n in _ACTION_TYPES.items()}
+_MAX_ENVS = 2**31 - 1
+
+
+class VectorEnv(ABC):
+    """B independent copies of a game that step together, with A players and K actions each.
+
+    Randomness is a pure function of (seed, environment number, episode number, step): results do not
+    depend on the number of threads, on the batch an environment is in, or on the order of calls.
+
+    An episode is truncated after `episode_length` steps; nothing resets by itself, and stepping on
+    is allowed. `step` returns views of buffers that the next `step` or `reset` overwrites;
+    `rollout` returns memory of its own.
+    """
+
+    _native: Any
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        num_envs: int,
+        seed: int,
+        device: str | torch.device,
+        num_threads: int | None,
+        first_env: int,
+    ) -> None:
+        self.spec = spec
+        self.num_envs = _checks.integer("num_envs", num_envs, 1, _MAX_ENVS)
+        self.num_players = spec.num_players
+        self.num_actions = spec.num_actions
+        self.obs_shape = spec.obs_shape
+        self.episode_length = spec.episode_length
+        self.device = torch.device(device)
+        if self.device.type != "cpu":
+            raise ValueError(f"device must be 'cpu' for {spec.game!r}, got {str(device)!r}")
+        self.num_threads = (
+            core.default_num_threads()
+            if num_threads is None
+            else _checks.integer("num_threads", num_threads, 1, 1024)
+        )
+        self.first_env = _checks.integer("first_env", first_env, 0, 2**32 - 1 - self.num_envs)
+        batch = (self.num_envs, self.num_players)
+        self._action_shape = torch.Size(batch)
+        self._t = torch.zeros(self.num_envs, dtype=torch.int32)
+        self._episode = torch.zeros(self.num_envs, dtype=torch.int32)
+        self._packed_actions = torch.zeros(batch, dtype=torch.uint8)
+        self._obs = torch.zeros((*batch, *spec.obs_shape), dtype=spec.obs_dtype)
+        self._rewards = torch.zeros(batch, dtype=torch.float32)
+        self._terminated = torch.zeros(self.num_envs, dtype=torch.bool)
+        self._truncated = torch.zeros(self.num_envs, dtype=torch.bool)
+        self._step_result = (self._obs, self._rewards, self._terminated, self._truncated)
+        self._pool = BufferPool()
+        self._native = self._make_native()
+        self._step_pointers = tuple(buffer.data_ptr() for buffer in self._step_result)
+        self.reset(seed=seed)
+        self._fresh = True  # the first reset() is the episode that is already there
+
+    # --- what a game supplies
+
+    @abstractmethod
+    def _make_native(self) -> Any:
+        """The object of `loqa._core` that works on this environment's state and buffers."""
+
+    @abstractmethod
+    def _start(self, which: Tensor) -> None:
+        """Puts environments `which` (bool [B]) at the start of an episode; t and episode are set."""
+
+    @abstractmethod
+    def _state(self) -> dict[str, Tensor]:
+        """The game's own state tensors by name, without `t`; not copies."""
+
+    @abstractmethod
+    def _check_state(self, state: dict[str, Tensor]) -> None:
+        """Raises ValueError unless these values (shapes and types are right) are a legal state."""
+
+    @abstractmethod
+    def render(self, index: int = 0) -> np.ndarray:
+        """Environment `index` now, as an RGB array [height, width, 3] of uint8."""
+
+    # --- the public face
+
+    def reset(self, seed: int | None = None, mask: Tensor | np.ndarray | None = None) -> Tensor:
+        """Starts new episodes and returns the observations, [B, A, *obs_shape].
+
+        Args:
+            seed: starts again from episode 0 of this seed; None goes on to the next episode.
+            mask: bool [B], the environments to reset; all by default. Not together with `seed`.
+        """
+        if seed is not None:
+            if mask is not None:
+                raise ValueError(
+                    "reset takes a seed or a mask, not both: a seed is for all environments"
+                )
+            self.seed = _checks.integer("seed", seed, 0, 2**64 - 1)
+            self._native.set_seed(self.seed)
+            which = torch.ones(self.num_envs, dtype=torch.bool)
+            self._episode.zero_()
+        else:
+            which = self._reset_mask(mask)
+            if mask is not None or not self._fresh:
+                self._episode += which
+        self._fresh = False
+        self._t[which] = 0
+        self._terminated[which] = False
+        self._truncated[which] = False
+        self._start(which)
+        self._native.observe(self._obs.data_ptr())
+        return self._obs
+
+    def step(self, actions: Tensor | np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """One step of every environment.
+
+        Args:
+            actions: [B, A] of any integer type, each in 0..K-1.
+        Returns:
+            observations [B, A, *obs_shape], rewards [B, A] float32, terminated [B], truncated [B]:
+            views of buffers that the next step overwrites.
+        Raises:
+            TypeError, ValueError: wrong type, shape, device or range; nothing has changed then.
+        """
+        # Of a small batch these checks are most of the time, so the usual cases come first.
+        if (
+            type(actions) is np.ndarray
+            and actions.dtype in _NUMPY_ACTION_TYPES
+            and actions.shape == self._action_shape
+            and actions.flags.c_contiguous
+        ):
+            address = actions.__array_interface__["data"][0]
+            kind = _NUMPY_ACTION_TYPES[actions.dtype]
+        else:
+            if not (
+                type(actions) is Tensor
+                and actions.dtype in _ACTION_TYPES
+                and actions.shape == self._action_shape
+                and actions.is_cpu
+                and actions.is_contiguous()
+            ):
+                actions = self._as_actions(actions, self._action_shape)
+            address = actions.data_ptr()
+            kind = _ACTION_TYPES[actions.dtype]
+        if not self._native.step(address, kind, *self._step_pointers):
+            self._raise_range(actions)
+        self._fresh = False
+        return self._step_result
+
+    def rollout(self, actions: Tensor | np.ndarray) -> tuple[Tensor, Tensor]:
+        """T steps in one native call, with the numbers of T calls of `step`.
+
+        Args:
+            actions: [T, B, A] of any integer type, each in 0..K-1.
+        Returns:
+            observations [T+1, B, A, *obs_shape] (the first is the one before the first step) and rewards
+            [T, B, A] float32, in memory of their own; the buffers that `step` returned stay as they are.
+        Raises:
+            TypeError, ValueError: wrong type, shape, device or range; nothing has changed then.
+        """
+        actions = self._as_actions(actions, (None, *self._action_shape))
+        steps = actions.shape[0]
+        obs, rewards = self._rollout_buffers(steps)
+        if not self._native.rollout(
+            actions.data_ptr(),
+            _ACTION_TYPES[actions.dtype],
+            steps,
+            obs.data_ptr(),
+            rewards.data_ptr(),
+        ):
+            self._raise_range(actions)
+        self._fresh = self._fresh and steps == 0
+        return obs, rewards
+
+    def get_state(self) -> dict[str, Tensor]:
+        """The state of the game, as copies: see the game's page for names and shapes."""
+        state = {**self._state(), "t": self._t}
+        return {name: value.to(torch.int64, copy=True) for name, value in state.items()}
+
+    def set_state(self, **state: Tensor | np.ndarray) -> None:
+        """Puts the environments into a state as `get_state` gives it (any integer types).
+
+        Raises:
+            ValueError: names, shapes or values are wrong; nothing has changed then.
+        """
+        current = {**self._state(), "t": self._t}
+        if state.keys() != current.keys():
+            wanted, came = ", ".join(sorted(current)), ", ".join(sorted(state))
+            raise ValueError(f"set_state needs exactly {wanted}, got {came or 'nothing'}")
+        given = {}
+        for name, value in state.items():
+            tensor = torch.as_tensor(value)
+            expected = current[name]
+            if tensor.shape != expected.shape or tensor.is_floating_point() or tensor.is_complex():
+                raise ValueError(
+                    f"{name} must be {list(expected.shape)} of an integer type, "
+                    f"got {list(tensor.shape)} {tensor.dtype}"
+                )
+            given[name] = tensor.to("cpu", torch.int64)
+        if bool((given["t"] < 0).any()) or bool((given["t"] >= 2**31).any()):
+            raise ValueError("t must be in 0..2**31-1")
+        self._check_state(given)
+        for name, tensor in given.items():
+            current[name].copy_(tensor)
+        self._terminated.zero_()
+        torch.ge(self._t, self.episode_length, out=self._truncated)
+        self._fresh = False
+        self._native.observe(self._obs.data_ptr())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides what comes next, random counters included."""
+        return {
+            "spec": _spec_key(self.spec),
+            "seed": self.seed,
+            "first_env": self.first_env,
+            "fresh": self._fresh,
+            "episode": self._episode.clone(),
+            "terminated": self._terminated.clone(),
+            "state": self.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on exactly where `state_dict` was taken.
+
+        Raises:
+            ValueError: the state is of another game, preset, board or batch size.
+        """
+        expected = self.state_dict()
+        if state.keys() != expected.keys():
+            raise ValueError(
+                f"state_dict must have the keys {sorted(expected)}, got {sorted(state)}"
+            )
+        if state["spec"] != expected["spec"]:
+            raise ValueError(
+                f"state_dict is of {state['spec']}, this environment is {expected['spec']}"
+            )
+        first_env = _checks.integer("first_env", state["first_env"], 0, 2**32 - 1 - self.num_envs)
+        if first_env != self.first_env:
+            raise ValueError(
+                f"state_dict has first_env {first_env}, this environment {self.first_env}"
+            )
+        seed = _checks.integer("seed", state["seed"], 0, 2**64 - 1)
+        for name in ("episode", "terminated"):
+            if state[name].shape != (self.num_envs,):
+                raise ValueError(f"{name} must be [{self.num_envs}], got {list(state[name].shape)}")
+        self.set_state(**state["state"])
+        self.seed = seed
+        self._native.set_seed(seed)
+        self._episode.copy_(state["episode"])
+        self._terminated.copy_(state["terminated"])
+        self._fresh = bool(state["fresh"])
+
+    # --- helpers
+
+    def _rollout_buffers(self, steps: int) -> tuple[Tensor, Tensor]:
+        batch = (self.num_envs, self.num_players)
+        return (
+            self._pool.empty((steps + 1, *batch, *self.obs_shape), self.spec.obs_dtype),
+            self._pool.empty((steps, *batch), torch.float32),
+        )
+
+    def _reset_mask(self, mask: Tensor | np.ndarray | None) -> Tensor:
+        if mask is None:
+            return torch.ones(self.num_envs, dtype=torch.bool)
+        which = torch.as_tensor(mask)
+        if which.shape != (self.num_envs,) or which.dtype != torch.bool:
+            raise ValueError(
+                f"mask must be [{self.num_envs}] bool, got {list(which.shape)} {which.dtype}"
+            )
+        return which.cpu()
+
+    def _as_actions(self, actions: Any, shape: tuple[int | None, ...]) -> Tensor:
+        """`actions` as a contiguous CPU tensor of a type the core reads, or an error."""
+
+        def wanted() -> str:
+            letters = ", ".join("T" if size is None else str(size) for size in shape)
+            return f"actions must be [{letters}] of an integer type on {self.device}"
+
+        if isinstance(actions, np.ndarray) and not actions.flags.writeable:
+            actions = actions.copy()  # torch warns of a tensor that could write to it
+        try:
+            tensor = torch.as_tensor(actions)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(f"{wanted()}, got {type(actions).__name__} ({error})") from None
+        fits = (
+            tensor.device == self.device
+            and len(tensor.shape) == len(shape)
+            and all(size in (None, came) for size, came in zip(shape, tensor.shape, strict=True))
+        )
+        is_integer = not (
+            tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool
+        )
+        if not (fits and is_integer):
+            got = f"got {list(tensor.shape)} {tensor.dtype} on {tensor.device}"
+            raise (ValueError if is_integer else TypeError)(f"{wanted()}, {got}")
+        if tensor.dtype not in _ACTION_TYPES:  # unsigned types of 16 bits and more
+            tensor = tensor.to(torch.int64)
+        return tensor.contiguous()
+
+    def _raise_range(self, actions: Tensor | np.ndarray) -> None:
+        actions = torch.tensor(actions) if isinstance(actions, np.ndarray) else actions
+        bad = ((actions < 0) | (actions >= self.num_actions)).nonzero()[0].tolist()
+        raise ValueError(
+            f"actions must be in 0..{self.num_actions - 1}, "
+            f"got {actions[tuple(bad)].item()} at {bad}; no environment was stepped"
+        )
+
+
+def _spec_key(spec: EnvSpec) -> str:
+    return f"{spec.game}/{spec.preset}-v{spec.version} obs={spec.obs} {list(spec.obs_shape)}"

@@ -1,0 +1,206 @@
+"""Training on the iterated prisoner's dilemma: the iteration, and what is said of the result."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from loqa.agents import Agent, build_agent
+from loqa.algos.learner import Learner, UpdateMetrics
+from loqa.algos.naive import naive_settings, share_rewards
+from loqa.config import IPDConfig
+from loqa.envs.matrix_game import make_matrix_game
+from loqa.models import NUM_IPD_STATES
+from loqa.rollout import Trajectory
+
+STATES = ("start", "CC", "CD", "DC", "DD")
+COOPERATES = 0.9
+"""A strategy is said to cooperate in a state if it does so with at least this probability..."""
+DEFECTS = 0.2
+"""... and to defect if it cooperates with at most this one."""
+
+# Answers (C or D) at the start and after CC, CD, DC, DD, own action first.
+STRATEGIES = {
+    "tit-for-tat": "CCDCD",
+    "always-defect": "DDDDD",
+    "always-cooperate": "CCCCC",
+    "win-stay-lose-shift": "CCDDC",
+    "grim": "CCDDD",
+}
+_EVALUATION_EPISODES = 512
+
+
+def strategy_name(p_cooperate: dict[str, float]) -> str:
+    """The classical strategy that these five probabilities are, or "other"."""
+    answers = "".join(
+        "C" if p >= COOPERATES else "D" if p <= DEFECTS else "?"
+        for p in (p_cooperate[state] for state in STATES)
+    )
+    return next((name for name, pattern in STRATEGIES.items() if pattern == answers), "other")
+
+
+def cooperation(agent: Agent, episode_length: int, seed: int = 0) -> list[float]:
+    """P(C) at the start and after CC, CD, DC, DD.
+
+    Exact for agents without memory. For a recurrent agent: the mean over the steps of episodes in
+    which both players' actions are drawn uniformly, grouped by the last joint action.
+
+    Args:
+        agent: two actions, the first of them to cooperate.
+        episode_length: T of the episodes for a recurrent agent.
+        seed: of those episodes.
+    Returns:
+        Five probabilities in the order of `STATES`.
+    """
+    with torch.no_grad():
+        if not agent.actor.recurrent:
+            every_state = torch.arange(NUM_IPD_STATES)
+            table: list[float] = agent.log_probs(every_state[None])[0, :, 0].exp().tolist()
+            return table
+        generator = torch.Generator().manual_seed(seed)
+        index = torch.randint(
+            1, NUM_IPD_STATES, (episode_length + 1, _EVALUATION_EPISODES), generator=generator
+        )
+        index[0] = 0
+        probabilities = agent.log_probs(index)[..., 0].exp()
+        return [float(probabilities[index == state].mean()) for state in range(NUM_IPD_STATES)]
+
+
+class IPDTrainer:
+    """Self-play with the present copy: the agent in seat 0 learns, its copy sits in seat 1.
+
+    Randomness is counted: iteration n plays episode n of the seed, so a run goes on bit for bit from
+    `state_dict`.
+
+    Args:
+        config: of the run.
+    """
+
+    def __init__(self, config: IPDConfig) -> None:
+        self.config = config
+        self.iteration = 0
+        settings = naive_settings(config) if config.algo == "naive" else config
+        self.agent = make_agent(config)
+        self.learner = Learner(self.agent, settings)
+        self.env = make_matrix_game(
+            "ipd",
+            "loqa24",
+            config.batch_size,
+            payoff=config.payoff,
+            episode_length=config.episode_length,
+            seed=config.seed,
+            obs="index",
+            num_threads=config.num_threads,
+        )
+        self._generator = torch.Generator()
+        self._last: tuple[Trajectory, UpdateMetrics] | None = None
+
+    def iterate(self) -> None:
+        """One iteration: B episodes, then one update.
+
+        Raises:
+            FloatingPointError: the update was not finite; the agent is spoilt.
+        """
+        self.iteration += 1
+        trajectory = self._sample()
+        trained = share_rewards(trajectory) if self.config.shared_reward else trajectory
+        update = self.learner.update(trained)
+        for name, loss in (("actor", update.agent_loss), ("critic", update.critic_loss)):
+            if not math.isfinite(loss.item()):
+                raise FloatingPointError(
+                    f"the {name} loss is {loss.item()} at iteration {self.iteration}"
+                )
+        self._last = (trajectory, update)
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps played so far."""
+        return self.iteration * self.config.batch_size * self.config.episode_length
+
+    def metrics(self) -> dict[str, Any]:
+        """Numbers of the last iteration: rewards are what was paid, under exploration, per step."""
+        assert self._last is not None
+        trajectory, update = self._last
+        losses = {
+            "agent": update.agent_loss,
+            "opponent": update.opponent_loss,
+            "entropy": update.entropy_loss,
+            "critic": update.critic_loss,
+        }
+        return {
+            "p_cooperate": self.p_cooperate(),
+            "reward": trajectory.rewards.mean((0, 1)).tolist(),
+            "loss": {name: loss.item() for name, loss in losses.items() if loss is not None},
+        }
+
+    def p_cooperate(self) -> dict[str, float]:
+        """P(C) in each of `STATES`."""
+        return dict(zip(STATES, cooperation(self.agent, self.config.episode_length), strict=True))
+
+    def summary(self) -> dict[str, Any]:
+        """What the run has come to."""
+        p_cooperate = self.p_cooperate()
+        return {"p_cooperate": p_cooperate, "strategy": strategy_name(p_cooperate)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next iteration depends on."""
+        return {
+            "iteration": self.iteration,
+            "learner": self.learner.state_dict(),
+            "env": self.env.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where `state_dict` was taken."""
+        self.iteration = int(state["iteration"])
+        self.learner.load_state_dict(state["learner"])
+        self.env.load_state_dict(state["env"])
+
+    def _sample(self) -> Trajectory:
+        config = self.config
+        obs = self.env.reset()
+        with torch.no_grad():
+            if self.agent.actor.recurrent:
+                return self._sample_stepwise(obs)
+            probabilities = self.agent.log_probs(torch.arange(NUM_IPD_STATES)[None])[0, :, 0].exp()
+        # Rounding can lift a certain action's probability just above 1.
+        both = probabilities.clamp(max=1).expand(2, -1)
+        return Trajectory(
+            *self.env.rollout_memory1(both, config.episode_length, config.exploration)
+        )
+
+    def _sample_stepwise(self, obs: Tensor) -> Trajectory:
+        config = self.config
+        rows = config.batch_size * 2
+        # Counted, not carried: one stream of numbers for each (seed, iteration).
+        self._generator.manual_seed((config.seed << 32 ^ self.iteration) % 2**63)
+        draws = torch.rand((config.episode_length, rows), generator=self._generator)
+        state = self.agent.initial_state(rows)
+        all_obs, all_actions, all_rewards = [obs.clone()], [], []
+        for draw in draws:
+            log_probs, state = self.agent.step(obs.reshape(rows).long(), state)
+            p = log_probs[:, 0].exp() * (1 - config.exploration) + config.exploration / 2
+            actions = (draw >= p).to(torch.int8).view(-1, 2)
+            obs, rewards, _, _ = self.env.step(actions)
+            all_obs.append(obs.clone())
+            all_actions.append(actions)
+            all_rewards.append(rewards.clone())
+        return Trajectory(torch.stack(all_obs), torch.stack(all_actions), torch.stack(all_rewards))
+
+
+def make_agent(config: IPDConfig) -> Agent:
+    """The untrained agent of a configuration."""
+    return build_agent(
+        config.actor,
+        config.critic,
+        num_features=4,
+        num_actions=2,
+        actor_hidden=config.actor_hidden,
+        critic_hidden=config.critic_hidden,
+        actor_layers_before_gru=config.layers_before_gru,
+        critic_layers_before_gru=config.layers_before_gru,
+        generator=torch.Generator().manual_seed(config.seed),
+    )

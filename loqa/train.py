@@ -1,0 +1,302 @@
+"""The training loop: run directory, metrics, checkpoints, interruption and resumption."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from loqa import checkpoint
+from loqa.agents import Agent
+from loqa.config import IPDConfig, TrainConfig
+from loqa.ipd import IPDTrainer, make_agent
+
+GAMES: dict[str, type[IPDConfig]] = {"ipd": IPDConfig}
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class TrainingError(RuntimeError):
+    """A run cannot go on: a loss or a parameter is NaN or infinite."""
+
+
+class RunDirectory:
+    """The files of a run: config.json, metrics.jsonl, checkpoints/, figures/, summary.json.
+
+    Args:
+        path: the directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "config.json"
+        self.metrics_file = path / "metrics.jsonl"
+        self.summary_file = path / "summary.json"
+        self.checkpoints = path / "checkpoints"
+        self.figures = path / "figures"
+
+    @classmethod
+    def create(cls, path: Path, config: TrainConfig) -> RunDirectory:
+        """A new run directory.
+
+        Raises:
+            FileExistsError: the directory already holds a run.
+            OSError: it cannot be written.
+        """
+        run = cls(path)
+        if run.config_file.exists():
+            raise FileExistsError(
+                f"{path} already holds a run; go on with `loqa resume {path}` or give another --out"
+            )
+        for directory in (run.path, run.checkpoints, run.figures):
+            directory.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_json(run.config_file, {"game": _game_of(config), **config.to_dict()})
+        return run
+
+    @classmethod
+    def unused(cls, config: TrainConfig) -> Path:
+        """The first free name below runs/."""
+        reward = "-shared" if config.shared_reward else ""
+        base = f"runs/{_game_of(config)}-{config.preset}-{config.algo}{reward}-seed{config.seed}"
+        names = [base, *(f"{base}-{number}" for number in range(2, 10_000))]
+        return next(Path(name) for name in names if not Path(name).exists())
+
+    def config(self) -> TrainConfig:
+        """The run's configuration.
+
+        Raises:
+            FileNotFoundError: this is no run directory.
+            ValueError: config.json is damaged, or of another version of loqa.
+        """
+        if not self.config_file.is_file():
+            raise FileNotFoundError(f"{self.path} is no run directory: it has no config.json")
+        try:
+            values = json.loads(self.config_file.read_text(encoding="utf-8"))
+            game = values.pop("game")
+            return GAMES[game].from_dict(values)
+        except (KeyError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{self.config_file} is damaged: {error!r}") from error
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; a last line cut short by a crash is left out."""
+        if not self.metrics_file.exists():
+            return []
+        lines = self.metrics_file.read_text(encoding="utf-8").split("\n")[:-1]
+        try:
+            return [json.loads(line) for line in lines]
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{self.metrics_file} is damaged: {error}") from error
+
+    def checkpoint_file(self, iteration: int) -> Path:
+        """Where the checkpoint of an iteration is."""
+        return self.checkpoints / f"iteration_{iteration:08d}.safetensors"
+
+    def latest_checkpoint(self) -> Path | None:
+        """The newest checkpoint, None before the first."""
+        files = sorted(self.checkpoints.glob("iteration_*.safetensors"))
+        return files[-1] if files else None
+
+
+def train(
+    config: TrainConfig, out: str | Path | None = None, report: Report | None = None
+) -> dict[str, Any]:
+    """Trains a configuration in a new run directory.
+
+    Args:
+        config: for example `IPDConfig.of_preset("default", seed=3)`.
+        out: the run directory; the first free name below runs/ by default.
+        report: called with each line of metrics.
+    Returns:
+        The summary that is also written to summary.json, and "out", the directory. "status" is
+        "finished", "time limit", or "interrupted" (Ctrl-C or SIGTERM; everything is saved).
+    Raises:
+        FileExistsError, OSError: the directory holds a run already, or cannot be written.
+        TrainingError: a loss or parameter is not finite; the last good checkpoint stays.
+    """
+    run = RunDirectory.create(RunDirectory.unused(config) if out is None else Path(out), config)
+    return _run(config, run, None, report)
+
+
+def resume(
+    out: str | Path, iterations: int | None = None, report: Report | None = None
+) -> dict[str, Any]:
+    """Goes on with a run from its newest checkpoint, with the numbers of an uninterrupted run.
+
+    Args:
+        out: the run directory.
+        iterations: a new total; as configured by default.
+        report, returns, raises: as in `train`; FileNotFoundError and ValueError if the directory
+            holds no run or a damaged one.
+    """
+    run = RunDirectory(Path(out))
+    config = run.config()
+    if iterations is not None:
+        config = type(config).from_dict({**config.to_dict(), "iterations": iterations})
+    latest = run.latest_checkpoint()
+    state = None if latest is None else checkpoint.load_checkpoint(latest)
+    reached = 0 if state is None else state["trainer"]["iteration"]
+    if config.iterations < reached:
+        raise ValueError(f"the run is at iteration {reached}, iterations must not be fewer")
+    checkpoint.write_json(run.config_file, {"game": _game_of(config), **config.to_dict()})
+    kept = [line for line in run.metrics() if line["iteration"] <= reached]
+    with checkpoint.atomic_path(run.metrics_file) as temporary:
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+    return _run(config, run, state, report)
+
+
+def load_agent(path: str | Path) -> Agent:
+    """The agent of a checkpoint file, or of a run directory's newest checkpoint.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        ValueError: the file is damaged or holds NaN.
+    """
+    path = Path(path)
+    if path.is_dir():
+        latest = RunDirectory(path).latest_checkpoint()
+        if latest is None:
+            raise FileNotFoundError(f"{path} holds no checkpoint")
+        path = latest
+    state = checkpoint.load_checkpoint(path)
+    try:
+        config = dict(state["config"])
+        agent = make_agent(GAMES[config.pop("game")].from_dict(config))
+        parameters = state["trainer"]["learner"]["agent"]
+        checkpoint.check_finite(parameters, str(path))
+        agent.load_state_dict(parameters)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path} is not a checkpoint of a training run: {error}") from error
+    return agent
+
+
+def _run(
+    config: TrainConfig, run: RunDirectory, state: dict[str, Any] | None, report: Report | None
+) -> dict[str, Any]:
+    assert isinstance(config, IPDConfig)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.num_threads)
+    try:
+        trainer = IPDTrainer(config)
+        seconds = 0.0
+        if state is not None:
+            trainer.load_state_dict(state["trainer"])
+            seconds = float(state["seconds"])
+        status, seconds = _loop(trainer, run, seconds, report)
+        summary = {
+            "status": status,
+            "game": _game_of(config),
+            "preset": config.preset,
+            "algo": config.algo,
+            "shared_reward": config.shared_reward,
+            "seed": config.seed,
+            "device": config.device,
+            "iterations": trainer.iteration,
+            "env_steps": trainer.env_steps,
+            "seconds": seconds,
+            **trainer.summary(),
+        }
+        checkpoint.write_json(run.summary_file, summary)
+        return {**summary, "out": str(run.path)}
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _loop(
+    trainer: IPDTrainer, run: RunDirectory, seconds_before: float, report: Report | None
+) -> tuple[str, float]:
+    """Iterates until the end; returns how it ended and the seconds of training in all."""
+    config = trainer.config
+    status = "finished"
+    saved = trainer.iteration if run.latest_checkpoint() else -1
+    started = time.perf_counter()
+    seconds = seconds_before
+
+    def save() -> None:
+        nonlocal saved
+        state = {
+            "config": {"game": _game_of(config), **config.to_dict()},
+            "seconds": seconds,
+            "trainer": trainer.state_dict(),
+        }
+        checkpoint.save_checkpoint(run.checkpoint_file(trainer.iteration), state)
+        saved = trainer.iteration
+
+    with run.metrics_file.open("a", encoding="utf-8") as metrics_file, _StopRequest() as stop:
+        while trainer.iteration < config.iterations:
+            _iterate(trainer, run)
+            seconds = seconds_before + time.perf_counter() - started
+            last = trainer.iteration == config.iterations
+            if last or trainer.iteration % config.log_every == 0:
+                line = _metrics_line(trainer, seconds)
+                metrics_file.write(json.dumps(line) + "\n")
+                metrics_file.flush()
+                if report is not None:
+                    report(line)
+            if trainer.iteration % config.checkpoint_every == 0:
+                save()
+            if stop.requested:
+                status = "interrupted"
+                break
+            limit = math.inf if config.time_limit is None else config.time_limit
+            if seconds - seconds_before >= limit and not last:
+                status = "time limit"
+                break
+        if saved != trainer.iteration:
+            save()
+    return status, seconds
+
+
+def _metrics_line(trainer: IPDTrainer, seconds: float) -> dict[str, Any]:
+    return {
+        "iteration": trainer.iteration,
+        "env_steps": trainer.env_steps,
+        "seconds": seconds,
+        **trainer.metrics(),
+    }
+
+
+def _iterate(trainer: IPDTrainer, run: RunDirectory) -> None:
+    try:
+        trainer.iterate()
+    except FloatingPointError as error:
+        raise TrainingError(
+            f"{error}; the last checkpoint is {run.latest_checkpoint() or 'none'}"
+        ) from error
+
+
+class _StopRequest:
+    """Turns Ctrl-C and SIGTERM into a request that is met between two iterations.
+
+    A second Ctrl-C interrupts at once. Outside the main thread signals stay as they are.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> _StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._request)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+
+def _game_of(config: TrainConfig) -> str:
+    return next(game for game, kind in GAMES.items() if type(config) is kind)
