@@ -127,7 +127,6 @@ class IPDTrainer:
         losses = {
             "agent": update.agent_loss,
             "opponent": update.opponent_loss,
-            "entropy": update.entropy_loss,
             "critic": update.critic_loss,
         }
         return {
