@@ -26,14 +26,14 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def _commit() -> str:
+def commit() -> str:
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     root = Path(__file__).parent
     result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     return result.stdout.strip() or "unknown"
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -43,19 +43,24 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def pytest_benchmark_update_json(
-    config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]
-) -> None:
-    """Replaces the plugin's machine and commit by what the tables show, and drops raw data."""
-    output_json["machine_info"] = {
+def machine() -> dict[str, Any]:
+    """What stands beside every table."""
+    return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
         "instruction_set": core.isa(),
         "system": f"{platform.system()} {platform.machine()}",
         "load_at_the_end": round(os.getloadavg()[0], 2),
     }
-    output_json["commit_info"] = {"id": _commit()}
-    output_json["versions"] = _versions()
+
+
+def pytest_benchmark_update_json(
+    config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]
+) -> None:
+    """Replaces the plugin's machine and commit by what the tables show, and drops raw data."""
+    output_json["machine_info"] = machine()
+    output_json["commit_info"] = {"id": commit()}
+    output_json["versions"] = versions()
     for benchmark in output_json["benchmarks"]:
         benchmark["stats"].pop("data", None)
 

@@ -1,84 +1,52 @@
-"""Turns results of pytest-benchmark into the Markdown tables of the README.
+"""Puts the results of the benchmarks into the README: no number there is typed by hand.
 
-    python benchmarks/report.py benchmarks/results/*.json
+    python benchmarks/report.py
 
-One table for each game and call: million environment steps per second, the median of the rounds and
-the spread from the slowest to the fastest quarter, then the ratio of the best native row to the best
-baseline of the same run.
+Each README line `<!-- table: NAME -->` is followed, up to `<!-- end -->`, by the tables of
+benchmarks/results/NAME.json.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections import defaultdict
+import re
 from pathlib import Path
 from typing import Any
 
-Row = dict[int, dict[str, Any]]
+import tables_environments
+import tables_kernels
+import tables_training
+
+HERE = Path(__file__).parent
+README = HERE.parent / "README.md"
+TABLES = {
+    "matrix_game": tables_environments.tables,
+    "kernels": tables_kernels.tables,
+    "train_ipd": tables_training.tables,
+}
 
 
-def million(steps: float, seconds: float) -> str:
-    value = steps / seconds / 1e6
-    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
-
-
-def cell(result: dict[str, Any]) -> str:
-    steps, stats = result["extra_info"]["env_steps"], result["stats"]
-    low, high = million(steps, stats["q3"]), million(steps, stats["q1"])
-    return f"{million(steps, stats['median'])} ({low} to {high})"
-
-
-def rate(result: dict[str, Any]) -> float:
-    return float(result["extra_info"]["env_steps_per_second"])
-
-
-def ratios(rows: dict[str, Row], batches: list[int]) -> list[str]:
-    """loqa / the best other contender that was timed at this batch size."""
-    cells = []
-    for batch in batches:
-        ours = [rate(row[batch]) for name, row in rows.items() if "loqa" in name and batch in row]
-        others = [
-            rate(row[batch]) for name, row in rows.items() if "loqa" not in name and batch in row
-        ]
-        cells.append(f"{max(ours) / max(others):.3g}" if ours and others else "")
-    return cells
-
-
-def tables(results: dict[str, Any]) -> str:
-    groups: dict[tuple[str, str, str], dict[str, Row]] = defaultdict(lambda: defaultdict(dict))
-    for result in results["benchmarks"]:
-        about = result["extra_info"]
-        if "contender" in about:
-            key = (about["game"], about["call"], about["obs"])
-            groups[key][about["contender"]][about["num_envs"]] = result
+def about(results: dict[str, Any]) -> str:
+    """Machine, commit and versions, beside every table."""
     machine = results["machine_info"]
-    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    lines = [
-        f"{machine['processor']}, {machine['cores']} cores, {machine['instruction_set']}, "
-        f"{machine['system']}; commit {results['commit_info']['id']}; {versions}.",
-        "",
-        "Million environment steps per second: median (slowest to fastest quarter of the rounds).",
-    ]
-    for (game, call, obs), rows in groups.items():
-        batches = sorted({batch for row in rows.values() for batch in row})
-        heads = [f"B = {batch}" for batch in batches]
-        lines += ["", f"| `{game}`, `{call}`, obs `{obs}` | " + " | ".join(heads) + " |"]
-        lines.append("|---|" + "---:|" * len(batches))
-        for name, row in rows.items():
-            cells = [cell(row[batch]) if batch in row else "" for batch in batches]
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
-        ratio = ratios(rows, batches)
-        if any(ratio):
-            lines.append("| best loqa / best other | " + " | ".join(ratio) + " |")
-    return "\n".join(lines)
+    named = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    return (
+        f"*Measured on: {machine['processor']}, {machine['cores']} cores, "
+        f"{machine['instruction_set']}, {machine['system']}, load {machine['load_at_the_end']} at the "
+        f"end; commit {results['commit_info']['id']}; {named}.*"
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("files", nargs="+", type=Path, help="results of pytest --benchmark-json")
-    for path in parser.parse_args().files:
-        print(tables(json.loads(path.read_text())))
+    def section(match: re.Match[str]) -> str:
+        name = match.group(1)
+        results = json.loads((HERE / "results" / f"{name}.json").read_text())
+        text = f"{TABLES[name](results)}\n\n{about(results)}"
+        return f"<!-- table: {name} -->\n{text}\n<!-- end -->"
+
+    readme = README.read_text()
+    pattern = r"<!-- table: (\w+) -->\n.*?<!-- end -->"
+    README.write_text(re.sub(pattern, section, readme, flags=re.DOTALL))
 
 
 if __name__ == "__main__":

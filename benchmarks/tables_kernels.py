@@ -1,16 +1,11 @@
-"""Turns results of benchmarks/bench_kernels.py into Markdown tables.
-
-    python benchmarks/report_kernels.py FILE...
+"""Tables of benchmarks/bench_kernels.py.
 
 Medians; GB/s of loqa on bytes that must move; share: loqa's over the copy's rate of the same run.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 
@@ -19,12 +14,7 @@ def microseconds(result: dict[str, Any]) -> float:
 
 
 def tables(results: dict[str, Any]) -> str:
-    machine, versions = results["machine_info"], results["versions"]
-    named = ", ".join(f"{name} {version}" for name, version in versions.items())
-    lines = [
-        f"{machine['processor']}, {machine['cores']} cores, {machine['instruction_set']}, "
-        f"{machine['system']}; commit {results['commit_info']['id']}; {named}.",
-    ]
+    lines: list[str] = []
     groups: dict[tuple[str, str], dict[tuple[int, int], dict[str, Any]]] = defaultdict(
         lambda: defaultdict(dict)
     )
@@ -62,8 +52,3 @@ def tables(results: dict[str, Any]) -> str:
         lines += ["", "Host overhead of a call without autograd, microseconds: "]
         lines[-1] += ", ".join(f"`{name}` {value:.1f}" for name, value in overhead.items()) + "."
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    for path in sys.argv[1:]:
-        print(tables(json.loads(Path(path).read_text())))
