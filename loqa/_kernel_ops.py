@@ -74,7 +74,7 @@ def _define(
             return operator(*args)
         if torch._C._are_functorch_transforms_active():
             return transformable.apply(*args)  # type: ignore[attr-defined]
-        if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
+        if torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
             return operator(*args)
         with torch._C._AutoDispatchBelowAutograd():  # half the overhead of a call
             return operator(*args)
