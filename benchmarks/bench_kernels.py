@@ -201,6 +201,8 @@ def check(results: Any, expected: list[Tensor]) -> None:
 def test_kernel(
     benchmark: Any, shape: tuple[int, int], kernel: str, mode: str, contender: str, quick: bool
 ) -> None:
+    if quick and (shape != SHAPES[0] or contender == "torch.compile"):
+        pytest.skip("without timing: the first shape, and nothing that compiles for minutes")
     steps, batch = shape
     generator = torch.Generator().manual_seed(0)
     sizes = (steps, steps + 1, steps, steps)
