@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Generator, Tensor, nn
 
-from loqa.models import NUM_IPD_STATES, GRUHead, Head, LogitsHead, MLPHead, index_to_bits, ipd_bits
+from loqa.models import NUM_IPD_STATES, GRUHead, Head, LogitsHead, MLPHead, index_to_bits
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,21 @@ class Evaluation:
             self.log_prob_table.detach(), self.q_table.detach(), self.actions, self.rows
         )
 
+    def of_seat(self, obs: Tensor, actions: Tensor) -> Evaluation:
+        """The same tables read by another seat (indexed layout only).
+
+        Args:
+            obs: `[T+1, B]` state index.
+            actions: `[T, B]` integers.
+
+        Raises:
+            ValueError: the layout is full.
+        """
+        if self.rows is None:
+            raise ValueError("of_seat needs the indexed layout: full tables hold one seat only")
+        offsets = _every_input(obs.shape[0], self.q_table.dtype, obs.device)[2]
+        return Evaluation(self.log_prob_table, self.q_table, actions.long(), obs + offsets)
+
     @cached_property
     def _flat_actions(self) -> Tensor:
         assert self.rows is not None
@@ -122,7 +137,8 @@ class Agent(nn.Module):
 
     def q_values(self, obs: Tensor) -> Tensor:
         """q_t(a), `[T+1, B, ...]` -> `[T+1, B, K]`."""
-        return self._critic_over_time(_features(obs, 2, self.critic))
+        q_values: Tensor = self.critic(_append_time(_features(obs, 2, self.critic)))
+        return q_values
 
     def values(self, obs: Tensor) -> Tensor:
         """V_t = sum_a pi_t(a) q_t(a), `[T+1, B, ...]` -> `[T+1, B]`."""
@@ -153,15 +169,11 @@ class Agent(nn.Module):
         actions = actions.long()
         if not _is_index(obs, 2) or self.actor.recurrent or self.critic.recurrent:
             return Evaluation(self.log_probs(obs), self.q_values(obs), actions)
-        parameter = next(self.critic.parameters())
-        steps = obs.shape[0]
-        every_state = torch.arange(NUM_IPD_STATES, device=obs.device)
-        log_probs = self.log_probs(every_state[None])
-        bits = ipd_bits(parameter.dtype, obs.device)
-        q_values = self._critic_over_time(bits.expand(steps, -1, -1))
-        first_rows = torch.arange(0, steps * NUM_IPD_STATES, NUM_IPD_STATES, device=obs.device)
-        rows = obs.long() + first_rows[:, None]
-        return Evaluation(log_probs.expand(steps, -1, -1), q_values, actions, rows)
+        dtype = next(self.critic.parameters()).dtype
+        every_state, critic_inputs, offsets = _every_input(obs.shape[0], dtype, obs.device)
+        log_probs = self.log_probs(every_state).expand(obs.shape[0], -1, -1)
+        q_values: Tensor = self.critic(critic_inputs)
+        return Evaluation(log_probs, q_values, actions, obs + offsets)
 
     def initial_state(self, batch_size: int) -> Tensor:
         """State of the actor before the first step, `[B, S]`."""
@@ -185,11 +197,28 @@ class Agent(nn.Module):
             return obs
         return _features(obs, lead, self.actor)
 
-    def _critic_over_time(self, features: Tensor) -> Tensor:
-        steps = torch.arange(features.shape[0], dtype=features.dtype, device=features.device)
-        time = steps[:, None, None].expand(-1, features.shape[1], 1)
-        output: Tensor = self.critic(torch.cat([features, time], -1))
-        return output
+
+def _append_time(features: Tensor) -> Tensor:
+    """`[T+1, B, F]` -> `[T+1, B, F+1]`, the raw step index t last."""
+    steps = torch.arange(features.shape[0], dtype=features.dtype, device=features.device)
+    time = steps[:, None, None].expand(-1, features.shape[1], 1)
+    return torch.cat([features, time], -1)
+
+
+@lru_cache(maxsize=8)
+def _every_input(
+    steps: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """All that the heads can be given in an indexed prisoner's dilemma of `steps` observations.
+
+    Returns:
+        The states `[1, 5]`, the critic's inputs `[steps, 5, 5]` and the first row of the tables at
+        each step, `[steps, 1]` int64.
+    """
+    states = torch.arange(NUM_IPD_STATES, device=device)
+    critic_inputs = _append_time(index_to_bits(states, dtype).expand(steps, -1, -1))
+    offsets = torch.arange(0, steps * NUM_IPD_STATES, NUM_IPD_STATES, device=device)
+    return states[None], critic_inputs, offsets[:, None]
 
 
 def _is_index(obs: Tensor, lead: int) -> bool:

@@ -20,6 +20,7 @@ from loqa.train import GAMES, RunDirectory, TrainingError, resume, train
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _FLAGS = ("preset", "shared_reward")  # options with a form of their own
+_FIELDS = "In brackets: the value of the default preset."
 
 
 class _Parser(argparse.ArgumentParser):
@@ -61,14 +62,13 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, _Parser]]:
     games = training.add_subparsers(required=True, metavar="GAME", dest="game")
     train_parsers = {}
     for game, kind in GAMES.items():
+        summary, _, rest = (kind.__doc__ or "").partition("\n\n")
         one = games.add_parser(
-            game,
-            help=(kind.__doc__ or "").split("\n")[0],
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            game, help=summary, description=rest.partition("Attributes:")[0], epilog=_FIELDS
         )
         train_parsers[game] = one
         one.add_argument("--out", metavar="DIR", help="run directory (default: a new one in runs/)")
-        one.add_argument("--preset", default="default", help=f"one of {', '.join(kind.presets)}")
+        one.add_argument("--preset", default="default", help=f"{' or '.join(kind.presets)}")
         _add_fields(one, kind)
         one.set_defaults(run=_train)
 
@@ -94,14 +94,13 @@ def _add_fields(parser: argparse.ArgumentParser, kind: type[TrainConfig]) -> Non
     parser.add_argument(
         "--shared-reward", action="store_const", const=True, help=docs["shared_reward"]
     )
+    defaults = kind().to_dict()
     for name in kind.field_types():
         if name not in _FLAGS:
-            # Without a default here: what is not given comes from the preset.
             parser.add_argument(
                 f"--{name.replace('_', '-')}",
                 metavar="VALUE",
-                default=argparse.SUPPRESS,
-                help=docs.get(name, "").replace("%", "%%") or None,
+                help=f"{docs[name]} [{defaults[name]}]".replace("%", "%%"),
             )
 
 
@@ -151,8 +150,9 @@ def _follow(console: Console, iterations: int, done: int, work: Any) -> int:
         f"{summary['iterations']} iterations, {summary['env_steps']:,} env steps in "
         f"{summary['seconds']:.1f} s"
     )
-    figures = plot_run(out)
-    say(f"{out}: summary.json, metrics.jsonl, {', '.join(f'figures/{f.name}' for f in figures)}")
+    figures = plot_run(out) if RunDirectory(Path(out)).metrics() else []
+    files = ["summary.json", "metrics.jsonl", *(f"figures/{figure.name}" for figure in figures)]
+    say(f"{out}: {', '.join(files)}")
     if summary["status"] == "interrupted":
         say(f"Interrupted and saved. Go on with: loqa resume {out}")
         return INTERRUPTED

@@ -27,7 +27,8 @@ class TrainConfig(LOQASettings):
         shared_reward: every player is paid the mean of all players' rewards.
         seed: of everything random; a run is a function of its configuration.
         iterations: updates.
-        time_limit: seconds of training after which the run ends early; None is no limit.
+        time_limit: seconds of training after which the run, or its resumption, ends early; None is
+            no limit.
         batch_size: B, episodes in an iteration.
         episode_length: T, steps in an episode.
         num_threads: threads of torch and of the simulator.

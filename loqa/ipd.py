@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -98,11 +99,21 @@ class IPDTrainer:
         self._last: tuple[Trajectory, UpdateMetrics] | None = None
 
     def iterate(self) -> None:
-        """One iteration: B episodes, then one update."""
+        """One iteration: B episodes, then one update.
+
+        Raises:
+            FloatingPointError: the update was not finite; the agent is spoilt.
+        """
         self.iteration += 1
         trajectory = self._sample()
         trained = share_rewards(trajectory) if self.config.shared_reward else trajectory
-        self._last = (trajectory, self.learner.update(trained))
+        update = self.learner.update(trained)
+        for name, loss in (("actor", update.agent_loss), ("critic", update.critic_loss)):
+            if not math.isfinite(loss.item()):
+                raise FloatingPointError(
+                    f"the {name} loss is {loss.item()} at iteration {self.iteration}"
+                )
+        self._last = (trajectory, update)
 
     @property
     def env_steps(self) -> int:

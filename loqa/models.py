@@ -45,16 +45,12 @@ def bits_to_index(bits: Tensor) -> Tensor:
 
 def index_to_bits(index: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Inverse of `bits_to_index`: `[...]` integers 0..4 -> `[..., 4]` of `dtype`."""
-    return ipd_bits(dtype, index.device)[index.long()]
-
-
-def ipd_bits(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The five prisoner's-dilemma observations in bits, `[5, 4]`, in the order of the index."""
-    return torch.tensor(
+    bits = torch.tensor(
         [[0, 0, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 1, 0], [0, 1, 0, 1]],
         dtype=dtype,
-        device=device,
+        device=index.device,
     )
+    return bits[index.long()]
 
 
 def lecun_normal_(weight: Tensor, generator: Generator | None = None) -> Tensor:

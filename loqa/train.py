@@ -221,7 +221,6 @@ def _loop(
 
     def save() -> None:
         nonlocal saved
-        _check(trainer, run)
         state = {
             "config": {"game": _game_of(config), **config.to_dict()},
             "seconds": seconds,
@@ -232,11 +231,11 @@ def _loop(
 
     with run.metrics_file.open("a", encoding="utf-8") as metrics_file, _StopRequest() as stop:
         while trainer.iteration < config.iterations:
-            trainer.iterate()
+            _iterate(trainer, run)
             seconds = seconds_before + time.perf_counter() - started
             last = trainer.iteration == config.iterations
             if last or trainer.iteration % config.log_every == 0:
-                line = _metrics_line(trainer, run, seconds)
+                line = _metrics_line(trainer, seconds)
                 metrics_file.write(json.dumps(line) + "\n")
                 metrics_file.flush()
                 if report is not None:
@@ -246,7 +245,8 @@ def _loop(
             if stop.requested:
                 status = "interrupted"
                 break
-            if config.time_limit is not None and seconds >= config.time_limit and not last:
+            limit = math.inf if config.time_limit is None else config.time_limit
+            if seconds - seconds_before >= limit and not last:
                 status = "time limit"
                 break
         if saved != trainer.iteration:
@@ -254,27 +254,19 @@ def _loop(
     return status, seconds
 
 
-def _metrics_line(trainer: IPDTrainer, run: RunDirectory, seconds: float) -> dict[str, Any]:
-    line = {
+def _metrics_line(trainer: IPDTrainer, seconds: float) -> dict[str, Any]:
+    return {
         "iteration": trainer.iteration,
         "env_steps": trainer.env_steps,
         "seconds": seconds,
         **trainer.metrics(),
     }
-    for name, loss in line["loss"].items():
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the {name} loss is {loss} at iteration {trainer.iteration}; "
-                f"the last checkpoint is {run.latest_checkpoint() or 'none'}"
-            )
-    return line
 
 
-def _check(trainer: IPDTrainer, run: RunDirectory) -> None:
-    """No checkpoint with NaN ever replaces a good one."""
+def _iterate(trainer: IPDTrainer, run: RunDirectory) -> None:
     try:
-        checkpoint.check_finite(trainer.agent.state_dict(), f"iteration {trainer.iteration}")
-    except ValueError as error:
+        trainer.iterate()
+    except FloatingPointError as error:
         raise TrainingError(
             f"{error}; the last checkpoint is {run.latest_checkpoint() or 'none'}"
         ) from error

@@ -81,14 +81,13 @@ class MatrixGame {
     const ActionType source_type = action_type(type);
     if (steps < 0) throw std::invalid_argument("rollout: steps must not be negative");
     py::gil_scoped_release released;
-    observe(obs);
-    if (steps == 0) return true;
     if (!all_valid(steps, [&](int64_t begin, int64_t end) {
           return LOQA_DISPATCH(matrix_rollout, batch_, source, source_type, steps,
                                pointer<void>(obs), pointer<float>(rewards), begin, end);
         })) {
       return false;
     }
+    if (steps == 0) return true;
     for_parts(1, [&](int64_t begin, int64_t end) {
       LOQA_DISPATCH(matrix_advance, batch_, source, source_type, steps, begin, end);
     });
@@ -104,7 +103,6 @@ class MatrixGame {
                                   std::to_string(batch_.num_actions));
     }
     py::gil_scoped_release released;
-    observe(obs);
     // A sampled step costs some ten times a given one: split earlier.
     for_parts(8 * steps, [&](int64_t begin, int64_t end) {
       LOQA_DISPATCH(matrix_memory1_rollout, batch_, pointer<const float>(probabilities), env_stride,

@@ -8,11 +8,12 @@ namespace loqa {
 // Threads that this process may use: the affinity mask, or LOQA_NUM_THREADS if that is set.
 int default_num_threads();
 
-// Calls body(begin, end) for a static partition of [0, count) into at most `num_threads` parts,
-// each but the last a multiple of `align` items and none smaller than `grain` (so small work stays
-// on the caller's thread). The caller works on the first part. The first exception of any part is
-// thrown again here, after all parts have ended. Workers sleep between calls; a forked child starts
-// its own. Calls from several threads are served one after the other.
+// Calls body(begin, end) for a partition of [0, count) whose bounds are multiples of `align`, on
+// the calling thread and on as many others as make at most `num_threads` in all and leave each at
+// least `grain` items (so small work stays on the caller's thread). Chunks are claimed as threads
+// become free: the result must not depend on who works on what. The first exception of any chunk is
+// thrown again here, after all have ended. Workers sleep between calls; a forked child starts its
+// own. Calls from several threads are served one after the other.
 void parallel_for(int64_t count, int64_t grain, int64_t align, int num_threads,
                   const std::function<void(int64_t, int64_t)>& body);
 

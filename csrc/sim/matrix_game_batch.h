@@ -44,8 +44,8 @@ LOQA_DECLARE_ISA(
                      float* rewards, uint8_t* terminated, uint8_t* truncated, int64_t begin,
                      int64_t end);
 
-    // T steps. actions [T, B, 2] of any type; writes obs[1..T] of [T+1, B, 2, width] and rewards
-    // [T, B, 2]. Returns the largest action met (255: outside 0..254) and stops early if it is not
+    // T steps. actions [T, B, 2] of any type; writes obs [T+1, B, 2, width] and rewards [T, B, 2].
+    // Returns the largest action met (255: outside 0..254) and stops early if it is not
     // below K. The state stays: matrix_advance moves it, once every part has proved good.
     uint8_t matrix_rollout(const MatrixGameBatch& batch, const void* actions, ActionType type,
                            int64_t steps, void* obs, float* rewards, int64_t begin, int64_t end);
@@ -57,7 +57,7 @@ LOQA_DECLARE_ISA(
 
     // T steps of two memory-1 players (K = 2). probabilities of action 0 after each observation:
     // [2, 5] (env_stride 0) or [B, 2, 5] (env_stride 10). actions [T, B, 2] as chosen, before
-    // noise. Writes obs[1..T] and moves the state.
+    // noise. Writes obs [T+1, B, 2, width] and moves the state.
     void matrix_memory1_rollout(const MatrixGameBatch& batch, const float* probabilities,
                                 int64_t env_stride, float exploration, int64_t steps, void* obs,
                                 int8_t* actions, float* rewards, int64_t begin, int64_t end);)

@@ -19,14 +19,13 @@ class UpdateMetrics:
     """Scalars of one update, as tensors on the agent's device (reading one waits for the device).
 
     Attributes:
-        agent_loss, opponent_loss, entropy_loss, critic_loss: means over the batch (`ActorLosses`);
-            opponent_loss is None without shaping.
+        agent_loss, opponent_loss, critic_loss: means over the batch (`ActorLosses`); opponent_loss
+            is None without shaping.
         grad_norm: global norm of the actor step's gradient before clipping; None if not clipped.
     """
 
     agent_loss: Tensor
     opponent_loss: Tensor | None
-    entropy_loss: Tensor
     critic_loss: Tensor
     grad_norm: Tensor | None
 
@@ -48,8 +47,10 @@ class Learner:
         self.agent = agent
         self.settings = settings
         self.target = copy.deepcopy(agent).requires_grad_(False)
-        both = settings.advantage == "td0" and settings.advantage_gradient
-        self._actor_parameters = list((agent if both else agent.actor).parameters())
+        self._actor_trains_critic = settings.advantage == "td0" and settings.advantage_gradient
+        self._actor_parameters = list(
+            (agent if self._actor_trains_critic else agent.actor).parameters()
+        )
         self._critic_parameters = list(agent.critic.parameters())
         self._parameters: list[Tensor] = list(agent.parameters())
         self._target_parameters: list[Tensor] = list(self.target.parameters())
@@ -82,19 +83,15 @@ class Learner:
                 f"got {trajectory.num_players} players and player {player}"
             )
         settings = self.settings
-        obs, actions = trajectory.obs[:, :, player], trajectory.actions[:, :, player]
-        rewards = trajectory.rewards[:, :, player]
-        other_rewards = trajectory.rewards[:, :, 1 - player]
+        rewards = trajectory.rewards[:, :, player].contiguous()
+        other_rewards = trajectory.rewards[:, :, 1 - player].contiguous()
+        own = self._evaluate(trajectory, player)
         if settings.shaping_weight == 0:
             opponent = None
         elif opponent is None:
-            other_obs = trajectory.obs[:, :, 1 - player]
-            with torch.no_grad():
-                opponent = self.agent.evaluate(other_obs, trajectory.actions[:, :, 1 - player])
+            opponent = self._own_view_of(trajectory, 1 - player, own)
 
-        losses = actor_losses(
-            self.agent.evaluate(obs, actions), opponent, rewards, other_rewards, settings
-        )
+        losses = actor_losses(own, opponent, rewards, other_rewards, settings)
         gradients = torch.autograd.grad(losses.total(settings), self._actor_parameters)
         grad_norm = None
         if settings.clip_norm is not None:
@@ -104,9 +101,10 @@ class Learner:
         target = None
         if settings.critic_target != "returns":
             with torch.no_grad():
-                target = self.target.evaluate(obs, actions)
-        targets = critic_targets(rewards, target, settings)
-        critic_loss = critic_losses(self.agent.evaluate(obs, actions), targets).mean()
+                target = self._evaluate(trajectory, player, self.target)
+        if self._actor_trains_critic:
+            own = self._evaluate(trajectory, player)  # else the critic is what it was
+        critic_loss = critic_losses(own, critic_targets(rewards, target, settings)).mean()
         gradients = torch.autograd.grad(critic_loss, self._critic_parameters)
         _apply(self.critic_optimizer, self._critic_parameters, gradients)
 
@@ -115,10 +113,23 @@ class Learner:
         return UpdateMetrics(
             agent_loss=losses.agent.detach().mean(),
             opponent_loss=None if losses.opponent is None else losses.opponent.detach().mean(),
-            entropy_loss=losses.entropy.detach().mean(),
             critic_loss=critic_loss.detach(),
             grad_norm=grad_norm,
         )
+
+    def _evaluate(
+        self, trajectory: Trajectory, seat: int, agent: Agent | None = None
+    ) -> Evaluation:
+        agent = agent or self.agent
+        return agent.evaluate(trajectory.obs[:, :, seat], trajectory.actions[:, :, seat])
+
+    def _own_view_of(self, trajectory: Trajectory, seat: int, own: Evaluation) -> Evaluation:
+        """The agent's heads on another seat, as constants."""
+        if own.rows is not None:
+            other_obs, other_actions = trajectory.obs[:, :, seat], trajectory.actions[:, :, seat]
+            return own.detach().of_seat(other_obs, other_actions)
+        with torch.no_grad():
+            return self._evaluate(trajectory, seat)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything the next update depends on."""

@@ -103,18 +103,18 @@ class ActorLosses:
 
     Attributes:
         agent: `[B]`, -mean_t(l_t A_t).
-        entropy: `[B]`, -mean_t H(pi_t).
-        opponent: `[B]`, -mean_t(log pihat_t A_t); None without shaping.
+        entropy: `[B]`, -mean_t H(pi_t); None if its weight is 0.
+        opponent: `[B]`, -mean_t(log pihat_t A_t); None without an opponent.
     """
 
     agent: Tensor
-    entropy: Tensor
+    entropy: Tensor | None
     opponent: Tensor | None
 
     def total(self, settings: LOQASettings) -> Tensor:
         """The scalar to minimise."""
         total = self.agent.mean()
-        if settings.entropy_bonus:
+        if self.entropy is not None:
             total = total + settings.entropy_bonus * self.entropy.mean()
         if self.opponent is not None:
             total = total + settings.shaping_weight * self.opponent.mean()
@@ -268,7 +268,7 @@ def actor_losses(
     log_probs = agent.taken_log_probs
     advantage = advantages(rewards, agent.values, settings)
     agent_loss = -(log_probs * advantage).mean(0)
-    entropy_loss = -agent.entropies.mean(0)
+    entropy_loss = -agent.entropies.mean(0) if settings.entropy_bonus else None
     if opponent is None:
         return ActorLosses(agent_loss, entropy_loss, None)
     if settings.shaping == "n-step":

@@ -20,10 +20,13 @@ def _split_name(game: str, preset: str | None) -> tuple[str, str | None]:
         if name == known:
             return known, preset
         for variant in presets:
-            if name == f"{known}-{variant}" and preset in (None, variant):
+            if name == f"{known}-{variant}":
+                if preset not in (None, variant):
+                    raise ValueError(
+                        f"game {game!r} names a preset, but preset={preset!r} was given too"
+                    )
                 return known, variant
-    _checks.one_of("game", game, MATRIX_PRESETS)
-    raise ValueError(f"game {game!r} names a preset, but preset={preset!r} was given too")
+    return _checks.one_of("game", game, MATRIX_PRESETS), preset
 
 
 def make(game: str, num_envs: int = 1, *, preset: str | None = None, **settings: Any) -> VectorEnv:
@@ -44,9 +47,10 @@ def make(game: str, num_envs: int = 1, *, preset: str | None = None, **settings:
     try:
         return make_matrix_game(game, preset, num_envs, **settings)
     except TypeError as error:
-        unknown = str(error).rpartition("unexpected keyword argument ")[2].strip("'\"")
-        if unknown == str(error):
+        _, is_unknown, name = str(error).rpartition("unexpected keyword argument ")
+        if not is_unknown:
             raise
+        unknown = name.strip("'\"")
         valid = [name for name in MatrixGame.__init__.__annotations__ if name != "return"]
         raise TypeError(
             f"make({game!r}) has no setting {unknown!r}{_checks.nearest(unknown, valid)}"

@@ -171,15 +171,18 @@ class MatrixGame(VectorEnv):
                 f"rollout_memory1 needs a game of 2 actions, this one has {self.num_actions}"
             )
         self._check_no_random_end("rollout_memory1")
-        table = torch.as_tensor(probabilities, dtype=torch.float32).detach().contiguous()
         shared, own = (_PLAYERS, 5), (self.num_envs, _PLAYERS, 5)
+        wanted = f"probabilities must be {list(shared)} or {list(own)} on {self.device}"
+        try:
+            table = torch.as_tensor(probabilities, dtype=torch.float32).detach().contiguous()
+        except (TypeError, ValueError, RuntimeError) as error:
+            got = type(probabilities).__name__
+            raise TypeError(f"{wanted}, got {got} ({error})") from None
         if tuple(table.shape) not in (shared, own) or table.device != self.device:
-            raise ValueError(
-                f"probabilities must be {list(shared)} or {list(own)} on {self.device}, "
-                f"got {list(table.shape)} on {table.device}"
-            )
-        if not bool(((table >= 0) & (table <= 1)).all()):  # NaN fails too
-            raise ValueError("probabilities must be in [0, 1]")
+            raise ValueError(f"{wanted}, got {list(table.shape)} on {table.device}")
+        inside = (table >= 0) & (table <= 1)  # NaN fails too
+        if not bool(inside.all()):
+            raise ValueError(f"probabilities must be in [0, 1], got {table[~inside][0].item()}")
         steps = _checks.integer("steps", steps, 0, _MAX_EPISODE)
         exploration = _checks.real("exploration", exploration, 0, 1)
         obs, rewards = self._rollout_buffers(steps)
@@ -193,7 +196,7 @@ class MatrixGame(VectorEnv):
             actions.data_ptr(),
             rewards.data_ptr(),
         )
-        self._after_rollout(obs, rewards, steps)
+        self._fresh = self._fresh and steps == 0
         return obs, actions, rewards
 
     def _check_no_random_end(self, name: str) -> None:

@@ -16,6 +16,7 @@ from loqa.envs.spec import EnvSpec
 
 # Codes of the C++ enum ActionType.
 _ACTION_TYPES = {torch.uint8: 0, torch.int8: 1, torch.int16: 2, torch.int32: 3, torch.int64: 4}
+_NUMPY_ACTION_TYPES = {torch.empty(0, dtype=t).numpy().dtype: n for t, n in _ACTION_TYPES.items()}
 _MAX_ENVS = 2**31 - 1
 
 
@@ -135,17 +136,27 @@ class VectorEnv(ABC):
         Raises:
             TypeError, ValueError: wrong type, shape, device or range; nothing has changed then.
         """
-        if not (
-            type(actions) is Tensor
+        # Of a small batch these checks are most of the time, so the usual cases come first.
+        if (
+            type(actions) is np.ndarray
+            and actions.dtype in _NUMPY_ACTION_TYPES
             and actions.shape == self._action_shape
-            and actions.dtype in _ACTION_TYPES
-            and actions.is_cpu
-            and actions.is_contiguous()
+            and actions.flags.c_contiguous
         ):
-            actions = self._as_actions(actions, self._action_shape)
-        if not self._native.step(
-            actions.data_ptr(), _ACTION_TYPES[actions.dtype], *self._step_pointers
-        ):
+            address = actions.__array_interface__["data"][0]
+            kind = _NUMPY_ACTION_TYPES[actions.dtype]
+        else:
+            if not (
+                type(actions) is Tensor
+                and actions.dtype in _ACTION_TYPES
+                and actions.shape == self._action_shape
+                and actions.is_cpu
+                and actions.is_contiguous()
+            ):
+                actions = self._as_actions(actions, self._action_shape)
+            address = actions.data_ptr()
+            kind = _ACTION_TYPES[actions.dtype]
+        if not self._native.step(address, kind, *self._step_pointers):
             self._raise_range(actions)
         self._fresh = False
         return self._step_result
@@ -157,7 +168,7 @@ class VectorEnv(ABC):
             actions: [T, B, A] of any integer type, each in 0..K-1.
         Returns:
             observations [T+1, B, A, *obs_shape] (the first is the one before the first step) and rewards
-            [T, B, A] float32, in memory of their own.
+            [T, B, A] float32, in memory of their own; the buffers that `step` returned stay as they are.
         Raises:
             TypeError, ValueError: wrong type, shape, device or range; nothing has changed then.
         """
@@ -172,7 +183,7 @@ class VectorEnv(ABC):
             rewards.data_ptr(),
         ):
             self._raise_range(actions)
-        self._after_rollout(obs, rewards, steps)
+        self._fresh = self._fresh and steps == 0
         return obs, rewards
 
     def get_state(self) -> dict[str, Tensor]:
@@ -262,15 +273,6 @@ class VectorEnv(ABC):
             self._pool.empty((steps, *batch), torch.float32),
         )
 
-    def _after_rollout(self, obs: Tensor, rewards: Tensor, steps: int) -> None:
-        """Leaves the step buffers as `steps` calls of `step` would."""
-        if steps == 0:
-            return
-        self._obs.copy_(obs[-1])
-        self._rewards.copy_(rewards[-1])
-        torch.ge(self._t, self.episode_length, out=self._truncated)
-        self._fresh = False
-
     def _reset_mask(self, mask: Tensor | np.ndarray | None) -> Tensor:
         if mask is None:
             return torch.ones(self.num_envs, dtype=torch.bool)
@@ -283,24 +285,34 @@ class VectorEnv(ABC):
 
     def _as_actions(self, actions: Any, shape: tuple[int | None, ...]) -> Tensor:
         """`actions` as a contiguous CPU tensor of a type the core reads, or an error."""
-        letters = ", ".join("T" if size is None else str(size) for size in shape)
-        wanted = f"actions must be [{letters}] of an integer type on {self.device}"
+
+        def wanted() -> str:
+            letters = ", ".join("T" if size is None else str(size) for size in shape)
+            return f"actions must be [{letters}] of an integer type on {self.device}"
+
+        if isinstance(actions, np.ndarray) and not actions.flags.writeable:
+            actions = actions.copy()  # torch warns of a tensor that could write to it
         try:
             tensor = torch.as_tensor(actions)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise TypeError(f"{wanted}, got {type(actions).__name__} ({error})") from None
-        got = f"got {list(tensor.shape)} {tensor.dtype} on {tensor.device}"
-        if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
-            raise TypeError(f"{wanted}, {got}")
-        if tensor.device != self.device or len(tensor.shape) != len(shape):
-            raise ValueError(f"{wanted}, {got}")
-        if any(size not in (None, came) for size, came in zip(shape, tensor.shape, strict=True)):
-            raise ValueError(f"{wanted}, {got}")
+            raise TypeError(f"{wanted()}, got {type(actions).__name__} ({error})") from None
+        fits = (
+            tensor.device == self.device
+            and len(tensor.shape) == len(shape)
+            and all(size in (None, came) for size, came in zip(shape, tensor.shape, strict=True))
+        )
+        is_integer = not (
+            tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool
+        )
+        if not (fits and is_integer):
+            got = f"got {list(tensor.shape)} {tensor.dtype} on {tensor.device}"
+            raise (ValueError if is_integer else TypeError)(f"{wanted()}, {got}")
         if tensor.dtype not in _ACTION_TYPES:  # unsigned types of 16 bits and more
             tensor = tensor.to(torch.int64)
         return tensor.contiguous()
 
-    def _raise_range(self, actions: Tensor) -> None:
+    def _raise_range(self, actions: Tensor | np.ndarray) -> None:
+        actions = torch.tensor(actions) if isinstance(actions, np.ndarray) else actions
         bad = ((actions < 0) | (actions >= self.num_actions)).nonzero()[0].tolist()
         raise ValueError(
             f"actions must be in 0..{self.num_actions - 1}, "

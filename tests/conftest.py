@@ -1,0 +1,44 @@
+"""What the tests share: the golden files, and every instruction set in turn."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import pytest
+
+from loqa._native import core
+
+GOLDEN = Path(__file__).parent / "golden"
+
+# No deadline: a busy machine is not a failure.
+hypothesis.settings.register_profile("loqa", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("loqa")
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str], dict[str, np.ndarray]]:
+    """Loads a golden file by name, from tests/golden or from the directory LOQA_GOLDEN_DIR."""
+
+    def load(name: str) -> dict[str, np.ndarray]:
+        elsewhere = os.environ.get("LOQA_GOLDEN_DIR")
+        places = [GOLDEN] + ([Path(elsewhere)] if elsewhere else [])
+        for place in places:
+            if (place / name).exists():
+                with np.load(place / name, allow_pickle=False) as arrays:
+                    return dict(arrays)
+        pytest.skip(f"{name} is not in tests/golden, nor in the directory LOQA_GOLDEN_DIR")
+
+    return load
+
+
+@pytest.fixture(params=core.supported_isas())
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs the test once for each instruction set that this machine has."""
+    before = core.isa()
+    core.set_isa(request.param)
+    yield request.param
+    core.set_isa(before)

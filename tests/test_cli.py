@@ -1,0 +1,120 @@
+"""The command: what it prints, writes and returns."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from loqa.cli import main
+
+QUICK = ["--iterations", "12", "--batch-size", "8", "--checkpoint-every", "5"]
+
+
+def run(capsys, *arguments):
+    try:
+        code = main([str(argument) for argument in arguments])
+    except SystemExit as exit_:  # argparse
+        code = exit_.code
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_train_writes_everything_and_names_the_strategy(tmp_path, capsys):
+    code, out, _ = run(capsys, "train", "ipd", "--out", tmp_path / "run", "--seed", "3", *QUICK)
+    assert code == 0
+    assert out.splitlines()[-1].startswith("Strategy learned: ")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["seed"] == 3
+    names = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
+    assert names == {"cooperation.png", "strategy.png", "reward.png"}
+    for path in (tmp_path / "run" / "figures").iterdir():
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_default_directory_is_new_each_time(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("ipd-default-loqa-seed0", "ipd-default-loqa-seed0-2"):
+        code, out, _ = run(capsys, "train", "ipd", *QUICK)
+        assert code == 0
+        assert f"runs/{name}" in out
+        assert (tmp_path / "runs" / name / "summary.json").exists()
+
+
+def test_plot_of_one_and_of_several(tmp_path, capsys):
+    for name, extra in (("a", []), ("b", ["--algo", "naive", "--shared-reward"])):
+        run(capsys, "train", "ipd", "--out", tmp_path / name, *QUICK, *extra)
+    (tmp_path / "a" / "figures" / "reward.png").unlink()
+    code, out, _ = run(capsys, "plot", tmp_path / "a")
+    assert (code, len(out.split())) == (0, 3)
+    assert (tmp_path / "a" / "figures" / "reward.png").exists()
+    code, _, _ = run(capsys, "plot", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "c.png")
+    assert code == 0
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_time_limit_then_resume(tmp_path, capsys):
+    code, out, _ = run(
+        capsys, "train", "ipd", "--out", tmp_path / "run", "--time-limit", "0", *QUICK
+    )
+    assert code == 0
+    assert f"loqa resume {tmp_path / 'run'}" in out
+    code, out, _ = run(capsys, "resume", tmp_path / "run")
+    assert code == 0
+    assert "2 iterations" in out
+
+
+def test_info(capsys):
+    code, out, _ = run(capsys, "info")
+    assert code == 0
+    for word in ("loqa", "torch", "instruction set", "CUDA in the core"):
+        assert word in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "COMMAND"),
+        (["trian"], "trian"),
+        (["train", "chess"], "chess"),
+        (["train", "ipd", "--shaping-wieght", "3"], "did you mean '--shaping-weight'"),
+        (["train", "ipd", "--preset", "papper"], "did you mean 'paper'"),
+        (["train", "ipd", "--gamma", "1.5"], "gamma must be in [0, 1], got 1.5"),
+        (["train", "ipd", "--payoff", "1,2,nan,4"], "payoff must be finite"),
+        (["resume", "nowhere"], "no run directory"),
+        (["plot", "nowhere"], "no run directory"),
+    ],
+)
+def test_wrong_usage_is_2_and_writes_nothing(tmp_path, capsys, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys, *arguments)
+    assert code == 2
+    assert message in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unwritable_directory(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    code, _, err = run(capsys, "train", "ipd", "--out", tmp_path / "file" / "run", *QUICK)
+    assert code == 2
+    assert "file" in err
+
+
+def test_ctrl_c_of_the_process(tmp_path):
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "loqa", "train", "ipd", "--out", out, "--iterations", "1000000"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (out / "metrics.jsonl").exists() or not (out / "metrics.jsonl").stat().st_size:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(2)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"loqa resume {out}" in printed
+    assert json.loads((out / "summary.json").read_text())["status"] == "interrupted"
+    assert list((out / "checkpoints").glob("*.safetensors"))

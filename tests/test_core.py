@@ -1,0 +1,194 @@
+"""The parts of the native core that every simulator and kernel stands on."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import loqa
+import loqa.reference
+from loqa._native import core
+
+WORD = st.integers(0, 2**32 - 1)
+
+# Philox4x32-10 in the known-answer file published with Random123: counter, key, result.
+KNOWN_ANSWERS = [
+    (
+        "00000000 00000000 00000000 00000000",
+        "00000000 00000000",
+        "6627e8d5 e169c58d bc57ac4c 9b00dbd8",
+    ),
+    (
+        "ffffffff ffffffff ffffffff ffffffff",
+        "ffffffff ffffffff",
+        "408f276d 41c83b0e a20bc7c6 6d5451fd",
+    ),
+    (
+        "243f6a88 85a308d3 13198a2e 03707344",
+        "a4093822 299f31d0",
+        "d16cfe09 94fdcceb 5001e420 24126ea1",
+    ),
+]
+
+
+@pytest.mark.parametrize(("counter", "key", "result"), KNOWN_ANSWERS)
+def test_philox_known_answers(counter: str, key: str, result: str) -> None:
+    low, high = (int(word, 16) for word in key.split())
+    words = [int(word, 16) for word in counter.split()]
+    expected = tuple(int(word, 16) for word in result.split())
+    assert core.philox(low | high << 32, *words) == expected
+    assert loqa.reference.philox(low | high << 32, *words) == expected
+
+
+@given(key=st.integers(0, 2**64 - 1), counter=st.tuples(WORD, WORD, WORD, WORD))
+def test_philox_equals_reference(key: int, counter: tuple[int, int, int, int]) -> None:
+    assert core.philox(key, *counter) == loqa.reference.philox(key, *counter)
+
+
+@given(word=WORD, bound=st.integers(1, 1000))
+def test_reference_draws_are_in_range(word: int, bound: int) -> None:
+    assert 0 <= loqa.reference.uniform(word) < 1
+    assert 0 <= loqa.reference.bounded(word, bound) < bound
+
+
+def test_instruction_sets() -> None:
+    names = core.supported_isas()
+    assert names[0] == "baseline"
+    assert core.isa() in names
+    with pytest.raises(ValueError, match=r"must be one of baseline.* on this machine, got 'mmx'"):
+        core.set_isa("mmx")
+
+
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_environment_variables() -> None:
+    code = "from loqa._native import core; print(core.isa(), core.default_num_threads())"
+    assert run_python(code, LOQA_ISA="baseline", LOQA_NUM_THREADS="3").stdout == "baseline 3\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("LOQA_ISA", "avx9", "instruction set must be one of baseline.*, got 'avx9'"),
+        ("LOQA_NUM_THREADS", "0", r"LOQA_NUM_THREADS must be an integer in \[1, 1024\], got '0'"),
+        ("LOQA_NUM_THREADS", "two", "LOQA_NUM_THREADS must be .*, got 'two'"),
+        ("LOQA_NUM_THREADS", "9" * 30, "LOQA_NUM_THREADS must be .*, got '9+'"),
+    ],
+)
+def test_bad_environment_variables(name: str, value: str, message: str) -> None:
+    code = (
+        "import loqa\n"
+        "try:\n"
+        "    loqa.make('ipd', 2).step([[0, 0]] * 2)\n"
+        "except ValueError as error:\n"
+        "    print(error)"
+    )
+    result = run_python(code, **{name: value})
+    assert result.returncode == 0, result.stderr
+    assert re.search(message, result.stdout), result.stdout
+
+
+def test_native_sizes_are_checked() -> None:
+    """The core itself throws on what would make it touch memory that is not there."""
+    arguments = dict.fromkeys(
+        ("payoff", "obs_table", "last_actions", "t", "episode", "packed", "first_env"), 0
+    )
+    good = {"num_envs": 1, "num_actions": 2, "obs_type": 0, "obs_width": 4, "num_threads": 1}
+    rest = {"noise": 0.0, "end_probability": 0.0, "episode_length": 1}
+    for name, value in [
+        ("num_envs", 0),
+        ("num_actions", 12),
+        ("obs_type", 3),
+        ("obs_width", 0),
+        ("num_threads", 0),
+    ]:
+        with pytest.raises(ValueError, match="a size is out of range"):
+            core.MatrixGame(**arguments, **rest, **{**good, name: value})
+    game = core.MatrixGame(**arguments, **rest, **good)
+    with pytest.raises(ValueError, match="unknown action type code 5"):
+        game.step(0, 5, 0, 0, 0, 0)
+    with pytest.raises(ValueError, match="steps must not be negative"):
+        game.rollout(0, 0, -1, 0, 0)
+
+
+def test_threads_that_call_at_once() -> None:
+    """The pool serves one call after the other; every caller gets its own result."""
+    actions = torch.randint(0, 2, (5, 40_000, 2), generator=torch.Generator().manual_seed(0))
+    expected = loqa.make("ipd", 40_000, num_threads=1).rollout(actions)
+    wrong = []
+
+    def work() -> None:
+        env = loqa.make("ipd", 40_000, num_threads=3)
+        for _ in range(10):
+            env.reset(seed=0)
+            obs, rewards = env.rollout(actions)
+            if not (torch.equal(obs, expected[0]) and torch.equal(rewards, expected[1])):
+                wrong.append("differs")
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+# --- the stub
+
+
+def public(names: list[str]) -> set[str]:
+    return {name for name in names if not name.startswith("_")}
+
+
+def test_stub_matches_module() -> None:
+    """Every public name of _core.pyi is in the module and the other way round; the parameters of
+    each function have the stub's names, in its order."""
+    stub = Path(loqa.__file__).with_name("_core.pyi")
+    tree = ast.parse(stub.read_text())
+
+    def compare(nodes: list[ast.stmt], owner: object, where: str) -> None:
+        stubbed = set()
+        for node in nodes:
+            if isinstance(node, ast.AnnAssign):
+                assert isinstance(node.target, ast.Name)
+                stubbed.add(node.target.id)
+                assert type(getattr(owner, node.target.id)).__name__ == ast.unparse(node.annotation)
+            elif isinstance(node, ast.ClassDef):
+                stubbed.add(node.name)
+                compare(node.body, getattr(owner, node.name), f"{where}.{node.name}")
+            elif isinstance(node, ast.FunctionDef):
+                stubbed.add(node.name)
+                compare_parameters(node, getattr(owner, node.name), f"{where}.{node.name}")
+        assert public(list(stubbed)) == public(list(vars(owner))), where
+
+    def compare_parameters(node: ast.FunctionDef, function: object, where: str) -> None:
+        arguments = node.args
+        expected = [argument.arg for argument in arguments.args + arguments.kwonlyargs]
+        signature = (inspect.getdoc(function) or "").splitlines()[0]  # written by pybind11
+        inside = re.fullmatch(r"\w+\((.*)\) -> .*", signature)
+        assert inside, f"{where}: {signature}"
+        came = re.findall(r"(\w+):", re.sub(r"\[[^\]]*\]", "", inside.group(1)))
+        assert came == expected, where
+        keyword_only = "*, " in inside.group(1)
+        assert keyword_only == bool(arguments.kwonlyargs), where
+
+    compare(tree.body, core, "loqa._core")
