@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from coin_golden import BOARDS, board_of, load
+from coin_golden import BOARDS, board_of, chi_square_p, load
 
+import loqa
 import loqa.reference
 
-MAKERS = {"reference": loqa.reference.make}
+MAKERS = {"reference": loqa.reference.make, "native": loqa.make}
 maker_of = pytest.mark.parametrize("maker", MAKERS)
 boards = pytest.mark.parametrize("board", BOARDS)
 
@@ -104,3 +105,60 @@ def test_scripted_choices(board: str) -> None:
         for index in range(count):
             recorded = np.flatnonzero(golden[f"scripted_{key}_actions_seen"][index]).tolist()
             assert env.scripted_choices(index, 1, name) == recorded
+
+
+@boards
+@pytest.mark.parametrize(
+    ("name", "key"), [("always-defect", "defect"), ("always-cooperate", "cooperate")]
+)
+def test_native_scripted_choices(board: str, name: str, key: str) -> None:
+    """Over many episodes (which number the draws) exactly the recorded actions are chosen."""
+    golden = load(f"coin_env_{board}.npz")
+    count = len(golden["kind"])
+    env = make("native", board, count)
+    state = {key: golden[key] for key in ("players_pos", "coin_pos", "coin_owner")}
+    seen = np.zeros((count, 4), bool)
+    for t in range(60):
+        env.set_state(**state, t=np.full(count, t))
+        actions = env.scripted_actions([None, name])[:, 1].numpy()
+        seen[np.arange(count), actions] = True
+    np.testing.assert_array_equal(seen, golden[f"scripted_{key}_actions_seen"])
+
+
+@boards
+def test_reset_and_respawn_distributions(board: str) -> None:
+    """The recorded counts and ours are draws from the stated distributions."""
+    golden = load(f"coin_env_{board}.npz")
+    sizes = board_of(board)
+    cells = sizes["height"] * sizes["width"]
+    draws = 200_000
+    env = make("native", board, draws, obs="cells", seed=5)
+    state = {key: value.numpy() for key, value in env.get_state().items()}
+    places = state["players_pos"] @ [sizes["width"], 1]
+    coin = state["coin_pos"] @ [sizes["width"], 1]
+    joint = np.bincount(places[:, 0] * cells + places[:, 1], minlength=cells**2)
+    assert not (places == coin[:, None]).any()
+    assert golden["reset_coin_on_player"] == 0
+    for counts, recorded in (
+        (joint, golden["reset_joint_player_counts"]),
+        (np.bincount(coin, minlength=cells), golden["reset_coin_counts"]),
+        (np.bincount(state["coin_owner"], minlength=2), golden["reset_owner_counts"]),
+    ):
+        for sample in (counts, recorded.ravel()):
+            uniform = np.full(sample.size, sample.sum() / sample.size)
+            assert chi_square_p(sample, uniform) > 1e-4
+    # Players end at (0, 1) and (1, 1); player 0 takes the coin.
+    env.set_state(
+        players_pos=np.tile([[0, 0], [1, 0]], (draws, 1, 1)),
+        coin_pos=np.tile([0, 1], (draws, 1)),
+        coin_owner=np.zeros(draws, int),
+        t=np.arange(draws) % 4,
+    )
+    env.step(np.ones((draws, 2), np.uint8))
+    after = env.get_state()["coin_pos"].numpy() @ [sizes["width"], 1]
+    respawn = np.bincount(after, minlength=cells)
+    recorded = golden["respawn_counts_players_at_01_11"]
+    np.testing.assert_array_equal(respawn == 0, recorded == 0)
+    for sample in (respawn, recorded):
+        free = sample[recorded > 0]
+        assert chi_square_p(free, np.full(free.size, free.sum() / free.size)) > 1e-4
