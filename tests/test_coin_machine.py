@@ -102,7 +102,7 @@ def test_random_operations() -> None:
     run_state_machine_as_test(
         CoinMachine,
         settings=settings(
-            max_examples=60,
+            max_examples=150,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],
