@@ -63,6 +63,8 @@ def pytest_benchmark_update_json(
     output_json["versions"] = versions()
     for benchmark in output_json["benchmarks"]:
         benchmark["stats"].pop("data", None)
+        for repeated in ("options", "params", "param"):
+            benchmark.pop(repeated, None)
 
 
 @pytest.fixture
