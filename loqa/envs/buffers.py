@@ -11,8 +11,6 @@ from torch import Tensor
 
 # Two results are alive in `result = env.rollout(...)`: the old one is dropped after the new one is made.
 _KEPT = 4
-
-
 # Reinterpreting is cheaper in NumPy than in torch; bfloat16, which NumPy has not, stands in as int16.
 _NUMPY_TYPES: dict[torch.dtype, type[np.generic]] = {
     torch.float32: np.float32,
@@ -20,6 +18,7 @@ _NUMPY_TYPES: dict[torch.dtype, type[np.generic]] = {
     torch.bfloat16: np.int16,
     torch.int64: np.int64,
     torch.int32: np.int32,
+    torch.int16: np.int16,
     torch.int8: np.int8,
     torch.uint8: np.uint8,
 }
