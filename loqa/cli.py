@@ -6,6 +6,7 @@ import argparse
 import os
 import platform
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,6 +17,7 @@ import loqa
 from loqa import _checks
 from loqa._native import core
 from loqa.config import TrainConfig
+from loqa.envs.coin_game import make_coin_game
 from loqa.train import GAMES, RunDirectory, TrainingError, resume, train
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -83,6 +85,15 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, _Parser]]:
     plotting.add_argument("directories", nargs="+", metavar="DIR")
     plotting.add_argument("--out", help="the comparison's file", default="comparison.png")
     plotting.set_defaults(run=_plot)
+
+    watching = commands.add_parser("watch", help="show a Coin Game between scripted players")
+    watching.add_argument("players", nargs="+", metavar="PLAYER", help="one a seat: XX")
+    watching.add_argument("--gif", metavar="FILE", help="write a film instead of playing it here")
+    watching.add_argument("--preset", default="loqa24")
+    for name, value in (("height", 3), ("width", 3), ("steps", 50), ("seed", 0)):
+        watching.add_argument(f"--{name}", type=int, default=value, help=f"[{value}]")
+    watching.add_argument("--speed", type=float, default=4.0, help="frames a second [4]")
+    watching.set_defaults(run=_watch)
 
     info = commands.add_parser("info", help="versions, instruction set, devices")
     info.set_defaults(run=_info)
@@ -171,6 +182,31 @@ def _plot(options: argparse.Namespace, console: Console) -> int:
         files = [plot_comparison(options.directories, Path(options.out))]
     for file in files:
         console.print(str(file), highlight=False, soft_wrap=True)
+    return DONE
+
+
+def _watch(options: argparse.Namespace, console: Console) -> int:
+    from loqa.envs.film import coin_film, save_gif, text_frame
+
+    speed = _checks.real("speed", options.speed, 0.1, 50)
+    env = make_coin_game(
+        options.preset,
+        1,
+        num_players=len(options.players),
+        height=options.height,
+        width=options.width,
+        seed=options.seed,
+    )
+    frames = coin_film(env, lambda _: env.scripted_actions(options.players), options.steps)
+    if options.gif:
+        print(save_gif(options.gif, frames, speed))
+        return DONE
+    for frame in frames:
+        if console.is_terminal:
+            console.clear()
+        print(text_frame(frame), flush=True)
+        if console.is_terminal:
+            time.sleep(1 / speed)
     return DONE
 
 
