@@ -19,7 +19,7 @@ constexpr int kFloat64 = 1;
 
 // Elements below which a second thread costs more than it brings.
 constexpr int64_t kGrain = 1 << 16;
-constexpr int64_t kAlign = 64;  // columns, so that threads never share a cache line
+constexpr int64_t kAlign = 64;  // columns: whole cache lines, long enough to be worth a thread
 
 // How large and where.
 struct Launch {

@@ -14,10 +14,9 @@
 namespace loqa::LOQA_ISA {
 namespace {
 
-// Of one row of a block. Measured: two streams of rows and the carry fit the first-level cache;
-// past the caches longer runs are faster.
+// Of one row of a block: the rows of all arrays of a step and of the next fit the first-level
+// cache.
 constexpr int64_t kBlockBytes = 4096;
-constexpr int64_t kStreamedBlockBytes = 8192;
 
 // An output of this size would push everything else out of the last-level cache before anyone reads
 // it: write it past the caches. That saves reading the lines first: half the time at [50, 65536].
@@ -107,9 +106,8 @@ struct CarriedRow {
   LOQA_HD const T* get() const { return kStreamed ? kept : out; }
 };
 
-template <typename T, bool kStreamed = false>
-constexpr int64_t kBlock =
-    (kStreamed ? kStreamedBlockBytes : kBlockBytes) / static_cast<int64_t>(sizeof(T));
+template <typename T>
+constexpr int64_t kBlock = kBlockBytes / static_cast<int64_t>(sizeof(T));
 
 template <typename V>
 struct Lanes {};
@@ -125,10 +123,10 @@ LOQA_HD void for_lanes(int64_t count, const Body& body) {
 }
 
 // Columns of the block that starts at `first`.
-template <typename T, bool kStreamed = false>
+template <typename T>
 inline int64_t block_size(const Columns& columns, int64_t first) {
   const int64_t left = columns.end - first;
-  return left < kBlock<T, kStreamed> ? left : kBlock<T, kStreamed>;
+  return left < kBlock<T> ? left : kBlock<T>;
 }
 
 template <typename T>
@@ -144,9 +142,9 @@ inline void fill_row(T value, int64_t count, T* __restrict to) {
 template <bool kStreamed, typename T>
 inline void linear_scan(const LinearScan<T>& job, const Columns& columns) {
   const T decay = job.decay;
-  for (int64_t first = columns.begin; first < columns.end; first += kBlock<T, kStreamed>) {
-    const int64_t count = block_size<T, kStreamed>(columns, first);
-    alignas(64) T kept[kBlock<T, kStreamed>];
+  for (int64_t first = columns.begin; first < columns.end; first += kBlock<T>) {
+    const int64_t count = block_size<T>(columns, first);
+    alignas(64) T kept[kBlock<T>];
     const T* carry = job.carry + first;
     if (job.carry == nullptr) {
       fill_row(T(0), count, kept);
@@ -167,9 +165,9 @@ inline void linear_scan(const LinearScan<T>& job, const Columns& columns) {
 template <bool kStreamed, typename T>
 inline void advantage(const Advantage<T>& job, const Columns& columns) {
   const T gamma = job.gamma, decay = job.decay;
-  for (int64_t first = columns.begin; first < columns.end; first += kBlock<T, kStreamed>) {
-    const int64_t count = block_size<T, kStreamed>(columns, first);
-    alignas(64) T kept[kBlock<T, kStreamed>];
+  for (int64_t first = columns.begin; first < columns.end; first += kBlock<T>) {
+    const int64_t count = block_size<T>(columns, first);
+    alignas(64) T kept[kBlock<T>];
     fill_row(T(0), count, kept);
     const T* carry = kept;
     for (int64_t t = columns.steps - 1; t >= 0; --t) {
@@ -191,9 +189,9 @@ inline void advantage(const Advantage<T>& job, const Columns& columns) {
 template <bool kStreamed, typename T>
 inline void advantage_vjp(const AdvantageVjp<T>& job, const Columns& columns) {
   const T gamma = job.gamma, decay = job.decay;
-  for (int64_t first = columns.begin; first < columns.end; first += kBlock<T, kStreamed>) {
-    const int64_t count = block_size<T, kStreamed>(columns, first);
-    alignas(64) T kept[kBlock<T, kStreamed>];
+  for (int64_t first = columns.begin; first < columns.end; first += kBlock<T>) {
+    const int64_t count = block_size<T>(columns, first);
+    alignas(64) T kept[kBlock<T>];
     fill_row(T(0), count, kept);
     const T* carry = kept;
     for (int64_t t = 0; t < columns.steps; ++t) {
@@ -219,9 +217,9 @@ inline void loaded_dice_vjp(const LoadedDiceVjp<T>& job, const Columns& columns)
   // With the shift, what reaches step t is the cotangent of step t-1, discounted once.
   const int64_t lag = job.shift ? 1 : 0;
   const T scale = job.shift ? job.gamma : T(1), decay = job.decay;
-  for (int64_t first = columns.begin; first < columns.end; first += kBlock<T, kStreamed>) {
-    const int64_t count = block_size<T, kStreamed>(columns, first);
-    alignas(64) T carry[kBlock<T, kStreamed>];
+  for (int64_t first = columns.begin; first < columns.end; first += kBlock<T>) {
+    const int64_t count = block_size<T>(columns, first);
+    alignas(64) T carry[kBlock<T>];
     fill_row(T(0), count, carry);
     if (job.shift && columns.steps > 0) fill_row(T(0), count, job.grad_logps + first);
     for (int64_t t = lag; t < columns.steps; ++t) {
