@@ -2,9 +2,10 @@
 
 from importlib.metadata import version
 
+from loqa import ops, reference
 from loqa.config import IPDConfig
 from loqa.envs import make
 from loqa.train import load_agent, resume, train
 
 __version__ = version("loqa")
-__all__ = ["IPDConfig", "load_agent", "make", "resume", "train"]
+__all__ = ["IPDConfig", "load_agent", "make", "ops", "reference", "resume", "train"]
