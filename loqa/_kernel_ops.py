@@ -74,7 +74,7 @@ def _define(
     transformable: Any = type(
         f"{name}_transformable",
         (torch.autograd.Function,),
-        {"forward": staticmethod(below_autograd), **parts},
+        {"forward": staticmethod(lambda *args: operator(*args)), **parts},
     )
     if hasattr(torch.library, "register_vmap"):
         torch.library.register_vmap(name, batched, lib=_library)
