@@ -53,3 +53,57 @@ class MatrixGame:
         actions: int,
         rewards: int,
     ) -> None: ...
+
+class CoinGame:
+    check_actions: bool
+    def __init__(
+        self,
+        *,
+        num_envs: int,
+        height: int,
+        width: int,
+        num_players: int,
+        num_coins: int,
+        actions: list[int],
+        distinct_start: bool,
+        coin_anywhere: bool,
+        first_takes: bool,
+        relative: bool,
+        channels_last: bool,
+        egocentric: bool,
+        history: bool,
+        zero_last_reward: bool,
+        episode_length: int,
+        obs_type: int,
+        values: list[int],
+        first_env: int,
+        state: int,
+        t: int,
+        episode: int,
+        num_threads: int,
+    ) -> None: ...
+    def set_seed(self, seed: int) -> None: ...
+    def reset(self, mask: int) -> None: ...
+    def observe(self, obs: int) -> None: ...
+    def step(
+        self,
+        actions: int,
+        action_type: int,
+        obs: int,
+        rewards: int,
+        terminated: int,
+        truncated: int,
+    ) -> bool: ...
+    def rollout(
+        self, actions: int, action_type: int, steps: int, obs: int, rewards: int
+    ) -> bool: ...
+    def choose(self, kinds: list[int], tie_episode: bool, actions: int) -> None: ...
+    def play(
+        self,
+        kinds: list[int],
+        tie_episode: bool,
+        steps: int,
+        actions: int,
+        obs: int,
+        rewards: int,
+    ) -> None: ...

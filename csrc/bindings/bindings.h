@@ -14,5 +14,6 @@ T* pointer(std::uintptr_t address) {
 
 void bind_kernels(pybind11::module_& module);
 void bind_sim(pybind11::module_& module);
+void bind_coin(pybind11::module_& module);
 
 }  // namespace loqa

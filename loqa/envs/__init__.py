@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from loqa import _checks
+from loqa.envs.coin_game import CoinGame, make_coin_game
+from loqa.envs.coin_presets import COIN_PRESETS
 from loqa.envs.matrix_game import MatrixGame, make_matrix_game
 from loqa.envs.presets import MATRIX_PRESETS
 from loqa.envs.spec import EnvSpec
 from loqa.envs.vector import VectorEnv
 
-__all__ = ["EnvSpec", "MatrixGame", "VectorEnv", "make"]
+_PRESETS: dict[str, Iterable[str]] = {**MATRIX_PRESETS, "coin-game": COIN_PRESETS}
+
+__all__ = ["CoinGame", "EnvSpec", "MatrixGame", "VectorEnv", "make"]
 
 
 def _split_name(game: str, preset: str | None) -> tuple[str, str | None]:
     """`ipd-lola18` is the preset `lola18` of `ipd`; `-` and `_` are the same."""
     name = game.replace("_", "-")
-    for known, presets in MATRIX_PRESETS.items():
+    for known, presets in _PRESETS.items():
         if name == known:
             return known, preset
         for variant in presets:
@@ -26,32 +31,40 @@ def _split_name(game: str, preset: str | None) -> tuple[str, str | None]:
                         f"game {game!r} names a preset, but preset={preset!r} was given too"
                     )
                 return known, variant
-    return _checks.one_of("game", game, MATRIX_PRESETS), preset
+    return _checks.one_of("game", game, _PRESETS), preset
 
 
 def make(game: str, num_envs: int = 1, *, preset: str | None = None, **settings: Any) -> VectorEnv:
     """Makes B = `num_envs` copies of a game, stepped together by the native simulator.
 
     Args:
-        game: `ipd`, `matching-pennies`, `chicken`, `stag-hunt`, or `matrix-game` (any payoff).
+        game: `coin_game`, `ipd`, `matching-pennies`, `chicken`, `stag-hunt`, or `matrix-game` (any
+            payoff).
         num_envs: B.
         preset: whose rules; the game's first by default.
         settings: seed (0), device ("cpu"), num_threads (all cores), first_env (0: number of the first
             environment in the random counters, for splitting a batch over processes), episode_length,
             obs, obs_dtype. Matrix games: payoff, contribution_factor (pola22), noise, end_probability;
-            obs is `bits`, `index`, `onehot` or `actions`.
+            obs is `bits`, `index`, `onehot` or `actions`. Coin Game: height (3), width (3), num_players
+            (2), obs (`planes` or `cells`), autoreset (False, "next_step" or "same_step"),
+            check_actions (True; False takes an action out of range for staying put), and for pax23
+            egocentric and zero_last_reward (both False).
     Raises:
         ValueError, TypeError: an unknown name (the nearest valid one is given) or a value out of range.
     """
     game, preset = _split_name(game, preset)
+    is_coin = game == "coin-game"
     try:
+        if is_coin:
+            return make_coin_game(preset, num_envs, **settings)
         return make_matrix_game(game, preset, num_envs, **settings)
     except TypeError as error:
         _, is_unknown, name = str(error).rpartition("unexpected keyword argument ")
         if not is_unknown:
             raise
         unknown = name.strip("'\"")
-        valid = [name for name in MatrixGame.__init__.__annotations__ if name != "return"]
+        settings_of = (CoinGame if is_coin else MatrixGame).__init__.__annotations__
+        valid = [name for name in settings_of if name != "return"]
         raise TypeError(
             f"make({game!r}) has no setting {unknown!r}{_checks.nearest(unknown, valid)}"
         ) from None

@@ -18,6 +18,7 @@ from loqa.envs.spec import EnvSpec
 _ACTION_TYPES = {torch.uint8: 0, torch.int8: 1, torch.int16: 2, torch.int32: 3, torch.int64: 4}
 _NUMPY_ACTION_TYPES = {torch.empty(0, dtype=t).numpy().dtype: n for t, n in _ACTION_TYPES.items()}
 _MAX_ENVS = 2**31 - 1
+AUTORESET_MODES = ("next_step", "same_step")
 
 
 class VectorEnv(ABC):
@@ -26,8 +27,11 @@ class VectorEnv(ABC):
     Randomness is a pure function of (seed, environment number, episode number, step): results do not
     depend on the number of threads, on the batch an environment is in, or on the order of calls.
 
-    An episode is truncated after `episode_length` steps; nothing resets by itself, and stepping on
-    is allowed. `step` returns views of buffers that the next `step` or `reset` overwrites;
+    An episode is truncated after `episode_length` steps; unless `autoreset` says otherwise nothing
+    resets by itself, and stepping on is allowed. With autoreset `same_step` the step that ends an
+    episode returns the first observation of the next one, and `final_obs` holds the last one of the
+    episode that ended; with `next_step` the step after it ignores the action, starts the next
+    episode and pays 0. `step` returns views of buffers that the next `step` or `reset` overwrites;
     `rollout` returns memory of its own.
     """
 
@@ -41,6 +45,7 @@ class VectorEnv(ABC):
         device: str | torch.device,
         num_threads: int | None,
         first_env: int,
+        autoreset: str | bool = False,
     ) -> None:
         self.spec = spec
         self.num_envs = _checks.integer("num_envs", num_envs, 1, _MAX_ENVS)
@@ -57,6 +62,9 @@ class VectorEnv(ABC):
             else _checks.integer("num_threads", num_threads, 1, 1024)
         )
         self.first_env = _checks.integer("first_env", first_env, 0, 2**32 - 1 - self.num_envs)
+        if autoreset is not False:
+            _checks.one_of("autoreset", str(autoreset), AUTORESET_MODES)
+        self.autoreset = autoreset
         batch = (self.num_envs, self.num_players)
         self._action_shape = torch.Size(batch)
         self._t = torch.zeros(self.num_envs, dtype=torch.int32)
@@ -66,6 +74,7 @@ class VectorEnv(ABC):
         self._rewards = torch.zeros(batch, dtype=torch.float32)
         self._terminated = torch.zeros(self.num_envs, dtype=torch.bool)
         self._truncated = torch.zeros(self.num_envs, dtype=torch.bool)
+        self.final_obs = torch.zeros_like(self._obs) if autoreset == "same_step" else None
         self._step_result = (self._obs, self._rewards, self._terminated, self._truncated)
         self._pool = BufferPool()
         self._native = self._make_native()
@@ -156,9 +165,15 @@ class VectorEnv(ABC):
                 actions = self._as_actions(actions, self._action_shape)
             address = actions.data_ptr()
             kind = _ACTION_TYPES[actions.dtype]
+        if self.autoreset == "next_step":
+            ended = self._terminated | self._truncated
         if not self._native.step(address, kind, *self._step_pointers):
             self._raise_range(actions)
         self._fresh = False
+        if self.autoreset == "next_step":
+            self._restart(ended)
+        elif self.autoreset == "same_step":
+            self._restart(self._terminated | self._truncated)
         return self._step_result
 
     def rollout(self, actions: Tensor | np.ndarray) -> tuple[Tensor, Tensor]:
@@ -172,6 +187,7 @@ class VectorEnv(ABC):
         Raises:
             TypeError, ValueError: wrong type, shape, device or range; nothing has changed then.
         """
+        self._check_no_autoreset("rollout")
         actions = self._as_actions(actions, (None, *self._action_shape))
         steps = actions.shape[0]
         obs, rewards = self._rollout_buffers(steps)
@@ -265,6 +281,25 @@ class VectorEnv(ABC):
         self._fresh = bool(state["fresh"])
 
     # --- helpers
+
+    def _restart(self, which: Tensor) -> None:
+        """Starts the next episode of environments `which` within a step."""
+        if not bool(which.any()):
+            return
+        if self.final_obs is not None:  # same step: rewards and flags are of the old episode
+            self.final_obs[which] = self._obs[which]
+        else:
+            self._rewards[which] = 0
+            self._terminated[which] = False
+            self._truncated[which] = False
+        self._episode += which
+        self._t[which] = 0
+        self._start(which)
+        self._native.observe(self._obs.data_ptr())
+
+    def _check_no_autoreset(self, name: str) -> None:
+        if self.autoreset:
+            raise ValueError(f"{name} needs autoreset=False: it plays on without a reset")
 
     def _rollout_buffers(self, steps: int) -> tuple[Tensor, Tensor]:
         batch = (self.num_envs, self.num_players)

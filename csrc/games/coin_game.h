@@ -1,0 +1,245 @@
+#pragma once
+
+#include <cstdint>
+
+#include "core/macros.h"
+#include "core/philox.h"
+
+// The Coin Game: players on a torus of height x width cells move at once; who steps on a coin takes
+// it and earns 1; the owner of its colour loses 2 if anybody else took it. CoinRules says which
+// published game it is. loqa/reference/coin_game.py is the specification. The state of an
+// environment is a row and a column for each player and coin, the owner of the one coin, and (for
+// observations with history) the last rewards; cell = row * width + column.
+
+namespace loqa {
+
+inline constexpr int kMaxCoinPlayers = 8;
+inline constexpr int kMaxCoins = 2;
+inline constexpr uint8_t kNoMove = 255;  // code of a direction that no action has
+
+// Fourth word of the Philox counter (environment, episode, step, draw). A coin is placed by word
+// t % 4 of step t / 4, so that one block serves four steps.
+enum CoinDraw : uint32_t {
+  kDrawRespawn = 0,      // + coin
+  kDrawStart = 8,        // + block; step 0; words of players, coins, first owner in a row
+  kDrawCoinPolicy = 16,  // + 2 player + block
+};
+inline constexpr uint32_t kTieEpisode = 0xFFFFFFFFu;  // step of ties drawn once an episode
+
+enum class ScriptedCoin : int { kCooperate, kDefect, kRandom };
+
+struct CoinRules {
+  int32_t height;  // 1..255
+  int32_t width;   // 1..255
+  int32_t num_players;
+  int32_t num_coins;  // 1: colours alternate; num_players: one of each colour
+  int32_t num_actions;
+  uint8_t left, right, up, down;  // action codes
+  bool distinct_start;
+  bool coin_anywhere;  // coins appear on any cell, else on cells without a player
+  bool first_takes;    // of several takers only the lowest-numbered takes
+  bool relative;       // a player sees itself and its own colour first
+  bool channels_last;
+  bool egocentric;  // the board is shifted so that a player sees itself in the middle
+  bool history;     // further planes: last rewards (own first), whether the episode is over
+  bool zero_last_reward;
+};
+
+// --- moving
+
+LOQA_HD uint8_t moved(uint8_t place, uint8_t size, bool back, bool forth) {
+  const uint8_t last = static_cast<uint8_t>(size - 1);
+  const uint8_t before = place == 0 ? last : static_cast<uint8_t>(place - 1);
+  const uint8_t after = place == last ? static_cast<uint8_t>(0) : static_cast<uint8_t>(place + 1);
+  return back ? before : (forth ? after : place);
+}
+
+LOQA_HD uint8_t moved_row(const CoinRules& rules, uint8_t row, uint8_t action) {
+  return moved(row, static_cast<uint8_t>(rules.height), action == rules.up, action == rules.down);
+}
+
+LOQA_HD uint8_t moved_column(const CoinRules& rules, uint8_t column, uint8_t action) {
+  return moved(column, static_cast<uint8_t>(rules.width), action == rules.left,
+               action == rules.right);
+}
+
+// --- taking
+
+// The reward of a player from one coin, given the number of takers.
+LOQA_HD int8_t coin_reward(bool i_took, bool i_own, uint8_t takers) {
+  const uint8_t others = static_cast<uint8_t>(takers - (i_took ? 1 : 0));
+  return static_cast<int8_t>((i_took ? 1 : 0) - (i_own && others > 0 ? 2 : 0));
+}
+
+LOQA_HD uint8_t next_owner(uint8_t owner, uint8_t num_players) {
+  return owner + 1 == num_players ? static_cast<uint8_t>(0) : static_cast<uint8_t>(owner + 1);
+}
+
+// --- placing
+
+// Row of a cell: exact for cells below 2^16, since (cell + 1/2) / width stays 1/510 away from every
+// integer. `inverse` is 1.0f / width.
+LOQA_HD int32_t row_of_cell(int32_t cell, float inverse) {
+  return static_cast<int32_t>((static_cast<float>(cell) + 0.5f) * inverse);
+}
+
+// The `index`-th cell (from 0) of those not occupied. occupied[0 .. count) must hold no cell twice;
+// values beyond the board stand for nothing. With r occupied cells below or at the answer the
+// answer is index + r: at most `count` rounds find it.
+template <int kCount>
+LOQA_HD int32_t free_cell(int32_t index, const int32_t (&occupied)[kCount], int count) {
+  int32_t cell = index;
+  for (int round = 0; round < kCount && round < count; ++round) {
+    int32_t found = index;
+    for (int i = 0; i < kCount && i < count; ++i) found += occupied[i] <= cell ? 1 : 0;
+    cell = found;
+  }
+  return cell;
+}
+
+inline constexpr int32_t kNowhere = 0x7FFFFFFF;
+
+// Where a coin appears: uniform over the cells that none of the players stands on.
+template <int kPlayers>
+LOQA_HD int32_t coin_cell(uint32_t word, const int32_t (&players)[kPlayers], int32_t board) {
+  int32_t occupied[kPlayers];
+  int32_t standing = 0;
+  for (int i = 0; i < kPlayers; ++i) {
+    bool again = false;
+    for (int j = 0; j < i; ++j) again |= players[j] == players[i];
+    occupied[i] = again ? kNowhere : players[i];
+    standing += again ? 0 : 1;
+  }
+  const int32_t index = static_cast<int32_t>(bounded(word, static_cast<uint32_t>(board - standing)));
+  return free_cell(index, occupied, kPlayers);
+}
+
+// The state of one environment at a start.
+struct CoinStart {
+  int32_t player[kMaxCoinPlayers];
+  int32_t coin[kMaxCoins];
+  int32_t owner;
+};
+
+LOQA_HD CoinStart coin_start(const CoinRules& rules, uint64_t seed, uint32_t env,
+                             uint32_t episode) {
+  uint32_t words[12];
+  for (uint32_t block = 0; block < 3; ++block) {
+    const PhiloxBlock random = philox(seed, env, episode, 0, kDrawStart + block);
+    for (int i = 0; i < 4; ++i) words[4 * block + i] = random.word[i];
+  }
+  const int32_t board = rules.height * rules.width;
+  CoinStart start = {};
+  int32_t occupied[kMaxCoinPlayers];
+  int standing = 0;  // different cells among the players so far
+  int next = 0;
+  for (int p = 0; p < rules.num_players; ++p) {
+    const int taken = rules.distinct_start ? standing : 0;
+    const int32_t index =
+        static_cast<int32_t>(bounded(words[next++], static_cast<uint32_t>(board - taken)));
+    const int32_t cell = free_cell(index, occupied, taken);
+    start.player[p] = cell;
+    bool again = false;
+    for (int i = 0; i < standing; ++i) again |= occupied[i] == cell;
+    if (!again) occupied[standing++] = cell;
+  }
+  if (rules.coin_anywhere) standing = 0;
+  for (int c = 0; c < rules.num_coins; ++c) {
+    const int32_t index =
+        static_cast<int32_t>(bounded(words[next++], static_cast<uint32_t>(board - standing)));
+    start.coin[c] = free_cell(index, occupied, standing);
+  }
+  if (rules.num_coins == 1) {
+    start.owner = static_cast<int32_t>(
+        bounded(words[next], static_cast<uint32_t>(rules.num_players)));
+  }
+  return start;
+}
+
+// --- seeing
+
+// Number of planes of zeros and ones.
+LOQA_HD int32_t coin_planes(const CoinRules& rules) { return 2 * rules.num_players; }
+
+// Place of the one of a plane in a player's flattened observation.
+LOQA_HD int32_t coin_place(int32_t plane, int32_t cell, int32_t plane_stride, int32_t cell_stride) {
+  return plane * plane_stride + cell * cell_stride;
+}
+
+// Plane of the coin of a colour, as seen by player `first` (0 if the preset is not relative).
+LOQA_HD int32_t coin_plane(int32_t owner, int32_t first, int32_t num_players) {
+  const int32_t ahead = owner - first;
+  return num_players + (ahead < 0 ? ahead + num_players : ahead);
+}
+
+// Row or column as seen by a player that stands at `own` and sees itself in the middle.
+LOQA_HD int32_t egocentric(int32_t place, int32_t own, int32_t size) {
+  int32_t seen = place - own + size / 2;
+  seen = seen < 0 ? seen + size : seen;
+  return seen >= size ? seen - size : seen;
+}
+
+// --- scripted players
+
+// Steps from a to b around a circle.
+LOQA_HD int32_t circle_distance(int32_t a, int32_t b, int32_t size) {
+  const int32_t apart = a < b ? b - a : a - b;
+  return apart < size - apart ? apart : size - apart;
+}
+
+// What a scripted player looks at.
+struct CoinView {
+  int32_t row, column;
+  int32_t coin_row[kMaxCoins], coin_column[kMaxCoins];
+  int32_t owner;  // of the one coin
+};
+
+// How bad it is to go to (row, column).
+LOQA_HD int32_t scripted_score(const CoinRules& rules, ScriptedCoin kind, const CoinView& view,
+                               int player, int32_t row, int32_t column) {
+  int32_t distance[kMaxCoins];
+  int32_t nearest = kNowhere;
+  int32_t on_others = 0;
+  for (int c = 0; c < rules.num_coins; ++c) {
+    distance[c] = circle_distance(row, view.coin_row[c], rules.height) +
+                  circle_distance(column, view.coin_column[c], rules.width);
+    nearest = distance[c] < nearest ? distance[c] : nearest;
+    on_others += c != player && distance[c] == 0 ? 1 : 0;
+  }
+  if (kind == ScriptedCoin::kDefect) return nearest;
+  if (rules.num_coins == 1) return view.owner == player ? distance[0] : -distance[0];
+  return distance[player] + (rules.height + rules.width) * on_others;
+}
+
+// The best action; of equally good ones the first in a random order, which `tie_step` decides.
+LOQA_HD uint8_t scripted_action(const CoinRules& rules, ScriptedCoin kind, const CoinView& view,
+                                int player, uint64_t seed, uint32_t env, uint32_t episode,
+                                uint32_t t, uint32_t tie_step) {
+  const uint32_t draw = kDrawCoinPolicy + 2 * static_cast<uint32_t>(player);
+  if (kind == ScriptedCoin::kRandom) {
+    const uint32_t word = philox(seed, env, episode, t, draw).word[0];
+    return static_cast<uint8_t>(bounded(word, static_cast<uint32_t>(rules.num_actions)));
+  }
+  int best = 0;
+  int32_t best_score = kNowhere;
+  uint32_t best_word = 0;
+  PhiloxBlock random = {};
+  for (int action = 0; action < rules.num_actions; ++action) {
+    if (action % 4 == 0) {
+      random = philox(seed, env, episode, tie_step, draw + static_cast<uint32_t>(action / 4));
+    }
+    const uint8_t code = static_cast<uint8_t>(action);
+    const int32_t row = moved_row(rules, static_cast<uint8_t>(view.row), code);
+    const int32_t column = moved_column(rules, static_cast<uint8_t>(view.column), code);
+    const int32_t score = scripted_score(rules, kind, view, player, row, column);
+    const uint32_t word = random.word[action % 4];
+    if (score < best_score || (score == best_score && word < best_word)) {
+      best = action;
+      best_score = score;
+      best_word = word;
+    }
+  }
+  return static_cast<uint8_t>(best);
+}
+
+}  // namespace loqa

@@ -1,0 +1,297 @@
+#include "sim/coin_game_batch.h"
+#include "sim/coin_game_lanes.h"
+#include "sim/coin_game_obs.h"
+
+namespace loqa::LOQA_ISA {
+namespace {
+
+// Environments whose state and random words stay in the second-level cache for all steps of a
+// rollout, while the results of a step are written in long runs.
+constexpr int64_t kTile = 4096;
+
+template <typename T>
+inline uint8_t action_byte(T value) {
+  return value < 0 || value > 254 ? static_cast<uint8_t>(255) : static_cast<uint8_t>(value);
+}
+
+template <typename T>
+uint8_t largest_of(const T* actions, int64_t count) {
+  uint8_t largest = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const uint8_t byte = action_byte(actions[i]);
+    largest = byte > largest ? byte : largest;
+  }
+  return largest;
+}
+
+// Actions [count, kPlayers] as an array of lanes for each player; returns the largest.
+template <int kPlayers, typename T>
+inline uint8_t split_actions(const T* from, int64_t count, uint8_t (&actions)[kPlayers][kLanes]) {
+  uint8_t largest = 0;
+  if (count == kLanes) {
+    for (int l = 0; l < kLanes; ++l) {
+      for (int p = 0; p < kPlayers; ++p) actions[p][l] = action_byte(from[l * kPlayers + p]);
+    }
+  } else {
+    for (int p = 0; p < kPlayers; ++p) {
+      for (int l = 0; l < kLanes; ++l) {
+        actions[p][l] = l < count ? action_byte(from[l * kPlayers + p]) : static_cast<uint8_t>(0);
+      }
+    }
+  }
+  for (int p = 0; p < kPlayers; ++p) {
+    for (int l = 0; l < kLanes; ++l) {
+      largest = actions[p][l] > largest ? actions[p][l] : largest;
+    }
+  }
+  return largest;
+}
+
+template <int kPlayers>
+uint8_t load_actions(const void* from, ActionType type, int64_t env, int64_t count,
+                     uint8_t (&actions)[kPlayers][kLanes]) {
+  const int64_t at = env * kPlayers;
+  switch (type) {
+    case ActionType::kUint8:
+      return split_actions(static_cast<const uint8_t*>(from) + at, count, actions);
+    case ActionType::kInt8:
+      return split_actions(static_cast<const int8_t*>(from) + at, count, actions);
+    case ActionType::kInt16:
+      return split_actions(static_cast<const int16_t*>(from) + at, count, actions);
+    case ActionType::kInt32:
+      return split_actions(static_cast<const int32_t*>(from) + at, count, actions);
+    default:
+      return split_actions(static_cast<const int64_t*>(from) + at, count, actions);
+  }
+}
+
+template <int kPlayers, int kCoins>
+inline void write_rewards(const CoinLanes<kPlayers, kCoins>& lanes, int64_t count,
+                          float* rewards) {
+  for (int64_t l = 0; l < count; ++l) {
+    for (int p = 0; p < kPlayers; ++p) {
+      rewards[l * kPlayers + p] = static_cast<float>(lanes.reward[p][l]);
+    }
+  }
+}
+
+inline int64_t lanes_at(int64_t first, int64_t end) {
+  return end - first < kLanes ? end - first : kLanes;
+}
+
+// Where the results of a block of environments go.
+inline void* obs_at(const CoinGameBatch& batch, void* obs, int64_t env) {
+  const int64_t env_bytes =
+      batch.rules.num_players * coin_obs_size(batch) * coin_element_size(batch.obs_type);
+  return static_cast<uint8_t*>(obs) + env * env_bytes;
+}
+
+// Step `step` of the block that starts at `first`, from one state to another (or the same).
+template <int kPlayers, int kCoins>
+inline void step_block(const CoinGameBatch& batch, int64_t first, int64_t count, int64_t step,
+                       const uint8_t (&actions)[kPlayers][kLanes], const CoinResults& results,
+                       const uint8_t* from, uint8_t* to) {
+  CoinLanes<kPlayers, kCoins> lanes;
+  move_state<true>(batch, from + first, lanes);
+  step_lanes(batch, first, count, step, actions, lanes);
+  move_state<false>(batch, to + first, lanes);
+  const int64_t at = step * batch.num_envs + first;
+  write_rewards(lanes, count, results.rewards + at * kPlayers);
+  write_obs(batch, lanes, static_cast<int>(count), results.stream, obs_at(batch, results.obs, at));
+  if (results.truncated != nullptr) {
+    for (int64_t l = 0; l < count; ++l) {
+      batch.t[first + l] = lanes.now[l];
+      results.truncated[first + l] = lanes.now[l] >= batch.episode_length ? 1 : 0;
+    }
+  }
+}
+
+template <int kPlayers, int kCoins>
+struct Steps {
+  static uint8_t run(const CoinGameBatch& batch, const void* source, ActionType type,
+                     int64_t steps, const CoinResults& results, uint8_t* state, int64_t begin,
+                     int64_t end) {
+    uint8_t largest = 0;
+    alignas(64) uint8_t actions[kPlayers][kLanes];
+    for (int64_t tile = begin; tile < end; tile += kTile) {
+      const int64_t tile_end = tile + kTile < end ? tile + kTile : end;
+      for (int64_t step = 0; step < steps; ++step) {
+        for (int64_t first = tile; first < tile_end; first += kLanes) {
+          const int64_t count = lanes_at(first, tile_end);
+          const uint8_t block_largest =
+              load_actions(source, type, step * batch.num_envs + first, count, actions);
+          largest = block_largest > largest ? block_largest : largest;
+          step_block<kPlayers, kCoins>(batch, first, count, step, actions, results,
+                                       step == 0 ? batch.state : state, state);
+        }
+      }
+    }
+    if (results.stream) stream_end();
+    return largest;
+  }
+};
+
+template <int kPlayers, int kCoins>
+struct Observe {
+  static uint8_t run(const CoinGameBatch& batch, void* obs, int64_t begin, int64_t end) {
+    for (int64_t first = begin; first < end; first += kLanes) {
+      const int64_t count = lanes_at(first, end);
+      CoinLanes<kPlayers, kCoins> lanes;
+      move_state<true>(batch, batch.state + first, lanes);
+      load_times(batch, first, count, 0, lanes.now);
+      write_obs(batch, lanes, static_cast<int>(count), false, obs_at(batch, obs, first));
+    }
+    return 0;
+  }
+};
+
+template <int kPlayers, int kCoins>
+inline void choose_block(const CoinGameBatch& batch, const CoinPlayers& players, int64_t first,
+                         int64_t count, int64_t step, uint8_t* actions) {
+  CoinLanes<kPlayers, kCoins> lanes;
+  move_state<true>(batch, batch.state + first, lanes);
+  load_times(batch, first, count, step, lanes.now);
+  for (int p = 0; p < kPlayers; ++p) {
+    if (players.kind[p] < 0) continue;
+    for (int l = 0; l < count; ++l) {
+      CoinView view = {};
+      view.row = lanes.row[p][l];
+      view.column = lanes.column[p][l];
+      for (int c = 0; c < kCoins; ++c) {
+        view.coin_row[c] = lanes.coin_row[c][l];
+        view.coin_column[c] = lanes.coin_column[c][l];
+      }
+      view.owner = lanes.owner[l];
+      const uint32_t t = static_cast<uint32_t>(lanes.now[l]);
+      actions[l * kPlayers + p] = scripted_action(
+          batch.rules, static_cast<ScriptedCoin>(players.kind[p]), view, p, batch.seed,
+          batch.first_env + static_cast<uint32_t>(first + l), batch.episode[first + l], t,
+          players.tie_episode ? kTieEpisode : t);
+    }
+  }
+}
+
+template <int kPlayers, int kCoins>
+struct Choose {
+  static uint8_t run(const CoinGameBatch& batch, const CoinPlayers& players, uint8_t* actions,
+                     int64_t begin, int64_t end) {
+    for (int64_t first = begin; first < end; first += kLanes) {
+      choose_block<kPlayers, kCoins>(batch, players, first, lanes_at(first, end), 0,
+                                     actions + first * kPlayers);
+    }
+    return 0;
+  }
+};
+
+template <int kPlayers, int kCoins>
+struct Play {
+  static uint8_t run(const CoinGameBatch& batch, const CoinPlayers& players, int64_t steps,
+                     uint8_t* played, const CoinResults& results, int64_t begin, int64_t end) {
+    alignas(64) uint8_t actions[kPlayers][kLanes];
+    for (int64_t tile = begin; tile < end; tile += kTile) {
+      const int64_t tile_end = tile + kTile < end ? tile + kTile : end;
+      for (int64_t step = 0; step < steps; ++step) {
+        for (int64_t first = tile; first < tile_end; first += kLanes) {
+          const int64_t count = lanes_at(first, tile_end);
+          const int64_t at = step * batch.num_envs + first;
+          choose_block<kPlayers, kCoins>(batch, players, first, count, step,
+                                         played + at * kPlayers);
+          load_actions(played, ActionType::kUint8, at, count, actions);
+          step_block<kPlayers, kCoins>(batch, first, count, step, actions, results, batch.state,
+                                       batch.state);
+        }
+      }
+    }
+    if (results.stream) stream_end();
+    return 0;
+  }
+};
+
+// Calls Job<players, coins>::run(batch, ...).
+template <template <int, int> class Job, typename... Arguments>
+uint8_t with_sizes(const CoinGameBatch& batch, Arguments... arguments) {
+  if (batch.rules.num_coins == 2) return Job<2, 2>::run(batch, arguments...);
+  switch (batch.rules.num_players) {
+    case 2:
+      return Job<2, 1>::run(batch, arguments...);
+    case 3:
+      return Job<3, 1>::run(batch, arguments...);
+    case 4:
+      return Job<4, 1>::run(batch, arguments...);
+    case 5:
+      return Job<5, 1>::run(batch, arguments...);
+    case 6:
+      return Job<6, 1>::run(batch, arguments...);
+    case 7:
+      return Job<7, 1>::run(batch, arguments...);
+    default:
+      return Job<8, 1>::run(batch, arguments...);
+  }
+}
+
+}  // namespace
+
+uint8_t coin_largest_action(const void* actions, ActionType type, int64_t count) {
+  switch (type) {
+    case ActionType::kUint8:
+      return largest_of(static_cast<const uint8_t*>(actions), count);
+    case ActionType::kInt8:
+      return largest_of(static_cast<const int8_t*>(actions), count);
+    case ActionType::kInt16:
+      return largest_of(static_cast<const int16_t*>(actions), count);
+    case ActionType::kInt32:
+      return largest_of(static_cast<const int32_t*>(actions), count);
+    default:
+      return largest_of(static_cast<const int64_t*>(actions), count);
+  }
+}
+
+void coin_reset(const CoinGameBatch& batch, const uint8_t* mask, int64_t begin, int64_t end) {
+  const CoinRules& rules = batch.rules;
+  for (int64_t env = begin; env < end; ++env) {
+    if (mask != nullptr && mask[env] == 0) continue;
+    const CoinStart start = coin_start(
+        rules, batch.seed, batch.first_env + static_cast<uint32_t>(env), batch.episode[env]);
+    uint8_t* at = batch.state + env;
+    const auto put = [&](int32_t value) {
+      *at = static_cast<uint8_t>(value);
+      at += batch.stride;
+    };
+    for (int p = 0; p < rules.num_players; ++p) {
+      put(start.player[p] / rules.width);
+      put(start.player[p] % rules.width);
+    }
+    for (int c = 0; c < rules.num_coins; ++c) {
+      put(start.coin[c] / rules.width);
+      put(start.coin[c] % rules.width);
+    }
+    if (rules.num_coins == 1) put(start.owner);
+    if (rules.history) {
+      for (int p = 0; p < rules.num_players; ++p) put(0);
+    }
+    batch.t[env] = 0;
+    batch.tag[env] = -1;
+  }
+}
+
+void coin_observe(const CoinGameBatch& batch, void* obs, int64_t begin, int64_t end) {
+  with_sizes<Observe>(batch, obs, begin, end);
+}
+
+uint8_t coin_steps(const CoinGameBatch& batch, const void* actions, ActionType type,
+                   int64_t steps, const CoinResults& results, uint8_t* state, int64_t begin,
+                   int64_t end) {
+  return with_sizes<Steps>(batch, actions, type, steps, results, state, begin, end);
+}
+
+void coin_choose(const CoinGameBatch& batch, const CoinPlayers& players, uint8_t* actions,
+                 int64_t begin, int64_t end) {
+  with_sizes<Choose>(batch, players, actions, begin, end);
+}
+
+void coin_play(const CoinGameBatch& batch, const CoinPlayers& players, int64_t steps,
+               uint8_t* actions, const CoinResults& results, int64_t begin, int64_t end) {
+  with_sizes<Play>(batch, players, steps, actions, results, begin, end);
+}
+
+}  // namespace loqa::LOQA_ISA

@@ -1,0 +1,241 @@
+#pragma once
+
+#include "games/coin_game.h"
+#include "sim/coin_game_batch.h"
+
+// One step of a block of environments, lane by lane: arrays of one member of the state over the
+// environments of a block, so that every loop over lanes is a loop of vectors. Included by
+// coin_game_cpu.cpp alone.
+
+namespace loqa::LOQA_ISA {
+namespace {
+
+constexpr int kLanes = static_cast<int>(kCoinBlock);
+
+template <int kPlayers, int kCoins>
+struct CoinLanes {
+  alignas(64) uint8_t row[kPlayers][kLanes];
+  alignas(64) uint8_t column[kPlayers][kLanes];
+  alignas(64) uint8_t coin_row[kCoins][kLanes];
+  alignas(64) uint8_t coin_column[kCoins][kLanes];
+  alignas(64) uint8_t owner[kLanes];
+  alignas(64) int8_t reward[kPlayers][kLanes];  // of the last step; kept with history
+  alignas(64) uint8_t taken[kCoins][kLanes];
+  alignas(64) int32_t now[kLanes];  // t
+};
+
+// Copies the rows of the state between the lanes and memory.
+template <bool kLoad, int kPlayers, int kCoins, typename Byte>
+inline void move_state(const CoinGameBatch& batch, Byte* at, CoinLanes<kPlayers, kCoins>& lanes) {
+  const auto row = [&](void* lane) {
+    if constexpr (kLoad) {
+      __builtin_memcpy(lane, at, kLanes);
+    } else {
+      __builtin_memcpy(at, lane, kLanes);
+    }
+    at += batch.stride;
+  };
+  for (int p = 0; p < kPlayers; ++p) {
+    row(lanes.row[p]);
+    row(lanes.column[p]);
+  }
+  for (int c = 0; c < kCoins; ++c) {
+    row(lanes.coin_row[c]);
+    row(lanes.coin_column[c]);
+  }
+  if constexpr (kCoins == 1) row(lanes.owner);
+  if (!batch.rules.history) return;
+  for (int p = 0; p < kPlayers; ++p) row(lanes.reward[p]);
+}
+
+// t of each lane; lanes beyond `count` take the first one's.
+inline void load_times(const CoinGameBatch& batch, int64_t first, int64_t count, int64_t step,
+                       int32_t* now) {
+  const int32_t* t = batch.t + first;
+  const int32_t offset = static_cast<int32_t>(step);
+  if (count == kLanes) {
+    for (int l = 0; l < kLanes; ++l) now[l] = t[l] + offset;
+  } else {
+    for (int l = 0; l < kLanes; ++l) now[l] = t[l < count ? l : 0] + offset;
+  }
+}
+
+// Computes the random words of steps 4 (t / 4) .. 4 (t / 4) + 3.
+template <int kCoins>
+inline void refresh_words(const CoinGameBatch& batch, int64_t first, int64_t count,
+                          const int32_t* now) {
+  alignas(64) uint32_t episode[kLanes];
+  for (int l = 0; l < kLanes; ++l) episode[l] = batch.episode[first + (l < count ? l : 0)];
+  const uint64_t seed = batch.seed;
+  const uint32_t env = batch.first_env + static_cast<uint32_t>(first);
+  for (uint32_t c = 0; c < kCoins; ++c) {
+    alignas(64) uint32_t words[4][kLanes];
+    for (int l = 0; l < kLanes; ++l) {
+      const PhiloxBlock random = philox(seed, env + static_cast<uint32_t>(l), episode[l],
+                                        static_cast<uint32_t>(now[l]) >> 2, kDrawRespawn + c);
+      for (int i = 0; i < 4; ++i) words[i][l] = random.word[i];
+    }
+    uint32_t* to = batch.words + 4 * c * batch.stride + first;
+    for (int i = 0; i < 4; ++i) __builtin_memcpy(to + i * batch.stride, words[i], sizeof(words[i]));
+  }
+  for (int l = 0; l < kLanes; ++l) batch.tag[first + l] = now[l] >> 2;
+}
+
+// The word of this step for each lane and coin.
+template <int kCoins>
+inline void load_words(const CoinGameBatch& batch, int64_t first, int64_t count,
+                       const int32_t* now, uint32_t (&words)[kCoins][kLanes]) {
+  int32_t stale = 0;
+  int32_t apart = 0;
+  for (int l = 0; l < kLanes; ++l) {
+    stale |= batch.tag[first + l] ^ (now[l] >> 2);
+    apart |= now[l] ^ now[0];
+  }
+  if (stale != 0) refresh_words<kCoins>(batch, first, count, now);
+  for (int c = 0; c < kCoins; ++c) {
+    const uint32_t* from = batch.words + 4 * c * batch.stride + first;
+    if ((apart & 3) == 0) {
+      __builtin_memcpy(words[c], from + (now[0] & 3) * batch.stride, sizeof(words[c]));
+    } else {
+      for (int l = 0; l < kLanes; ++l) words[c][l] = from[(now[l] & 3) * batch.stride + l];
+    }
+  }
+}
+
+template <int kPlayers, int kCoins>
+inline void move_players(const CoinRules& rules, const uint8_t (&actions)[kPlayers][kLanes],
+                         CoinLanes<kPlayers, kCoins>& lanes) {
+  for (int p = 0; p < kPlayers; ++p) {
+    for (int l = 0; l < kLanes; ++l) {
+      lanes.row[p][l] = moved_row(rules, lanes.row[p][l], actions[p][l]);
+      lanes.column[p][l] = moved_column(rules, lanes.column[p][l], actions[p][l]);
+    }
+  }
+}
+
+// Rewards of this step, which coins were taken, and the next colour of the one coin.
+template <int kPlayers, int kCoins>
+inline void take_coins(const CoinRules& rules, CoinLanes<kPlayers, kCoins>& lanes) {
+  for (int p = 0; p < kPlayers; ++p) {
+    for (int l = 0; l < kLanes; ++l) lanes.reward[p][l] = 0;
+  }
+  const uint8_t many = rules.first_takes ? 0 : 1;
+  for (int c = 0; c < kCoins; ++c) {
+    alignas(64) uint8_t took[kPlayers][kLanes];
+    alignas(64) uint8_t takers[kLanes] = {};
+    for (int p = 0; p < kPlayers; ++p) {
+      for (int l = 0; l < kLanes; ++l) {
+        const uint8_t on = lanes.row[p][l] == lanes.coin_row[c][l] &&
+                                   lanes.column[p][l] == lanes.coin_column[c][l]
+                               ? 1
+                               : 0;
+        took[p][l] = static_cast<uint8_t>(on & (many | (takers[l] == 0 ? 1 : 0)));
+        takers[l] = static_cast<uint8_t>(takers[l] + took[p][l]);
+      }
+    }
+    for (int p = 0; p < kPlayers; ++p) {
+      for (int l = 0; l < kLanes; ++l) {
+        const uint8_t owner = kCoins == 1 ? lanes.owner[l] : static_cast<uint8_t>(c);
+        lanes.reward[p][l] = static_cast<int8_t>(
+            lanes.reward[p][l] + coin_reward(took[p][l] != 0, owner == p, takers[l]));
+      }
+    }
+    for (int l = 0; l < kLanes; ++l) lanes.taken[c][l] = takers[l] != 0 ? 1 : 0;
+  }
+  if constexpr (kCoins == 1) {
+    for (int l = 0; l < kLanes; ++l) {
+      const uint8_t next = next_owner(lanes.owner[l], kPlayers);
+      lanes.owner[l] = lanes.taken[0][l] != 0 ? next : lanes.owner[l];
+    }
+  }
+}
+
+// Places the coins that were taken.
+template <int kPlayers, int kCoins>
+inline void place_coins(const CoinRules& rules, const uint32_t (&words)[kCoins][kLanes],
+                        CoinLanes<kPlayers, kCoins>& lanes) {
+  const int32_t width = rules.width;
+  const int32_t board = rules.height * width;
+  const float inverse = 1.0f / static_cast<float>(width);
+  for (int c = 0; c < kCoins; ++c) {
+    alignas(64) int32_t cell[kLanes];
+    if (rules.coin_anywhere) {
+      for (int l = 0; l < kLanes; ++l) {
+        cell[l] = static_cast<int32_t>(bounded(words[c][l], static_cast<uint32_t>(board)));
+      }
+    } else {
+      for (int l = 0; l < kLanes; ++l) {
+        int32_t players[kPlayers];
+        for (int p = 0; p < kPlayers; ++p) {
+          players[p] = lanes.row[p][l] * width + lanes.column[p][l];
+        }
+        cell[l] = coin_cell(words[c][l], players, board);
+      }
+    }
+    for (int l = 0; l < kLanes; ++l) {
+      const int32_t row = row_of_cell(cell[l], inverse);
+      const int32_t column = cell[l] - row * width;
+      const bool taken = lanes.taken[c][l] != 0;
+      lanes.coin_row[c][l] = taken ? static_cast<uint8_t>(row) : lanes.coin_row[c][l];
+      lanes.coin_column[c][l] = taken ? static_cast<uint8_t>(column) : lanes.coin_column[c][l];
+    }
+  }
+}
+
+template <int kPlayers, int kCoins>
+inline void step_lanes(const CoinGameBatch& batch, int64_t first, int64_t count, int64_t step,
+                       const uint8_t (&actions)[kPlayers][kLanes],
+                       CoinLanes<kPlayers, kCoins>& lanes) {
+  const CoinRules rules = batch.rules;
+  alignas(64) uint32_t words[kCoins][kLanes];
+  load_times(batch, first, count, step, lanes.now);
+  load_words<kCoins>(batch, first, count, lanes.now, words);
+  move_players(rules, actions, lanes);
+  take_coins(rules, lanes);
+  place_coins(rules, words, lanes);
+  for (int l = 0; l < kLanes; ++l) lanes.now[l] += 1;
+  if (rules.zero_last_reward) {
+    for (int p = 0; p < kPlayers; ++p) {
+      for (int l = 0; l < kLanes; ++l) {
+        if (lanes.now[l] >= batch.episode_length) lanes.reward[p][l] = 0;
+      }
+    }
+  }
+}
+
+// Places of the ones in each player's observation, one array of lanes after the other, counted from
+// the start of the environment's observations.
+template <int kPlayers, int kCoins>
+inline void place_ones(const CoinRules& rules, int32_t player_stride,
+                       const CoinLanes<kPlayers, kCoins>& lanes,
+                       int32_t (&places)[kPlayers][kPlayers + kCoins][kLanes]) {
+  const int32_t height = rules.height;
+  const int32_t width = rules.width;
+  const int32_t plane_stride = rules.channels_last ? 1 : height * width;
+  const int32_t cell_stride = rules.channels_last ? coin_planes(rules) : 1;
+  for (int me = 0; me < kPlayers; ++me) {
+    const int first = rules.relative ? me : 0;
+    const int32_t base = me * player_stride;
+    for (int k = 0; k < kPlayers + kCoins; ++k) {
+      const int p = (first + k) % kPlayers;
+      const int c = kCoins == 1 ? 0 : (first + k - kPlayers + kCoins) % kCoins;
+      const uint8_t* row = k < kPlayers ? lanes.row[p] : lanes.coin_row[c];
+      const uint8_t* column = k < kPlayers ? lanes.column[p] : lanes.coin_column[c];
+      const bool alternates = kCoins == 1 && k == kPlayers;
+      for (int l = 0; l < kLanes; ++l) {
+        const int32_t plane = alternates ? coin_plane(lanes.owner[l], first, kPlayers) : k;
+        int32_t seen_row = row[l];
+        int32_t seen_column = column[l];
+        if (rules.egocentric) {
+          seen_row = egocentric(seen_row, lanes.row[me][l], height);
+          seen_column = egocentric(seen_column, lanes.column[me][l], width);
+        }
+        places[me][k][l] =
+            base + coin_place(plane, seen_row * width + seen_column, plane_stride, cell_stride);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace loqa::LOQA_ISA

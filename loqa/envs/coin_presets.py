@@ -1,0 +1,98 @@
+"""Coin Game presets: which paper's rules a name stands for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_LOQA_ACTIONS = ("left", "right", "up", "down")
+_POLA_ACTIONS = ("right", "left", "down", "up")
+
+
+@dataclass(frozen=True)
+class CoinPreset:
+    """A Coin Game as somebody published it.
+
+    Common to all: players move at once on a torus; who steps on a coin takes it and earns +1,
+    whatever its colour; the owner of its colour loses 2, once a coin, if anybody else took it.
+    """
+
+    name: str
+    version: int
+    source: str
+    actions: tuple[str, ...]
+    """What each action code does."""
+    coin_per_player: bool = False
+    """One coin of each colour at all times, instead of one coin whose colour changes hands in round
+    robin whenever it is taken (first colour random)."""
+    distinct_start: bool = False
+    """Players start on different cells, instead of independently (they may coincide)."""
+    coin_anywhere: bool = False
+    """Coins appear on any cell, instead of on cells without a player (after the move)."""
+    first_takes: bool = False
+    """Of several players on the coin only the lowest-numbered takes it."""
+    relative: bool = True
+    """Each player sees itself, and coins of its colour, first; else all see the same."""
+    layout: str = "planes"
+    """`planes` [P, H, W], `flat` [P * H * W] or `channels_last` [H, W, P]."""
+    history: bool = False
+    """Further planes, constant over the board: last rewards, own first, and whether t has reached
+    the episode length."""
+    max_players: int = 8
+    episode_length: int = 50
+    discount: float = 0.96
+
+
+COIN_PRESETS: dict[str, CoinPreset] = {
+    preset.name: preset
+    for preset in (
+        CoinPreset("loqa24", 1, "Aghajohari et al., ICLR 2024", _LOQA_ACTIONS),
+        CoinPreset(
+            "pola22",
+            1,
+            "Zhao et al., NeurIPS 2022",
+            _POLA_ACTIONS,
+            relative=False,
+            layout="flat",
+        ),
+        CoinPreset(
+            "lola-dice18",
+            1,
+            "Foerster et al., ICML 2018 (DiCE)",
+            _POLA_ACTIONS,
+            distinct_start=True,
+            relative=False,
+            layout="flat",
+        ),
+        CoinPreset(
+            "lola18",
+            1,
+            "Foerster et al., AAMAS 2018",
+            _POLA_ACTIONS,
+            distinct_start=True,
+            first_takes=True,
+            relative=False,
+        ),
+        CoinPreset(
+            "mfos22",
+            1,
+            "Lu et al., ICML 2022",
+            _POLA_ACTIONS,
+            coin_per_player=True,
+            coin_anywhere=True,
+            history=True,
+            max_players=2,
+        ),
+        CoinPreset(
+            "pax23",
+            1,
+            "PAX (Willi et al. 2023); the same in JaxMARL",
+            (*_POLA_ACTIONS, "stay"),
+            coin_per_player=True,
+            coin_anywhere=True,
+            layout="channels_last",
+            max_players=2,
+        ),
+    )
+}
+
+SCRIPTED_COIN_PLAYERS = ("always-cooperate", "always-defect", "random")
