@@ -68,7 +68,7 @@ LOQA_HD uint8_t moved_column(const CoinRules& rules, uint8_t column, uint8_t act
 // The reward of a player from one coin, given the number of takers.
 LOQA_HD int8_t coin_reward(bool i_took, bool i_own, uint8_t takers) {
   const uint8_t others = static_cast<uint8_t>(takers - (i_took ? 1 : 0));
-  return static_cast<int8_t>((i_took ? 1 : 0) - (i_own && others > 0 ? 2 : 0));
+  return static_cast<int8_t>((i_took ? 1 : 0) - ((i_own & (others > 0)) ? 2 : 0));
 }
 
 LOQA_HD uint8_t next_owner(uint8_t owner, uint8_t num_players) {
@@ -89,8 +89,10 @@ LOQA_HD int32_t row_of_cell(int32_t cell, float inverse) {
 template <int kCount>
 LOQA_HD int32_t free_cell(int32_t index, const int32_t (&occupied)[kCount], int count) {
   int32_t cell = index;
+#pragma GCC unroll 8
   for (int round = 0; round < kCount && round < count; ++round) {
     int32_t found = index;
+#pragma GCC unroll 8
     for (int i = 0; i < kCount && i < count; ++i) found += occupied[i] <= cell ? 1 : 0;
     cell = found;
   }
@@ -104,13 +106,16 @@ template <int kPlayers>
 LOQA_HD int32_t coin_cell(uint32_t word, const int32_t (&players)[kPlayers], int32_t board) {
   int32_t occupied[kPlayers];
   int32_t standing = 0;
+#pragma GCC unroll 8
   for (int i = 0; i < kPlayers; ++i) {
     bool again = false;
+#pragma GCC unroll 8
     for (int j = 0; j < i; ++j) again |= players[j] == players[i];
     occupied[i] = again ? kNowhere : players[i];
     standing += again ? 0 : 1;
   }
-  const int32_t index = static_cast<int32_t>(bounded(word, static_cast<uint32_t>(board - standing)));
+  const int32_t index =
+      static_cast<int32_t>(bounded(word, static_cast<uint32_t>(board - standing)));
   return free_cell(index, occupied, kPlayers);
 }
 
@@ -150,8 +155,8 @@ LOQA_HD CoinStart coin_start(const CoinRules& rules, uint64_t seed, uint32_t env
     start.coin[c] = free_cell(index, occupied, standing);
   }
   if (rules.num_coins == 1) {
-    start.owner = static_cast<int32_t>(
-        bounded(words[next], static_cast<uint32_t>(rules.num_players)));
+    start.owner =
+        static_cast<int32_t>(bounded(words[next], static_cast<uint32_t>(rules.num_players)));
   }
   return start;
 }

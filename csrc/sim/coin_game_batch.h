@@ -90,8 +90,8 @@ LOQA_DECLARE_ISA(
     // Writes what each player sees now: obs [B, A, size].
     void coin_observe(const CoinGameBatch& batch, void* obs, int64_t begin, int64_t end);
 
-    // Given actions [steps, B, A]. Reads the state and t of the batch and writes the state after the
-    // last step to `state` (the batch's own, or another of the same shape); t only moves if
+    // Given actions [steps, B, A]. Reads the state and t of the batch and writes the state after
+    // the last step to `state` (the batch's own, or another of the same shape); t only moves if
     // results.truncated is not null. Returns the largest action met.
     uint8_t coin_steps(const CoinGameBatch& batch, const void* actions, ActionType type,
                        int64_t steps, const CoinResults& results, uint8_t* state, int64_t begin,

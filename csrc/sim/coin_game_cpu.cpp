@@ -66,8 +66,7 @@ uint8_t load_actions(const void* from, ActionType type, int64_t env, int64_t cou
 }
 
 template <int kPlayers, int kCoins>
-inline void write_rewards(const CoinLanes<kPlayers, kCoins>& lanes, int64_t count,
-                          float* rewards) {
+inline void write_rewards(const CoinLanes<kPlayers, kCoins>& lanes, int64_t count, float* rewards) {
   for (int64_t l = 0; l < count; ++l) {
     for (int p = 0; p < kPlayers; ++p) {
       rewards[l * kPlayers + p] = static_cast<float>(lanes.reward[p][l]);
@@ -99,18 +98,19 @@ inline void step_block(const CoinGameBatch& batch, int64_t first, int64_t count,
   write_rewards(lanes, count, results.rewards + at * kPlayers);
   write_obs(batch, lanes, static_cast<int>(count), results.stream, obs_at(batch, results.obs, at));
   if (results.truncated != nullptr) {
-    for (int64_t l = 0; l < count; ++l) {
-      batch.t[first + l] = lanes.now[l];
-      results.truncated[first + l] = lanes.now[l] >= batch.episode_length ? 1 : 0;
-    }
+    alignas(64) uint8_t over[kLanes];
+    const int32_t length = batch.episode_length;
+    for (int l = 0; l < kLanes; ++l) over[l] = lanes.now[l] >= length ? 1 : 0;
+    const size_t lanes_here = static_cast<size_t>(count);
+    __builtin_memcpy(batch.t + first, lanes.now, lanes_here * sizeof(int32_t));
+    __builtin_memcpy(results.truncated + first, over, lanes_here);
   }
 }
 
 template <int kPlayers, int kCoins>
 struct Steps {
-  static uint8_t run(const CoinGameBatch& batch, const void* source, ActionType type,
-                     int64_t steps, const CoinResults& results, uint8_t* state, int64_t begin,
-                     int64_t end) {
+  static uint8_t run(const CoinGameBatch& batch, const void* source, ActionType type, int64_t steps,
+                     const CoinResults& results, uint8_t* state, int64_t begin, int64_t end) {
     uint8_t largest = 0;
     alignas(64) uint8_t actions[kPlayers][kLanes];
     for (int64_t tile = begin; tile < end; tile += kTile) {
@@ -163,10 +163,10 @@ inline void choose_block(const CoinGameBatch& batch, const CoinPlayers& players,
       }
       view.owner = lanes.owner[l];
       const uint32_t t = static_cast<uint32_t>(lanes.now[l]);
-      actions[l * kPlayers + p] = scripted_action(
-          batch.rules, static_cast<ScriptedCoin>(players.kind[p]), view, p, batch.seed,
-          batch.first_env + static_cast<uint32_t>(first + l), batch.episode[first + l], t,
-          players.tie_episode ? kTieEpisode : t);
+      actions[l * kPlayers + p] =
+          scripted_action(batch.rules, static_cast<ScriptedCoin>(players.kind[p]), view, p,
+                          batch.seed, batch.first_env + static_cast<uint32_t>(first + l),
+                          batch.episode[first + l], t, players.tie_episode ? kTieEpisode : t);
     }
   }
 }
@@ -278,9 +278,8 @@ void coin_observe(const CoinGameBatch& batch, void* obs, int64_t begin, int64_t 
   with_sizes<Observe>(batch, obs, begin, end);
 }
 
-uint8_t coin_steps(const CoinGameBatch& batch, const void* actions, ActionType type,
-                   int64_t steps, const CoinResults& results, uint8_t* state, int64_t begin,
-                   int64_t end) {
+uint8_t coin_steps(const CoinGameBatch& batch, const void* actions, ActionType type, int64_t steps,
+                   const CoinResults& results, uint8_t* state, int64_t begin, int64_t end) {
   return with_sizes<Steps>(batch, actions, type, steps, results, state, begin, end);
 }
 

@@ -83,8 +83,8 @@ inline void refresh_words(const CoinGameBatch& batch, int64_t first, int64_t cou
 
 // The word of this step for each lane and coin.
 template <int kCoins>
-inline void load_words(const CoinGameBatch& batch, int64_t first, int64_t count,
-                       const int32_t* now, uint32_t (&words)[kCoins][kLanes]) {
+inline void load_words(const CoinGameBatch& batch, int64_t first, int64_t count, const int32_t* now,
+                       uint32_t (&words)[kCoins][kLanes]) {
   int32_t stale = 0;
   int32_t apart = 0;
   for (int l = 0; l < kLanes; ++l) {
@@ -119,17 +119,16 @@ inline void take_coins(const CoinRules& rules, CoinLanes<kPlayers, kCoins>& lane
   for (int p = 0; p < kPlayers; ++p) {
     for (int l = 0; l < kLanes; ++l) lanes.reward[p][l] = 0;
   }
-  const uint8_t many = rules.first_takes ? 0 : 1;
+  const uint8_t only_one = rules.first_takes ? 255 : 0;  // takers shut out the others
   for (int c = 0; c < kCoins; ++c) {
     alignas(64) uint8_t took[kPlayers][kLanes];
     alignas(64) uint8_t takers[kLanes] = {};
     for (int p = 0; p < kPlayers; ++p) {
       for (int l = 0; l < kLanes; ++l) {
-        const uint8_t on = lanes.row[p][l] == lanes.coin_row[c][l] &&
-                                   lanes.column[p][l] == lanes.coin_column[c][l]
-                               ? 1
-                               : 0;
-        took[p][l] = static_cast<uint8_t>(on & (many | (takers[l] == 0 ? 1 : 0)));
+        const uint8_t row_apart = lanes.row[p][l] ^ lanes.coin_row[c][l];
+        const uint8_t column_apart = lanes.column[p][l] ^ lanes.coin_column[c][l];
+        const uint8_t apart = row_apart | column_apart | (takers[l] & only_one);
+        took[p][l] = apart == 0 ? 1 : 0;
         takers[l] = static_cast<uint8_t>(takers[l] + took[p][l]);
       }
     }
@@ -172,12 +171,17 @@ inline void place_coins(const CoinRules& rules, const uint32_t (&words)[kCoins][
         cell[l] = coin_cell(words[c][l], players, board);
       }
     }
+    alignas(64) uint8_t row[kLanes];
+    alignas(64) uint8_t column[kLanes];
     for (int l = 0; l < kLanes; ++l) {
-      const int32_t row = row_of_cell(cell[l], inverse);
-      const int32_t column = cell[l] - row * width;
+      const int32_t cell_row = row_of_cell(cell[l], inverse);
+      row[l] = static_cast<uint8_t>(cell_row);
+      column[l] = static_cast<uint8_t>(cell[l] - cell_row * width);
+    }
+    for (int l = 0; l < kLanes; ++l) {
       const bool taken = lanes.taken[c][l] != 0;
-      lanes.coin_row[c][l] = taken ? static_cast<uint8_t>(row) : lanes.coin_row[c][l];
-      lanes.coin_column[c][l] = taken ? static_cast<uint8_t>(column) : lanes.coin_column[c][l];
+      lanes.coin_row[c][l] = taken ? row[l] : lanes.coin_row[c][l];
+      lanes.coin_column[c][l] = taken ? column[l] : lanes.coin_column[c][l];
     }
   }
 }
@@ -197,9 +201,25 @@ inline void step_lanes(const CoinGameBatch& batch, int64_t first, int64_t count,
   if (rules.zero_last_reward) {
     for (int p = 0; p < kPlayers; ++p) {
       for (int l = 0; l < kLanes; ++l) {
-        if (lanes.now[l] >= batch.episode_length) lanes.reward[p][l] = 0;
+        const int8_t reward = lanes.reward[p][l];
+        lanes.reward[p][l] = lanes.now[l] >= batch.episode_length ? static_cast<int8_t>(0) : reward;
       }
     }
+  }
+}
+
+// Cell of a player or coin in each lane, as a player at (own_row, own_column) sees it.
+inline void seen_cells(const CoinRules& rules, const uint8_t* row, const uint8_t* column,
+                       const uint8_t* own_row, const uint8_t* own_column, int32_t* cell) {
+  const int32_t height = rules.height;
+  const int32_t width = rules.width;
+  if (!rules.egocentric) {
+    for (int l = 0; l < kLanes; ++l) cell[l] = row[l] * width + column[l];
+    return;
+  }
+  for (int l = 0; l < kLanes; ++l) {
+    cell[l] = egocentric(row[l], own_row[l], height) * width +
+              egocentric(column[l], own_column[l], width);
   }
 }
 
@@ -209,29 +229,32 @@ template <int kPlayers, int kCoins>
 inline void place_ones(const CoinRules& rules, int32_t player_stride,
                        const CoinLanes<kPlayers, kCoins>& lanes,
                        int32_t (&places)[kPlayers][kPlayers + kCoins][kLanes]) {
-  const int32_t height = rules.height;
-  const int32_t width = rules.width;
-  const int32_t plane_stride = rules.channels_last ? 1 : height * width;
+  constexpr int kOnes = kPlayers + kCoins;
+  const int32_t plane_stride = rules.channels_last ? 1 : rules.height * rules.width;
   const int32_t cell_stride = rules.channels_last ? coin_planes(rules) : 1;
+  alignas(64) int32_t cell[kOnes][kLanes];  // of players, then coins
   for (int me = 0; me < kPlayers; ++me) {
+    if (me == 0 || rules.egocentric) {
+      for (int i = 0; i < kOnes; ++i) {
+        const uint8_t* row = i < kPlayers ? lanes.row[i] : lanes.coin_row[i - kPlayers];
+        const uint8_t* column = i < kPlayers ? lanes.column[i] : lanes.coin_column[i - kPlayers];
+        seen_cells(rules, row, column, lanes.row[me], lanes.column[me], cell[i]);
+      }
+    }
     const int first = rules.relative ? me : 0;
     const int32_t base = me * player_stride;
-    for (int k = 0; k < kPlayers + kCoins; ++k) {
-      const int p = (first + k) % kPlayers;
-      const int c = kCoins == 1 ? 0 : (first + k - kPlayers + kCoins) % kCoins;
-      const uint8_t* row = k < kPlayers ? lanes.row[p] : lanes.coin_row[c];
-      const uint8_t* column = k < kPlayers ? lanes.column[p] : lanes.coin_column[c];
-      const bool alternates = kCoins == 1 && k == kPlayers;
-      for (int l = 0; l < kLanes; ++l) {
-        const int32_t plane = alternates ? coin_plane(lanes.owner[l], first, kPlayers) : k;
-        int32_t seen_row = row[l];
-        int32_t seen_column = column[l];
-        if (rules.egocentric) {
-          seen_row = egocentric(seen_row, lanes.row[me][l], height);
-          seen_column = egocentric(seen_column, lanes.column[me][l], width);
+    for (int k = 0; k < kOnes; ++k) {
+      const int32_t* from =
+          cell[k < kPlayers ? (first + k) % kPlayers : kPlayers + (first + k - kPlayers) % kCoins];
+      if (kCoins == 1 && k == kPlayers) {
+        for (int l = 0; l < kLanes; ++l) {
+          const int32_t plane = coin_plane(lanes.owner[l], first, kPlayers);
+          places[me][k][l] = base + coin_place(plane, from[l], plane_stride, cell_stride);
         }
-        places[me][k][l] =
-            base + coin_place(plane, seen_row * width + seen_column, plane_stride, cell_stride);
+      } else {
+        for (int l = 0; l < kLanes; ++l) {
+          places[me][k][l] = base + coin_place(k, from[l], plane_stride, cell_stride);
+        }
       }
     }
   }

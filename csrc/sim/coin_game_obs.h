@@ -62,8 +62,8 @@ inline int history_value(const CoinGameBatch& batch, const CoinLanes<kPlayers, k
 // Planes of lanes [begin, end), environment `begin` at `out`.
 template <typename Element, int kPlayers, int kCoins>
 inline void write_planes(const CoinGameBatch& batch, const CoinLanes<kPlayers, kCoins>& lanes,
-                         const int32_t (&places)[kPlayers][kPlayers + kCoins][kLanes],
-                         int64_t size, int begin, int end, Element* out) {
+                         const int32_t (&places)[kPlayers][kPlayers + kCoins][kLanes], int64_t size,
+                         int begin, int end, Element* out) {
   const Element one = static_cast<Element>(batch.values[3]);
   const int64_t env_size = kPlayers * size;
   __builtin_memset(out, 0, static_cast<size_t>((end - begin) * env_size) * sizeof(Element));
@@ -90,8 +90,8 @@ inline void write_planes(const CoinGameBatch& batch, const CoinLanes<kPlayers, k
 
 template <typename Element, int kPlayers, int kCoins>
 inline void write_cells(const CoinGameBatch& batch, const CoinLanes<kPlayers, kCoins>& lanes,
-                        const int32_t (&places)[kPlayers][kPlayers + kCoins][kLanes],
-                        int64_t size, int count, Element* out) {
+                        const int32_t (&places)[kPlayers][kPlayers + kCoins][kLanes], int64_t size,
+                        int count, Element* out) {
   if (!batch.rules.history) {
     constexpr int kOnes = kPlayers * (kPlayers + kCoins);
     for (int l = 0; l < count; ++l) {

@@ -1,0 +1,97 @@
+"""PettingZoo parallel environment: every player of one game by name.
+
+Needs `pettingzoo>=1.24` and `gymnasium>=1.1` (`pip install loqa[pettingzoo]`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pettingzoo
+import torch
+
+import loqa
+from loqa import _checks
+from loqa.envs.gymnasium import observation_space
+
+
+class ParallelEnv(pettingzoo.ParallelEnv[str, np.ndarray, int]):
+    """One game of `loqa.make` with agents `player_0`, `player_1`, ...
+
+    An episode ends for all at once: truncated after `episode_length` steps, or terminated where the
+    game ends at random.
+    """
+
+    def __init__(self, game: str, *, render_mode: str | None = None, **settings: Any) -> None:
+        if settings.get("autoreset"):
+            raise ValueError(
+                "a parallel environment does not reset itself: autoreset must be False"
+            )
+        self.env = loqa.make(game, 1, **settings)
+        self.render_mode = (
+            None
+            if render_mode is None
+            else _checks.one_of("render_mode", render_mode, ["rgb_array"])
+        )
+        self.metadata: dict[str, Any] = {
+            "name": f"{self.env.spec.game}_{self.env.spec.preset}_v{self.env.spec.version}",
+            "render_modes": ["rgb_array"],
+            "render_fps": 4,
+        }
+        self.possible_agents = [f"player_{player}" for player in range(self.env.num_players)]
+        self.agents: list[str] = []
+        self.observation_spaces: dict[str, gymnasium.Space[Any]] = {
+            agent: observation_space(self.env) for agent in self.possible_agents
+        }
+        self.action_spaces: dict[str, gymnasium.Space[Any]] = {
+            agent: gymnasium.spaces.Discrete(self.env.num_actions) for agent in self.possible_agents
+        }
+
+    def observation_space(self, agent: str) -> gymnasium.Space[Any]:
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str) -> gymnasium.Space[Any]:
+        return self.action_spaces[agent]
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """A new episode: observations and (empty) infos by agent."""
+        self.agents = list(self.possible_agents)
+        obs = self.env.reset(seed=seed)
+        return self._by_agent(obs), {agent: {} for agent in self.agents}
+
+    def step(self, actions: dict[str, int]) -> tuple[dict[str, Any], ...]:  # type: ignore[override]
+        """One step of everybody: observations, rewards, terminations, truncations, infos."""
+        joint = torch.tensor([[int(actions[agent]) for agent in self.agents]])
+        obs, rewards, terminated, truncated = self.env.step(joint)
+        over, cut = bool(terminated[0]), bool(truncated[0])
+        agents = self.agents
+        result: tuple[dict[str, Any], ...] = (
+            self._by_agent(obs),
+            {agent: float(rewards[0, player]) for player, agent in enumerate(agents)},
+            dict.fromkeys(agents, over),
+            dict.fromkeys(agents, cut),
+            {agent: {} for agent in agents},
+        )
+        if over or cut:
+            self.agents = []
+        return result
+
+    def render(self) -> np.ndarray | None:  # type: ignore[override]
+        """The board as an RGB array, or None without a render mode."""
+        return None if self.render_mode is None else self.env.render()
+
+    def close(self) -> None:
+        """Nothing is left to close."""
+
+    def _by_agent(self, obs: torch.Tensor) -> dict[str, np.ndarray]:
+        seen = obs[0].numpy().copy()
+        return {agent: seen[player] for player, agent in enumerate(self.possible_agents)}
+
+
+def parallel_env(game: str = "coin_game", **settings: Any) -> ParallelEnv:
+    """The environment by its name and settings, see `loqa.make`."""
+    return ParallelEnv(game, **settings)
