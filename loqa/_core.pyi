@@ -8,6 +8,19 @@ def supported_isas() -> list[str]: ...
 def set_isa(name: str) -> None: ...
 def default_num_threads() -> int: ...
 def philox(key: int, c0: int, c1: int, c2: int, c3: int) -> tuple[int, int, int, int]: ...
+def tournament(
+    *,
+    cooperates: int,
+    next: int,
+    first: int,
+    pairs: int,
+    matches: int,
+    turns: int,
+    repeats: int,
+    seed: int,
+    counts: int,
+    num_threads: int,
+) -> None: ...
 
 class MatrixGame:
     def __init__(
