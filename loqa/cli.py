@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 
 import loqa
-from loqa import _checks
+from loqa import _checks, cli_eval
 from loqa._native import core
 from loqa.config import TrainConfig
 from loqa.train import GAMES, RunDirectory, TrainingError, resume, train
@@ -83,6 +83,8 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, _Parser]]:
     plotting.add_argument("directories", nargs="+", metavar="DIR")
     plotting.add_argument("--out", help="the comparison's file", default="comparison.png")
     plotting.set_defaults(run=_plot)
+
+    cli_eval.add_commands(commands)
 
     info = commands.add_parser("info", help="versions, instruction set, devices")
     info.set_defaults(run=_info)

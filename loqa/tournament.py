@@ -128,7 +128,7 @@ def tournament(
             for machine, at in zip(machines, first, strict=False)
         ]
     ).astype(np.int32)
-    first = np.ascontiguousarray(first[:-1], np.int32)
+    first = np.ascontiguousarray(first, np.int32)
     rows, columns = np.triu_indices(count)
     pairs = np.ascontiguousarray(np.stack([rows, columns], 1), np.int32)
     counts = np.empty((len(pairs), repeats, 4), np.int32)

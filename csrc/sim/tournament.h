@@ -11,7 +11,7 @@ namespace loqa {
 struct Machines {
   const int32_t* cooperates;  // [rows] P(C) in units of 2^-24, noise included
   const int32_t* next;        // [rows, 4] next row after CC, CD, DC, DD, own action first
-  const int32_t* first;       // [machines] initial row
+  const int32_t* first;  // [machines + 1] initial row; a machine's rows end at the next's first
 };
 
 inline constexpr uint32_t kDrawTournament = 3;  // fourth word of the Philox counter
