@@ -166,6 +166,19 @@ def n_step_dice_vjp_cuda(
     width: int,
     stream: int,
 ) -> None: ...
+def tournament(
+    *,
+    cooperates: int,
+    next: int,
+    first: int,
+    pairs: int,
+    matches: int,
+    turns: int,
+    repeats: int,
+    seed: int,
+    counts: int,
+    num_threads: int,
+) -> None: ...
 
 class MatrixGame:
     def __init__(

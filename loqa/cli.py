@@ -14,10 +14,11 @@ from typing import Any, NoReturn
 from rich.console import Console
 
 import loqa
-from loqa import _checks
+from loqa import _checks, cli_eval
 from loqa._native import core
 from loqa.config import TrainConfig
 from loqa.envs.coin_game import make_coin_game
+from loqa.envs.coin_presets import SCRIPTED_COIN_PLAYERS
 from loqa.train import GAMES, RunDirectory, TrainingError, resume, train
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -87,13 +88,19 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, _Parser]]:
     plotting.set_defaults(run=_plot)
 
     watching = commands.add_parser("watch", help="show a Coin Game between scripted players")
-    watching.add_argument("players", nargs="+", metavar="PLAYER", help="one a seat: XX")
+    watching.add_argument(
+        "players",
+        nargs="+",
+        metavar="PLAYER",
+        help=f"one a seat: {', '.join(SCRIPTED_COIN_PLAYERS)}",
+    )
     watching.add_argument("--gif", metavar="FILE", help="write a film instead of playing it here")
     watching.add_argument("--preset", default="loqa24")
     for name, value in (("height", 3), ("width", 3), ("steps", 50), ("seed", 0)):
         watching.add_argument(f"--{name}", type=int, default=value, help=f"[{value}]")
     watching.add_argument("--speed", type=float, default=4.0, help="frames a second [4]")
     watching.set_defaults(run=_watch)
+    cli_eval.add_commands(commands)
 
     info = commands.add_parser("info", help="versions, instruction set, devices")
     info.set_defaults(run=_info)

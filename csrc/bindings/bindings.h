@@ -14,6 +14,7 @@ T* pointer(std::uintptr_t address) {
 
 void bind_kernels(pybind11::module_& module);
 void bind_sim(pybind11::module_& module);
+void bind_tournament(pybind11::module_& module);
 void bind_coin(pybind11::module_& module);
 
 }  // namespace loqa

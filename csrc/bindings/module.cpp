@@ -36,5 +36,6 @@ PYBIND11_MODULE(_core, module) {
       py::arg("key"), py::arg("c0"), py::arg("c1"), py::arg("c2"), py::arg("c3"));
   loqa::bind_kernels(module);
   loqa::bind_sim(module);
+  loqa::bind_tournament(module);
   loqa::bind_coin(module);
 }

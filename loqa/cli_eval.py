@@ -1,0 +1,179 @@
+"""`loqa eval` and `loqa league`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from loqa.checkpoint import atomic_path, write_json
+from loqa.evaluate import Estimate, MatchResult, Score, evaluate, to_csv
+from loqa.league import League, league
+
+_WHO = (
+    "a run directory, a checkpoint, a published agent (npz, safetensors), a strategy's name (ac, ad, "
+    "tft, random...) or five probabilities of cooperating: at the start and after CC, CD, DC, DD"
+)
+
+
+def add_commands(commands: Any) -> None:
+    """Adds both commands to the subparsers of `loqa`."""
+    one = commands.add_parser("eval", help="play an agent against others, in both seats")
+    one.add_argument("agents", nargs="+", metavar="AGENT", help=f"{_WHO}; several are seeds")
+    one.add_argument("--against", nargs="+", required=True, metavar="OPPONENT")
+    one.add_argument("--standard-error", type=float, default=0.005, metavar="E",
+                     help="of the mean reward per step: episodes are added until then [0.005]")  # fmt: skip
+    one.add_argument("--episodes", type=int, metavar="N", help="in each seat, instead of a bound")
+    one.add_argument("--discount", type=float, help="of the return [the preset's]")
+    one.add_argument("--out", metavar="DIR", help="also write DIR/evaluation.json and .csv")
+    one.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    one.set_defaults(run=_evaluate)
+
+    many = commands.add_parser("league", help="all pairs of agents, in both seats")
+    many.add_argument("agents", nargs="+", metavar="PATH",
+                      help=f"{_WHO}; a directory stands for the agents in it")  # fmt: skip
+    many.add_argument("--episodes", type=int, default=1000, metavar="N",
+                      help="of each pair, half in each seat [1000]")  # fmt: skip
+    many.add_argument("--out", metavar="DIR", default="league",
+                      help="results and figures; what is there is not played again [league]")  # fmt: skip
+    many.set_defaults(run=_league)
+
+    for parser in (one, many):
+        parser.add_argument("--game", choices=["coin", "ipd"], help="[the one that all play]")
+        parser.add_argument("--preset", help="whose rules [loqa24]")
+        parser.add_argument("--episode-length", type=int, metavar="T", help="[the preset's]")
+        parser.add_argument("--height", type=int, help="of the board [the networks', or 3]")
+        parser.add_argument("--width", type=int, help="of the board")
+        parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument("--num-threads", type=int, metavar="N", help="[all cores]")
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    names = ("preset", "episode_length", "height", "width")
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+
+
+def _evaluate(options: argparse.Namespace, console: Console) -> int:
+    results = []
+    for opponent in options.against:
+        with console.status(f"against {opponent}"):
+            results.append(
+                evaluate(
+                    options.agents,
+                    opponent,
+                    game=options.game,
+                    episodes=options.episodes,
+                    standard_error=options.standard_error,
+                    discount=options.discount,
+                    seed=options.seed,
+                    num_threads=options.num_threads,
+                    **_settings(options),
+                )
+            )
+    plain = [result.to_dict() for result in results]
+    if options.json:
+        console.print_json(data=plain)
+    else:
+        console.print(_reward_table(results))
+        console.print(_statistics_table(results))
+    if options.out:
+        directory = Path(options.out)
+        directory.mkdir(parents=True, exist_ok=True)
+        write_json(directory / "evaluation.json", plain)
+        with atomic_path(directory / "evaluation.csv") as temporary:
+            temporary.write_text(to_csv(results), encoding="utf-8")
+        if not options.json:
+            console.print(
+                f"{directory}: evaluation.json, evaluation.csv", highlight=False, soft_wrap=True
+            )
+    return 0
+
+
+def _reward_table(results: Sequence[MatchResult]) -> Table:
+    first = results[0]
+    table = Table(
+        title=f"{first.agent}: {first.game}, preset {first.preset}, {first.episode_length} steps",
+        caption="mean reward per step and discounted return, +- half of the 95% interval",
+    )
+    for column in ("against", "seat", "episodes"):
+        table.add_column(column)
+    for column in ("reward", "opponent's", "return", "opponent's"):
+        table.add_column(column, justify="right")
+    for result in results:
+        scores: list[tuple[str, Score]] = [("both", result.total)]
+        scores += [(str(score.seat), score) for score in result.seats]
+        scores += [(one.agent, one.total) for one in result.seeds]
+        for number, (seat, score) in enumerate(scores):
+            table.add_row(
+                result.opponent if number == 0 else "",
+                seat,
+                f"{score.episodes:,}",
+                *(_cell(one, 4) for one in score.reward),
+                *(_cell(one, 2) for one in score.discounted_return),
+                style="bold" if number == 0 else "dim",
+            )
+    return table
+
+
+def _statistics_table(results: Sequence[MatchResult]) -> Table:
+    table = Table(title="statistics: agent / opponent, both seats")
+    table.add_column("")
+    for result in results:
+        table.add_column(result.opponent, justify="right")
+    for name in results[0].total.statistics:
+        pairs = [result.total.statistics[name] for result in results]
+        table.add_row(name.replace("_", " "), *(f"{a:.4f} / {b:.4f}" for a, b in pairs))
+    return table
+
+
+def _cell(estimate: Estimate, digits: int) -> str:
+    half = (estimate.high - estimate.low) / 2
+    return f"{estimate.mean:.{digits}f} +- {half:.{digits}f}"
+
+
+def _league(options: argparse.Namespace, console: Console) -> int:
+    columns = (
+        TextColumn("pairs"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("pairs", total=None)
+        result = league(
+            options.agents,
+            episodes=options.episodes,
+            out=options.out,
+            game=options.game,
+            seed=options.seed,
+            num_threads=options.num_threads,
+            report=lambda done, total: progress.update(task, completed=done, total=total),
+            **_settings(options),
+        )
+    console.print(_league_table(result))
+    names = ("league.json", "league.csv", "league.tex")
+    figures = ("agents.png", "agents.svg", "algorithms.png", "algorithms.svg")
+    console.print(
+        f"{options.out}: {', '.join((*names, *figures))}", highlight=False, soft_wrap=True
+    )
+    return 0
+
+
+def _league_table(result: League) -> Table:
+    table = Table(
+        title=f"{len(result.names)} agents, {result.game}: mean reward per step",
+        caption="+- half of the 95% interval (bootstrap over agents); an agent meets itself too",
+    )
+    for column in ("algorithm", "against"):
+        table.add_column(column)
+    for column in ("pairs", "reward", "opponent's"):
+        table.add_column(column, justify="right")
+    for pair in result.group_pairs:
+        cells = [_cell(one, 4) for one in pair.reward]
+        table.add_row(pair.first, pair.second, str(pair.pairs), *cells)
+    return table

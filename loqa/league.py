@@ -1,0 +1,447 @@
+"""A league: every pair of agents, in both seats, and what each algorithm does on average.
+
+Results of pairs are kept in `pairs.jsonl`, one line each as soon as it is known, under a key made of
+what the two agents do and how they were played: a league that is interrupted, or grows, plays only
+what is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from loqa import _checks
+from loqa._native import core
+from loqa.checkpoint import atomic_path, write_json
+from loqa.evaluate import Estimate, settings_of
+from loqa.matches import Match, Settings
+from loqa.players import Player, as_player, expand
+
+_BLOCK = 500
+_FORMAT = 1
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two agents' mean rewards per step, over both seatings.
+
+    Attributes:
+        first, second: their names. In a pair of one agent with itself, seat 0 and seat 1.
+        reward: of (first, second).
+        seats: of (first, second) with first in seat 0, then with first in seat 1; one entry for an
+            agent with itself.
+        episodes: in all.
+    """
+
+    first: str
+    second: str
+    reward: tuple[Estimate, Estimate]
+    seats: tuple[tuple[Estimate, Estimate], ...]
+    episodes: int
+
+
+@dataclass(frozen=True)
+class GroupPair:
+    """Two algorithms: what agents of the first and of the second earn when they meet.
+
+    Attributes:
+        first, second: algorithms.
+        pairs: number of pairs of agents; within one algorithm each agent meets itself too.
+        reward: of (first, second): mean over pairs; the interval is a bootstrap over agents.
+        deviation: standard deviation over pairs, of (first, second).
+    """
+
+    first: str
+    second: str
+    pairs: int
+    reward: tuple[Estimate, Estimate]
+    deviation: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class League:
+    """The results of a league.
+
+    Attributes:
+        names, groups: of the agents, `[N]`.
+        game, settings: what was played.
+        pairs: every pair i <= j.
+        group_pairs: every pair of algorithms, in order of appearance.
+    """
+
+    names: tuple[str, ...]
+    groups: tuple[str, ...]
+    game: str
+    settings: dict[str, Any]
+    pairs: tuple[Pair, ...]
+    group_pairs: tuple[GroupPair, ...]
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """Mean reward per step of row against column, `[N, N]` float64; the diagonal is the mean of
+        both sides of self-play."""
+        place = {name: number for number, name in enumerate(self.names)}
+        table = np.full((len(self.names),) * 2, np.nan)
+        for pair in self.pairs:
+            i, j = place[pair.first], place[pair.second]
+            if i == j:
+                table[i, i] = (pair.reward[0].mean + pair.reward[1].mean) / 2
+            else:
+                table[i, j], table[j, i] = pair.reward[0].mean, pair.reward[1].mean
+        return table
+
+    def group_matrix(self) -> tuple[list[str], np.ndarray]:
+        """Algorithms, and the mean reward per step of row against column, `[G, G]`."""
+        names = list(dict.fromkeys(self.groups))
+        table = np.full((len(names),) * 2, np.nan)
+        for pair in self.group_pairs:
+            i, j = names.index(pair.first), names.index(pair.second)
+            if i == j:
+                table[i, i] = (pair.reward[0].mean + pair.reward[1].mean) / 2
+            else:
+                table[i, j], table[j, i] = pair.reward[0].mean, pair.reward[1].mean
+        return names, table
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers for JSON."""
+        return {**asdict(self), "matrix": self.matrix.tolist()}
+
+    def to_latex(self) -> str:
+        """The table of algorithms (booktabs): reward of row, with its 95% interval, against column."""
+        names = list(dict.fromkeys(self.groups))
+        cells: dict[tuple[str, str], Estimate] = {}
+        for pair in self.group_pairs:
+            cells[pair.second, pair.first] = pair.reward[1]
+            cells[pair.first, pair.second] = pair.reward[0]
+        lines = [
+            rf"\begin{{tabular}}{{l{'r' * len(names)}}}",
+            r"\toprule",
+            " & ".join(["", *map(_escape, names)]) + r" \\",
+            r"\midrule",
+        ]
+        for row in names:
+            values = [f"${cells[row, column].mean:.3f} \\pm {_half(cells[row, column]):.3f}$"
+                      for column in names]  # fmt: skip
+            lines.append(" & ".join([_escape(row), *values]) + r" \\")
+        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def league(
+    agents: Mapping[str, Any] | Sequence[Any],
+    *,
+    episodes: int = 1000,
+    out: str | Path | None = None,
+    game: str | None = None,
+    seed: int = 0,
+    num_threads: int | None = None,
+    groups: Mapping[str, str] | None = None,
+    report: Report | None = None,
+    **settings: Any,
+) -> League:
+    """Plays all pairs of agents, and each agent against itself, half of the episodes in each seat.
+
+    Pairs are spread over threads; each works alone, so that results do not depend on their number.
+    With `out`, a league that was interrupted or has new agents plays only what is missing.
+
+    Args:
+        agents: players as `loqa.players.as_player` takes them, in a list, or a mapping from names.
+            A directory stands for the agents in it.
+        episodes: of each pair, an even number.
+        out: directory for pairs.jsonl, league.json, league.csv, league.tex, and heatmaps.
+        game, seed, settings: as in `loqa.evaluate`.
+        num_threads: pairs that are played at once; all cores by default.
+        groups: name of an agent -> algorithm, instead of what its file says.
+        report: called with (pairs done, pairs in all).
+
+    Returns:
+        A `League`.
+
+    Raises:
+        ValueError, TypeError, FileNotFoundError: as `loqa.evaluate`; fewer than two agents.
+        KeyboardInterrupt: interrupted; with `out`, the finished pairs are kept.
+    """
+    players = _as_players(agents)
+    episodes = _checks.integer("episodes", episodes, 2, 2**31 - 1)
+    if episodes % 2:
+        raise ValueError(f"episodes must be even, half of them in each seat, got {episodes}")
+    seed = _checks.integer("seed", seed, 0, 2**63 - 1)
+    threads = (
+        core.default_num_threads()
+        if num_threads is None
+        else _checks.integer("num_threads", num_threads, 1, 1024)
+    )
+    played = settings_of(players, game, settings, None, seed)
+    store = _Store(None if out is None else Path(out), played, episodes)
+    couples = [(a, b) for a, b in itertools.combinations_with_replacement(players, 2)]
+    _play_missing(couples, store, played, episodes, threads, report)
+    chosen = groups or {}
+    of_agent = {one.name: chosen.get(one.name, one.group) for one in players}
+    pairs = tuple(store.pair(a, b) for a, b in couples)
+    result = League(
+        tuple(of_agent),
+        tuple(of_agent.values()),
+        played.game,
+        {"episodes": episodes, "seed": seed, **played.make},
+        pairs,
+        tuple(_group_pairs(pairs, of_agent)),
+    )
+    if store.directory is not None:
+        _write(result, store.directory)
+    return result
+
+
+def _as_players(agents: Mapping[str, Any] | Sequence[Any]) -> list[Player]:
+    if isinstance(agents, Mapping):
+        players = [as_player(given, name) for name, given in agents.items()]
+    else:
+        given = [
+            one
+            for each in agents
+            for one in (expand([each]) if isinstance(each, str | Path) else [each])
+        ]
+        players = [as_player(one) for one in given]
+    if len(players) < 2:
+        raise ValueError(f"a league needs at least two agents, got {len(players)}")
+    seen: dict[str, int] = {}
+    unique = []
+    for one in players:
+        seen[one.name] = seen.get(one.name, 0) + 1
+        number = seen[one.name]
+        unique.append(one if number == 1 else as_renamed(one, f"{one.name} ({number})"))
+    return unique
+
+
+def as_renamed(player: Player, name: str) -> Player:
+    """The same player under another name."""
+    return Player(**{**vars(player), "name": name})
+
+
+# --- playing
+
+
+class _Store:
+    """Results of pairs by key, in memory and, if there is a directory, in its pairs.jsonl."""
+
+    def __init__(self, directory: Path | None, settings: Settings, episodes: int) -> None:
+        self.directory = directory
+        self._how = json.dumps(
+            [_FORMAT, settings.game, dict(settings.make), settings.seed, episodes],
+            sort_keys=True,
+            default=str,
+        )
+        self._lines: dict[str, dict[str, Any]] = {}
+        self._lock = threading.Lock()
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._lines = _read_lines(directory / "pairs.jsonl")
+
+    def key(self, first: Player, second: Player) -> str:
+        text = f"{self._how}/{first.digest}/{second.digest}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def has(self, first: Player, second: Player) -> bool:
+        return self.key(first, second) in self._lines
+
+    def add(self, first: Player, second: Player, seats: list[list[list[float]]]) -> None:
+        key = self.key(first, second)
+        line = {"key": key, "first": first.name, "second": second.name, "seats": seats}
+        with self._lock:
+            self._lines[key] = line
+            if self.directory is not None:
+                with (self.directory / "pairs.jsonl").open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
+
+    def pair(self, first: Player, second: Player) -> Pair:
+        seats = self._lines[self.key(first, second)]["seats"]
+        each = tuple((Estimate.normal(*one), Estimate.normal(*other)) for one, other, _ in seats)
+        total = []
+        for who in (0, 1):
+            error = math.sqrt(sum(seat[who].standard_error ** 2 for seat in each)) / len(each)
+            total.append(Estimate.normal(sum(seat[who].mean for seat in each) / len(each), error))
+        count = sum(int(counted[0]) for _, _, counted in seats)
+        return Pair(first.name, second.name, (total[0], total[1]), each, count)
+
+
+def _read_lines(path: Path) -> dict[str, dict[str, Any]]:
+    """Lines of a pairs.jsonl by key; a line cut short by a crash is dropped from the file too."""
+    if not path.exists():
+        return {}
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        with atomic_path(path) as temporary:
+            temporary.write_text(whole, encoding="utf-8")
+    try:
+        lines = [json.loads(line) for line in whole.splitlines()]
+        return {line["key"]: line for line in lines}
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}") from error
+
+
+def _play_missing(
+    couples: Sequence[tuple[Player, Player]],
+    store: _Store,
+    settings: Settings,
+    episodes: int,
+    threads: int,
+    report: Report | None,
+) -> None:
+    missing = [couple for couple in couples if not store.has(*couple)]
+    done = len(couples) - len(missing)
+    if report is not None:
+        report(done, len(couples))
+    stop = threading.Event()
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # one pair a thread: nothing is gained by splitting small products
+    pool = ThreadPoolExecutor(threads)
+    try:
+        running: set[Future[None]] = {
+            pool.submit(_play_pair, couple, store, settings, episodes, stop) for couple in missing
+        }
+        while running:
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                future.result()
+                done += 1
+                if report is not None:
+                    report(done, len(couples))
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(before)
+
+
+def _play_pair(
+    couple: tuple[Player, Player],
+    store: _Store,
+    settings: Settings,
+    episodes: int,
+    stop: threading.Event,
+) -> None:
+    """Plays and stores one pair: for each seating the mean and standard error of both, and how many
+    episodes."""
+    torch.set_num_threads(1)
+    first, second = couple
+    alone = first.digest == second.digest
+    share = episodes if alone else episodes // 2
+    seats = []
+    for stream in range(1 if alone else 2):
+        order = (stream, 1 - stream)
+        match = Match((couple[order[0]], couple[order[1]]), settings, min(_BLOCK, share), 1, False)
+        parts: list[torch.Tensor] = []
+        while sum(len(part) for part in parts) < share:
+            if stop.is_set():
+                return
+            parts.append(match.play(len(parts)).rewards)
+        rewards = torch.cat(parts)[:share]
+        each = [Estimate.of_samples(rewards[:, who]) for who in order]
+        seats.append([*([one.mean, one.standard_error] for one in each), [float(share)]])
+    store.add(first, second, seats)
+
+
+# --- algorithms
+
+
+def _group_pairs(pairs: Iterable[Pair], group_of: Mapping[str, str]) -> Iterable[GroupPair]:
+    names = list(dict.fromkeys(group_of.values()))
+    number = {name: place for place, name in enumerate(group_of)}
+    cells: dict[tuple[str, str], list[tuple[int, int, float, float]]] = {}
+    for pair in pairs:
+        key = (group_of[pair.first], group_of[pair.second])
+        mine, others = (one.mean for one in pair.reward)
+        cell = (number[pair.first], number[pair.second], mine, others)
+        if names.index(key[0]) > names.index(key[1]):
+            key, cell = (key[1], key[0]), (cell[1], cell[0], cell[3], cell[2])
+        cells.setdefault(key, []).append(cell)
+    for (first, second), members in cells.items():
+        values = np.array([member[2:] for member in members])
+        means = values.mean(0)
+        spread = values.std(0)
+        intervals = _bootstrap_cells(members, values)
+        estimates = [
+            Estimate(float(means[who]), *(float(bound) for bound in intervals[who]))
+            for who in (0, 1)
+        ]
+        yield GroupPair(
+            first,
+            second,
+            len(members),
+            (estimates[0], estimates[1]),
+            (float(spread[0]), float(spread[1])),
+        )
+
+
+def _bootstrap_cells(
+    members: Sequence[tuple[int, int, float, float]], values: np.ndarray, resamples: int = 2000
+) -> list[tuple[float, float, float]]:
+    """Standard error and 95% interval of the mean over pairs when agents, not pairs, are drawn again:
+    pairs that share an agent are not independent.
+
+    Each side's agents are drawn with replacement; a pair weighs as the product of how often its two
+    agents were drawn.
+    """
+    generator = np.random.default_rng(0)
+    agents, places = np.unique([member[:2] for member in members], return_inverse=True)
+    places = places.reshape(-1, 2)
+    within = bool(set(places[:, 0]) & set(places[:, 1]))
+    weights = np.zeros((resamples, 2, len(agents)))
+    sides = [np.unique(places)] if within else [np.unique(places[:, side]) for side in (0, 1)]
+    for side, own in enumerate(sides):
+        drawn = generator.multinomial(len(own), np.full(len(own), 1 / len(own)), resamples)
+        weights[:, side][:, own] = drawn
+    if within:
+        weights[:, 1] = weights[:, 0]
+    joint = weights[:, 0][:, places[:, 0]] * weights[:, 1][:, places[:, 1]]
+    total = joint.sum(1)
+    means = (joint[total > 0] @ values) / total[total > 0][:, None]
+    low, high = np.quantile(means, (0.025, 0.975), axis=0)
+    return [(float(means[:, w].std()), float(low[w]), float(high[w])) for w in (0, 1)]
+
+
+# --- files
+
+
+def _write(result: League, directory: Path) -> None:
+    from loqa.plot_league import plot_heatmap
+
+    write_json(directory / "league.json", result.to_dict())
+    for name, text in (("league.tex", result.to_latex()), ("league.csv", _csv(result))):
+        with atomic_path(directory / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    for kind in ("png", "svg"):
+        plot_heatmap(list(result.names), result.matrix, directory / f"agents.{kind}",
+                     groups=list(result.groups))  # fmt: skip
+        plot_heatmap(*result.group_matrix(), directory / f"algorithms.{kind}")
+
+
+def _csv(result: League) -> str:
+    lines = [
+        "first,second,episodes,first_reward,first_standard_error,second_reward,second_standard_error"
+    ]
+    for pair in result.pairs:
+        numbers = [
+            f"{value:.6f}" for one in pair.reward for value in (one.mean, one.standard_error)
+        ]
+        names = ['"' + name.replace('"', '""') + '"' for name in (pair.first, pair.second)]
+        lines.append(",".join([*names, str(pair.episodes), *numbers]))
+    return "\n".join(lines) + "\n"
+
+
+def _half(estimate: Estimate) -> float:
+    return (estimate.high - estimate.low) / 2
+
+
+def _escape(name: str) -> str:
+    return "".join("\\" + letter if letter in "_&%#$" else letter for letter in name)

@@ -1,0 +1,183 @@
+"""Matches between two players: batches of whole episodes, reproducible by (seed, players, seat)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from loqa.envs.coin_game import CoinGame, make_coin_game
+from loqa.envs.matrix_game import MatrixGame, make_matrix_game
+from loqa.envs.statistics import CoinStatistics, coin_statistics
+from loqa.players import COIN, MachinePolicy, Player
+from loqa.policies import Policy
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How matches are played.
+
+    Attributes:
+        game: "coin_game" or "ipd".
+        make: further settings of the environment (preset, height, width, episode_length, payoff...).
+        discount: of the discounted return; the preset's by default.
+        seed: of everything random.
+    """
+
+    game: str
+    make: Mapping[str, Any] = field(default_factory=dict)
+    discount: float | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """What B episodes came to, in seat order.
+
+    Attributes:
+        rewards: mean reward per step, `[B, 2]` float64.
+        returns: discounted return, `[B, 2]` float64.
+        statistics: of the whole batch, name -> (seat 0, seat 1); empty if not asked for.
+    """
+
+    rewards: Tensor
+    returns: Tensor
+    statistics: dict[str, tuple[float, float]]
+
+
+class Match:
+    """Two players in fixed seats, played in blocks of episodes.
+
+    Block n is the same whenever it is played: its draws are a function of (seed, what the players
+    do, seats, stream, n).
+
+    Args:
+        players: of seat 0 and seat 1.
+        settings: of the game.
+        block: B, episodes that are played side by side.
+        num_threads: of the simulator.
+        statistics: whether to compute what the literature measures.
+        stream: tells matches of a player against itself apart.
+    """
+
+    def __init__(
+        self,
+        players: tuple[Player, Player],
+        settings: Settings,
+        block: int,
+        num_threads: int | None = None,
+        statistics: bool = True,
+        stream: int = 0,
+    ) -> None:
+        self.players, self.block, self.statistics = players, block, statistics
+        key = f"{settings.seed}/{stream}/{players[0].digest}/{players[1].digest}".encode()
+        self._key = int.from_bytes(hashlib.sha256(key).digest()[:8], "little")
+        common = {**settings.make, "seed": self._key, "num_threads": num_threads}
+        preset = common.pop("preset", None)
+        self._seats: list[Policy | None]
+        self.env: CoinGame | MatrixGame
+        if settings.game == COIN:
+            self.env = make_coin_game(preset, block, **common)
+            self._seats = [player.policy for player in players]
+        else:
+            self.env = make_matrix_game("ipd", preset, block, **{**common, "obs": "index"})
+            self._seats = [_ipd_policy(player) for player in players]
+        discount = self.env.spec.discount if settings.discount is None else settings.discount
+        steps = torch.arange(self.env.episode_length, dtype=torch.float64)
+        self._discounts = discount**steps
+
+    def play(self, number: int) -> Episodes:
+        """Block `number` of episodes."""
+        generator = torch.Generator().manual_seed((self._key + number) % 2**63)
+        first_obs = self.env.reset(seed=(self._key + number) % 2**64)
+        with torch.inference_mode():
+            obs, actions, rewards = self._rollout(first_obs, generator)
+            paid = rewards.double()
+            statistics = self._statistics(obs, actions, rewards) if self.statistics else {}
+            returns = torch.tensordot(self._discounts, paid, 1)
+            return Episodes(paid.mean(0), returns, statistics)
+
+    def _rollout(
+        self, first_obs: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor | None, Tensor, Tensor]:
+        """observations [T+1, ...] (None unless statistics need them), actions and rewards [T, B, 2]."""
+        env, steps = self.env, self.env.episode_length
+        if isinstance(env, CoinGame) and self._seats == [None, None]:
+            return env.rollout_scripted([player.scripted for player in self.players], steps)
+        if isinstance(env, MatrixGame):
+            machines = [player.machine for player in self.players]
+            vectors = [_memory1_of(machine) for machine in machines]
+            if vectors[0] is not None and vectors[1] is not None:
+                return env.rollout_memory1(torch.tensor(vectors), steps)
+        return self._stepwise(first_obs, generator)
+
+    def _stepwise(
+        self, obs: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor | None, Tensor, Tensor]:
+        env, steps = self.env, self.env.episode_length
+        policies = self._seats
+        states = [None if p is None else p.initial_state(self.block) for p in policies]
+        scripts = None
+        if isinstance(env, CoinGame) and None in policies:
+            scripts = [
+                player.scripted if policy is None else None
+                for player, policy in zip(self.players, policies, strict=True)
+            ]
+        draws = torch.rand((steps, self.block, 2), generator=generator)
+        all_obs = [obs.clone()] if self.statistics else []
+        all_actions, all_rewards = [], []
+        for draw in draws:
+            actions = torch.empty((self.block, 2), dtype=torch.uint8)
+            if scripts is not None:
+                assert isinstance(env, CoinGame)
+                actions.copy_(env.scripted_actions(scripts))
+            for seat, policy in enumerate(policies):
+                state = states[seat]
+                if policy is not None and state is not None:
+                    log_probs, states[seat] = policy.step(obs[:, seat], state)
+                    actions[:, seat] = _sample(log_probs, draw[:, seat])
+            obs, rewards, _, _ = env.step(actions)
+            if self.statistics:
+                all_obs.append(obs.clone())
+            all_actions.append(actions)
+            all_rewards.append(rewards.clone())
+        seen = torch.stack(all_obs) if self.statistics else None
+        return seen, torch.stack(all_actions), torch.stack(all_rewards)
+
+    def _statistics(
+        self, obs: Tensor | None, actions: Tensor, rewards: Tensor
+    ) -> dict[str, tuple[float, float]]:
+        if isinstance(self.env, MatrixGame):
+            shares = (actions == 0).double().mean((0, 1)).tolist()
+            return {"cooperation": (shares[0], shares[1])}
+        assert obs is not None
+        if obs.ndim != 6 or not self.env.preset.relative:
+            return {}
+        measured: CoinStatistics = coin_statistics(obs, actions, rewards)
+        pairs = {name: value.tolist() for name, value in vars(measured).items()}
+        return {name: (pair[0], pair[1]) for name, pair in pairs.items()}
+
+
+def _ipd_policy(player: Player) -> Policy:
+    if player.policy is not None:
+        return player.policy
+    assert player.machine is not None
+    return MachinePolicy(player.machine)
+
+
+def _memory1_of(machine: Any) -> list[float] | None:
+    """P(C) at the start and after CC, CD, DC, DD if a machine is a memory-1 strategy as it stands."""
+    if machine is None or machine.cooperate.shape != (5,):
+        return None
+    table = machine.transition.reshape(5, 4)
+    return machine.cooperate.tolist() if bool((table == [1, 2, 3, 4]).all()) else None
+
+
+def _sample(log_probs: Tensor, draw: Tensor) -> Tensor:
+    """Actions `[B]` from log-probabilities `[B, K]` and uniform numbers `[B]`, by inversion."""
+    edges = log_probs.exp().cumsum(-1)[:, :-1]
+    return (draw[:, None] >= edges).sum(-1)

@@ -1,0 +1,312 @@
+"""Agents that others published, as files of named arrays (npz or safetensors).
+
+The architecture is told from the names. Kernels of flax are `[in, out]`, those of torch `[out, in]`.
+
+- LOQA and Advantage Alignment: `actor_head/...`, `qvalue_head/...`, each linear1, linear2, GRUCell,
+  linear_end as present.
+- POLA: the same names without a head in front; its actions in the order (1, 0, 3, 2).
+- M-FOS: torch names `conv_a_0.weight` ... `linear_a.bias`; only what acts.
+
+Files are data: nothing in them is run, and what they claim about sizes is checked before memory is
+reserved.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from loqa.agents import Agent
+from loqa.checkpoint import atomic_path
+from loqa.models import GRUHead
+from loqa.policies import HeadPolicy, MFOSPolicy, Policy
+
+Arrays = dict[str, NDArray[Any]]
+
+MAX_BYTES = 256 * 2**20
+"""Most that a file may hold, unpacked."""
+_MAX_MEMBERS = 1000
+_MAX_HEADER = 10_000
+_FORMAT = "loqa-published-1"
+_GATES = ("r", "z", "n")
+_PERMUTATION = MFOSPolicy.ACTIONS
+_HEAD_PARTS = ("linear1", "linear2", "linear_end", "GRUCell")
+
+
+@dataclass(frozen=True)
+class PublishedAgent:
+    """An agent read from a file.
+
+    Attributes:
+        policy: plays the Coin Game by the rules of loqa24.
+        algorithm: as the file says, else the family of its architecture.
+        meta: what the file says of itself.
+        arrays: everything in the file that is not a parameter (recorded outputs, for example).
+        grid: height and width of the board, None if the file does not say.
+    """
+
+    policy: Policy
+    algorithm: str
+    meta: dict[str, Any]
+    arrays: Arrays
+    grid: tuple[int, int] | None
+
+
+def load_published(path: str | Path) -> PublishedAgent:
+    """Reads a published agent from an npz or safetensors file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, too large, holds NaN or arrays of an unknown architecture.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"published agent {path} does not exist")
+    try:
+        arrays, meta = _read_safetensors(path) if is_safetensors(path) else _read_npz(path)
+        return agent_of_arrays(arrays, meta)
+    except (ValueError, KeyError, TypeError, OSError, SafetensorError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not a readable published agent: {error}") from error
+
+
+def save_published(path: Path, parameters: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+    """Writes parameters by name and what is known of them, as safetensors; read by `load_published`."""
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(value, np.float32))
+               for name, value in parameters.items()}  # fmt: skip
+    metadata = {"format": _FORMAT, "meta": json.dumps(meta)}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file begins as safetensors do: a length, then JSON."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    return len(start) == 9 and start[8:] == b"{" and start[:2] != b"PK"
+
+
+def agent_of_arrays(arrays: Arrays, meta: Mapping[str, Any]) -> PublishedAgent:
+    """The agent that named arrays are.
+
+    Raises:
+        ValueError: an unknown architecture, an array missing or of the wrong shape, NaN.
+    """
+    meta = dict(meta)
+    policy: Agent | HeadPolicy | MFOSPolicy
+    if any(name.startswith("actor_head/") for name in arrays):
+        family = "LOQA"
+        names, policy = _loqa_policy(arrays)
+    elif "GRUCell/hn/kernel" in arrays:
+        family = "POLA"
+        names, policy = _pola_policy(arrays)
+    elif "GRU_a.weight_ih_l0" in arrays:
+        family = "M-FOS"
+        names, policy = _mfos_policy(arrays, meta)
+    else:
+        found = ", ".join(sorted(arrays)[:4]) or "none"
+        raise ValueError(f"expected the arrays of LOQA, POLA or M-FOS, got {found}")
+    grid = meta.get("grid")
+    if grid is not None:
+        height, width = (int(side) for side in grid)
+        grid = (height, width)
+    rest = {name: array for name, array in arrays.items() if name not in names}
+    for parameter in policy.parameters():
+        parameter.requires_grad_(False)
+    return PublishedAgent(policy.eval(), str(meta.get("algorithm", family)), meta, rest, grid)
+
+
+# --- architectures
+
+
+class _Taker:
+    """Hands out arrays by name, checked, and remembers which."""
+
+    def __init__(self, arrays: Arrays, prefix: str) -> None:
+        self.arrays, self.prefix = arrays, prefix
+        self.taken: set[str] = set()
+
+    def has(self, name: str) -> bool:
+        return self.prefix + name in self.arrays
+
+    def __call__(self, name: str, *shape: int | None) -> torch.Tensor:
+        full = self.prefix + name
+        if full not in self.arrays:
+            raise ValueError(f"array {full} is missing")
+        array = self.arrays[full]
+        fits = array.ndim == len(shape) and all(
+            want in (None, got) for want, got in zip(shape, array.shape, strict=True)
+        )
+        if not fits or array.dtype.kind != "f":
+            wanted = [("any" if want is None else want) for want in shape]
+            raise ValueError(
+                f"{full} must be floating {wanted}, got {array.dtype} {list(array.shape)}"
+            )
+        if not np.isfinite(array).all():
+            raise ValueError(f"{full} holds NaN or infinity")
+        self.taken.add(full)
+        return torch.from_numpy(np.array(array, np.float32))
+
+
+def _gru_head(arrays: Arrays, prefix: str, inputs: int, actions: int) -> tuple[set[str], GRUHead]:
+    """A `GRUHead` from flax arrays; inputs 0 takes any number."""
+    take = _Taker(arrays, prefix)
+    hidden = int(take("GRUCell/hn/kernel", None, None).shape[0])
+    layers = int(take.has("linear1/kernel")) + int(take.has("linear2/kernel"))
+    width = take("linear1/kernel" if layers else "GRUCell/ir/kernel", inputs or None, hidden).shape[
+        0
+    ]
+    parameters = {}
+    for number in range(1, layers + 1):
+        parameters[f"linear{number}.weight"] = take(f"linear{number}/kernel", width, hidden).T
+        parameters[f"linear{number}.bias"] = take(f"linear{number}/bias", hidden)
+        width = hidden
+    parameters["weight_ih"] = torch.cat(
+        [take(f"GRUCell/i{gate}/kernel", width, hidden).T for gate in _GATES]
+    )
+    parameters["weight_hh"] = torch.cat(
+        [take(f"GRUCell/h{gate}/kernel", hidden, hidden).T for gate in _GATES]
+    )
+    parameters["bias_ih"] = torch.cat([take(f"GRUCell/i{gate}/bias", hidden) for gate in _GATES])
+    parameters["bias_hn"] = take("GRUCell/hn/bias", hidden)
+    parameters["linear_end.weight"] = take("linear_end/kernel", hidden, actions).T
+    parameters["linear_end.bias"] = take("linear_end/bias", actions)
+    first = parameters.get("linear1.weight", parameters["weight_ih"])
+    head = GRUHead(int(first.shape[1]), actions, hidden, layers)
+    head.load_state_dict(parameters)
+    unknown = sorted(name for name in arrays if name not in take.taken
+                     and name.startswith(tuple(prefix + part + "/" for part in _HEAD_PARTS)))  # fmt: skip
+    if unknown:
+        raise ValueError(f"{unknown[0]} belongs to no layer of a head of {layers} layers and a GRU")
+    return take.taken, head
+
+
+def _loqa_policy(arrays: Arrays) -> tuple[set[str], Agent]:
+    actor_names, actor = _gru_head(arrays, "actor_head/", 0, 4)
+    assert isinstance(actor.linear1, torch.nn.Linear) or actor.linear1 is None
+    features = (actor.linear1.weight if actor.linear1 else actor.weight_ih).shape[1]
+    critic_names, critic = _gru_head(arrays, "qvalue_head/", features + 1, 4)
+    return actor_names | critic_names, Agent(actor, critic)
+
+
+def _pola_policy(arrays: Arrays) -> tuple[set[str], HeadPolicy]:
+    names, head = _gru_head(arrays, "", 0, 4)
+    order = list(_PERMUTATION)
+    with torch.no_grad():
+        head.linear_end.weight.copy_(head.linear_end.weight[order].clone())
+        head.linear_end.bias.copy_(head.linear_end.bias[order].clone())
+    return names, HeadPolicy(head)
+
+
+def _mfos_policy(arrays: Arrays, meta: Mapping[str, Any]) -> tuple[set[str], MFOSPolicy]:
+    take = _Taker(arrays, "")
+    height, width = (int(side) for side in meta.get("grid", (3, 3)))
+    channels = int(take("conv_a_0.weight", None, 7, 3, 3).shape[0])
+    hidden = int(take("linear_a_0.weight", None, channels * height * width).shape[0])
+    policy = MFOSPolicy(height, width, channels, hidden)
+    policy.load_state_dict(
+        {name: take(name, *value.shape) for name, value in policy.state_dict().items()}
+    )
+    return take.taken, policy
+
+
+# --- files
+
+
+def _read_safetensors(path: Path) -> tuple[Arrays, dict[str, Any]]:
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"it is larger than {MAX_BYTES} bytes")
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata() or {}
+        if metadata.get("format") != _FORMAT:
+            raise ValueError(f"expected format {_FORMAT!r}, got {metadata.get('format')!r}")
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    return arrays, _as_meta(metadata.get("meta", "{}"))
+
+
+def _as_meta(text: str) -> dict[str, Any]:
+    meta = json.loads(text)
+    if not isinstance(meta, dict):
+        raise ValueError(f"meta must be a JSON object, got {type(meta).__name__}")
+    return meta
+
+
+def _read_npz(path: Path) -> tuple[Arrays, dict[str, Any]]:
+    arrays = read_npz(path)
+    meta = arrays.pop("meta", None)
+    if meta is None:
+        return arrays, {}
+    if meta.dtype.kind != "U" or meta.ndim:
+        raise ValueError(f"meta must be one string, got {meta.dtype} {list(meta.shape)}")
+    return arrays, _as_meta(str(meta))
+
+
+def read_npz(path: Path) -> Arrays:
+    """Arrays of an npz file of numbers, booleans and strings, by name.
+
+    Raises:
+        ValueError: not such a file, cut short, or larger than `MAX_BYTES` unpacked.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            size = sum(member.file_size for member in members)
+            if len(members) > _MAX_MEMBERS or size > MAX_BYTES:
+                raise ValueError(
+                    f"it holds {len(members)} arrays of {size} bytes unpacked, the most allowed are "
+                    f"{_MAX_MEMBERS} and {MAX_BYTES}"
+                )
+            arrays = {}
+            for member in members:
+                with archive.open(member) as file:
+                    # One byte more than promised shows a member that is larger than it says.
+                    data = file.read(member.file_size + 1)
+                if len(data) != member.file_size:
+                    raise ValueError(f"{member.filename} is not of the size it claims")
+                arrays[member.filename.removesuffix(".npy")] = _read_npy(member.filename, data)
+            return arrays
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError,
+            struct.error) as error:  # fmt: skip
+        raise ValueError(f"it is no npz file, or cut short: {error}") from error
+
+
+def _read_npy(name: str, data: bytes) -> NDArray[Any]:
+    """The array of an npy file; its claims are held against the bytes that are there."""
+    if data[:6] != b"\x93NUMPY" or len(data) < 12 or data[6] not in (1, 2, 3):
+        raise ValueError(f"{name} is no npy array")
+    wide = data[6] > 1
+    length = int.from_bytes(data[8 : 12 if wide else 10], "little")
+    start = 12 if wide else 10
+    if length > _MAX_HEADER or start + length > len(data):
+        raise ValueError(f"the header of {name} is cut short or too long")
+    try:
+        header = ast.literal_eval(data[start : start + length].decode("latin1"))
+        dtype, shape, fortran = header["descr"], header["shape"], header["fortran_order"]
+        kind = np.dtype(dtype) if isinstance(dtype, str) else None
+        dims = tuple(shape)
+        sensible = all(type(side) is int and 0 <= side <= MAX_BYTES for side in dims)
+    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
+        raise ValueError(f"the header of {name} is damaged: {error}") from error
+    if kind is None or kind.kind not in "biufU" or kind.itemsize == 0 or not sensible:
+        raise ValueError(f"{name} must hold numbers or strings, got {dtype!r} {shape!r}")
+    count = 1
+    for side in dims:
+        count *= side
+    body = data[start + length :]
+    if count * kind.itemsize != len(body):
+        raise ValueError(
+            f"{name} claims {kind} {list(dims)}, {count * kind.itemsize} bytes, but has {len(body)}"
+        )
+    return np.frombuffer(body, kind).reshape(dims, order="F" if fortran else "C")
