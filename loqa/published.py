@@ -309,4 +309,4 @@ def _read_npy(name: str, data: bytes) -> NDArray[Any]:
         raise ValueError(
             f"{name} claims {kind} {list(dims)}, {count * kind.itemsize} bytes, but has {len(body)}"
         )
-    return np.frombuffer(body, kind).reshape(dims, order="F" if fortran else "C")
+    return np.frombuffer(body, kind).reshape(dims, order="F" if fortran else "C").copy()
