@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -98,12 +99,13 @@ def _reward_table(results: Sequence[MatchResult]) -> Table:
     first = results[0]
     table = Table(
         title=f"{first.agent}: {first.game}, preset {first.preset}, {first.episode_length} steps",
-        caption="mean reward per step and discounted return, +- half of the 95% interval",
+        caption="mean reward per step and discounted return, with half of the 95% interval",
+        box=box.SIMPLE_HEAD,
     )
     for column in ("against", "seat", "episodes"):
         table.add_column(column)
     for column in ("reward", "opponent's", "return", "opponent's"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for result in results:
         scores: list[tuple[str, Score]] = [("both", result.total)]
         scores += [(str(score.seat), score) for score in result.seats]
@@ -121,7 +123,7 @@ def _reward_table(results: Sequence[MatchResult]) -> Table:
 
 
 def _statistics_table(results: Sequence[MatchResult]) -> Table:
-    table = Table(title="statistics: agent / opponent, both seats")
+    table = Table(title="statistics: agent / opponent, both seats", box=box.SIMPLE_HEAD)
     table.add_column("")
     for result in results:
         table.add_column(result.opponent, justify="right")
@@ -133,7 +135,7 @@ def _statistics_table(results: Sequence[MatchResult]) -> Table:
 
 def _cell(estimate: Estimate, digits: int) -> str:
     half = (estimate.high - estimate.low) / 2
-    return f"{estimate.mean:.{digits}f} +- {half:.{digits}f}"
+    return f"{estimate.mean:.{digits}f}\N{PLUS-MINUS SIGN}{half:.{digits}f}"
 
 
 def _league(options: argparse.Namespace, console: Console) -> int:
@@ -167,7 +169,8 @@ def _league(options: argparse.Namespace, console: Console) -> int:
 def _league_table(result: League) -> Table:
     table = Table(
         title=f"{len(result.names)} agents, {result.game}: mean reward per step",
-        caption="+- half of the 95% interval (bootstrap over agents); an agent meets itself too",
+        caption="with half of the 95% interval (bootstrap over agents); an agent meets itself too",
+        box=box.SIMPLE_HEAD,
     )
     for column in ("algorithm", "against"):
         table.add_column(column)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -128,7 +130,7 @@ def evaluate(
         max_episodes: in each seat, where the bound stays out of reach.
         discount: of the discounted return; the preset's by default.
         seed: everything random is a function of it and of the players.
-        num_threads: of the simulator; all cores by default.
+        num_threads: 1 to play the two seats one after the other, more to play them at once.
         statistics: whether to compute the literature's statistics.
         settings: of the environment: preset, episode_length; height, width; payoff, noise...
 
@@ -146,13 +148,30 @@ def evaluate(
         _checks.real("standard_error", standard_error, 0),
         _checks.integer("max_episodes", max_episodes, 2, 2**31 - 1),
     )
+    if num_threads is not None:
+        num_threads = _checks.integer("num_threads", num_threads, 1, 1024)
     discount = None if discount is None else _checks.real("discount", discount, 0, 1)
     seed = _checks.integer("seed", seed, 0, 2**63 - 1)
     played = settings_of([*agents, other], game, settings, discount, seed)
-    results = tuple(
-        _evaluate_one(one, other, played, limits, num_threads, statistics) for one in agents
-    )
+    with seat_threads(2 if num_threads is None else num_threads) as pool:
+        results = tuple(
+            _evaluate_one(one, other, played, limits, pool, statistics) for one in agents
+        )
     return results[0] if len(results) == 1 else _over_seeds(results)
+
+
+@contextmanager
+def seat_threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Up to `count` threads in which torch works alone: nothing is gained by splitting products as
+    small as these, and the threads' barriers cost more than they bring."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(before)
 
 
 def settings_of(
@@ -178,11 +197,11 @@ class _Limits:
 
 
 def _as_agents(agent: Any) -> list[Player]:
+    if isinstance(agent, list | tuple) and not agent:
+        raise ValueError("agent must be a player or a list of players, got an empty list")
     several = isinstance(agent, list | tuple) and not all(
         isinstance(one, int | float) for one in agent
     )
-    if several and not agent:
-        raise ValueError("agent must be a player or a list of players, got an empty list")
     return [as_player(one) for one in agent] if several else [as_player(agent)]
 
 
@@ -191,19 +210,20 @@ def _evaluate_one(
     opponent: Player,
     settings: Settings,
     limits: _Limits,
-    num_threads: int | None,
+    pool: ThreadPoolExecutor,
     statistics: bool,
 ) -> MatchResult:
     target = limits.max_episodes if limits.episodes is None else limits.episodes
     block = min(_BLOCK, target)
     matches = [
-        Match(seats, settings, block, num_threads, statistics, stream)
+        Match(seats, settings, block, 1, statistics, stream)
         for stream, seats in enumerate(((agent, opponent), (opponent, agent)))
     ]
     played: list[list[Episodes]] = [[], []]
     while True:
-        for seat, match in enumerate(matches):
-            played[seat].append(match.play(len(played[seat])))
+        numbers = [len(parts) for parts in played]
+        for parts, episodes in zip(played, pool.map(Match.play, matches, numbers), strict=True):
+            parts.append(episodes)
         done = len(played[0]) * block
         seats = tuple(_score(seat, parts, target) for seat, parts in enumerate(played))
         total = _both_seats(seats)

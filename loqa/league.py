@@ -13,7 +13,7 @@ import json
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import torch
 from loqa import _checks
 from loqa._native import core
 from loqa.checkpoint import atomic_path, write_json
-from loqa.evaluate import Estimate, settings_of
+from loqa.evaluate import Estimate, seat_threads, settings_of
 from loqa.matches import Match, Settings
 from loqa.players import Player, as_player, expand
 
@@ -303,24 +303,20 @@ def _play_missing(
     if report is not None:
         report(done, len(couples))
     stop = threading.Event()
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # one pair a thread: nothing is gained by splitting small products
-    pool = ThreadPoolExecutor(threads)
-    try:
+    with seat_threads(threads) as pool:
         running: set[Future[None]] = {
             pool.submit(_play_pair, couple, store, settings, episodes, stop) for couple in missing
         }
-        while running:
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                future.result()
-                done += 1
-                if report is not None:
-                    report(done, len(couples))
-    finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(before)
+        try:
+            while running:
+                finished, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    future.result()
+                    done += 1
+                    if report is not None:
+                        report(done, len(couples))
+        finally:
+            stop.set()
 
 
 def _play_pair(
@@ -332,7 +328,6 @@ def _play_pair(
 ) -> None:
     """Plays and stores one pair: for each seating the mean and standard error of both, and how many
     episodes."""
-    torch.set_num_threads(1)
     first, second = couple
     alone = first.digest == second.digest
     share = episodes if alone else episodes // 2

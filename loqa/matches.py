@@ -84,7 +84,9 @@ class Match:
             self.env = make_coin_game(preset, block, **common)
             self._seats = [player.policy for player in players]
         else:
-            self.env = make_matrix_game("ipd", preset, block, **{**common, "obs": "index"})
+            self.env = make_matrix_game(
+                "ipd", preset, block, **{**common, "obs": "index", "obs_dtype": torch.int64}
+            )
             self._seats = [_ipd_policy(player) for player in players]
         discount = self.env.spec.discount if settings.discount is None else settings.discount
         steps = torch.arange(self.env.episode_length, dtype=torch.float64)

@@ -33,7 +33,6 @@ SHORT_NAMES = {
 }
 _GAMES = {"ipd": IPD, "coin": COIN}
 _SUFFIXES = (".npz", ".safetensors")
-_SCRIPTED_GROUP = "scripted"
 
 
 @dataclass(frozen=True)
@@ -191,7 +190,7 @@ def _of_machine(machine: Machine, name: str | None) -> Player:
     scripted = machine.name if machine.name in SCRIPTED_COIN_PLAYERS else None
     digest = _digest(machine.cooperate.tobytes(), machine.transition.tobytes(), bool(scripted))
     games = (COIN, IPD) if scripted else (IPD,)
-    return Player(name, _SCRIPTED_GROUP, games, digest, machine=machine, scripted=scripted)
+    return Player(name, machine.name, games, digest, machine=machine, scripted=scripted)
 
 
 def _of_policy(policy: Policy, name: str | None, group: str = "given", game: str | None = None,

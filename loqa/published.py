@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from loqa import safe_pickle
 from loqa.agents import Agent
 from loqa.checkpoint import atomic_path
 from loqa.models import GRUHead
@@ -309,4 +310,66 @@ def _read_npy(name: str, data: bytes) -> NDArray[Any]:
         raise ValueError(
             f"{name} claims {kind} {list(dims)}, {count * kind.itemsize} bytes, but has {len(body)}"
         )
-    return np.frombuffer(body, kind).reshape(dims, order="F" if fortran else "C")
+    return np.array(np.frombuffer(body, kind).reshape(dims, order="F" if fortran else "C"))
+
+
+def import_pickle(
+    source: str | Path, target: str | Path, meta: Mapping[str, Any] | None = None
+) -> None:
+    """Turns a published pickle into a safetensors file that `load_published` reads.
+
+    Nothing in the pickle is run (`loqa.safe_pickle`). The agent is the first part of it whose arrays
+    are one of the known architectures: of a checkpoint of two agents the first.
+
+    Args:
+        source: the pickle.
+        target: the safetensors file to write.
+        meta: what to note beside the parameters: algorithm, seed, grid...
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the pickle asks for more than arrays and plain containers, is damaged, or holds no
+            agent of a known architecture.
+    """
+    source = Path(source)
+    if not source.is_file():
+        raise FileNotFoundError(f"pickle {source} does not exist")
+    if source.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{source} is larger than {MAX_BYTES} bytes")
+    try:
+        tree = safe_pickle.loads(source.read_bytes())
+        parameters = _find_agent(_flatten(tree))
+        agent_of_arrays(parameters, {})
+    except ValueError as error:
+        raise ValueError(f"{source} cannot be imported: {error}") from error
+    save_published(Path(target), parameters, meta or {})
+
+
+def _flatten(tree: Any, where: str = "") -> Arrays:
+    """Arrays by the path that leads to them."""
+    if isinstance(tree, np.ndarray):
+        return {where: tree}
+    items: list[tuple[Any, Any]] = []
+    if isinstance(tree, dict):
+        items = list(tree.items())
+    elif isinstance(tree, list | tuple):
+        items = list(enumerate(tree))
+    found: Arrays = {}
+    for key, value in items:
+        found.update(_flatten(value, f"{where}/{key}" if where else str(key)))
+    return found
+
+
+def _find_agent(arrays: Arrays) -> Arrays:
+    """The parameters below the first prefix that ends in those of an agent."""
+    signs = ("actor_head/GRUCell/hn/kernel", "GRUCell/hn/kernel", "GRU_a.weight_ih_l0")
+    for sign in signs:
+        for name in arrays:
+            if name == sign or name.endswith("/" + sign):
+                prefix = name[: -len(sign)]
+                return {
+                    each[len(prefix) :]: array
+                    for each, array in arrays.items()
+                    if each.startswith(prefix)
+                }
+    raise ValueError("it holds no agent of LOQA, POLA or M-FOS")
