@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 
+from loqa import ops, reference
 from loqa.config import IPDConfig
 from loqa.envs import make
 from loqa.evaluate import evaluate
@@ -9,4 +10,14 @@ from loqa.league import league
 from loqa.train import load_agent, resume, train
 
 __version__ = version("loqa")
-__all__ = ["IPDConfig", "evaluate", "league", "load_agent", "make", "resume", "train"]
+__all__ = [
+    "IPDConfig",
+    "evaluate",
+    "league",
+    "load_agent",
+    "make",
+    "ops",
+    "reference",
+    "resume",
+    "train",
+]

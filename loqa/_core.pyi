@@ -21,6 +21,164 @@ def tournament(
     counts: int,
     num_threads: int,
 ) -> None: ...
+def linear_scan(
+    dtype: int,
+    x: int,
+    carry: int,
+    out: int,
+    decay: float,
+    reverse: bool,
+    steps: int,
+    width: int,
+    num_threads: int,
+) -> None: ...
+def linear_scan_cuda(
+    dtype: int,
+    x: int,
+    carry: int,
+    out: int,
+    decay: float,
+    reverse: bool,
+    steps: int,
+    width: int,
+    stream: int,
+) -> None: ...
+def advantage(
+    dtype: int,
+    rewards: int,
+    values: int,
+    out: int,
+    gamma: float,
+    lam: float,
+    steps: int,
+    width: int,
+    num_threads: int,
+) -> None: ...
+def advantage_cuda(
+    dtype: int,
+    rewards: int,
+    values: int,
+    out: int,
+    gamma: float,
+    lam: float,
+    steps: int,
+    width: int,
+    stream: int,
+) -> None: ...
+def advantage_vjp(
+    dtype: int,
+    grad: int,
+    grad_rewards: int,
+    grad_values: int,
+    gamma: float,
+    lam: float,
+    steps: int,
+    width: int,
+    num_threads: int,
+) -> None: ...
+def advantage_vjp_cuda(
+    dtype: int,
+    grad: int,
+    grad_rewards: int,
+    grad_values: int,
+    gamma: float,
+    lam: float,
+    steps: int,
+    width: int,
+    stream: int,
+) -> None: ...
+def n_step(
+    dtype: int,
+    rewards: int,
+    values: int,
+    out: int,
+    gamma: float,
+    n: int,
+    steps: int,
+    width: int,
+    num_threads: int,
+) -> None: ...
+def n_step_cuda(
+    dtype: int,
+    rewards: int,
+    values: int,
+    out: int,
+    gamma: float,
+    n: int,
+    steps: int,
+    width: int,
+    stream: int,
+) -> None: ...
+def n_step_vjp(
+    dtype: int,
+    grad: int,
+    grad_rewards: int,
+    grad_values: int,
+    gamma: float,
+    n: int,
+    steps: int,
+    width: int,
+    num_threads: int,
+) -> None: ...
+def n_step_vjp_cuda(
+    dtype: int,
+    grad: int,
+    grad_rewards: int,
+    grad_values: int,
+    gamma: float,
+    n: int,
+    steps: int,
+    width: int,
+    stream: int,
+) -> None: ...
+def loaded_dice_vjp(
+    dtype: int,
+    grad: int,
+    returns: int,
+    values: int,
+    grad_logps: int,
+    gamma: float,
+    dice_discount: float,
+    shift: bool,
+    steps: int,
+    width: int,
+    num_threads: int,
+) -> None: ...
+def loaded_dice_vjp_cuda(
+    dtype: int,
+    grad: int,
+    returns: int,
+    values: int,
+    grad_logps: int,
+    gamma: float,
+    dice_discount: float,
+    shift: bool,
+    steps: int,
+    width: int,
+    stream: int,
+) -> None: ...
+def n_step_dice_vjp(
+    dtype: int,
+    grad: int,
+    centred: int,
+    grad_logps: int,
+    gamma: float,
+    n: int,
+    steps: int,
+    width: int,
+    num_threads: int,
+) -> None: ...
+def n_step_dice_vjp_cuda(
+    dtype: int,
+    grad: int,
+    centred: int,
+    grad_logps: int,
+    gamma: float,
+    n: int,
+    steps: int,
+    width: int,
+    stream: int,
+) -> None: ...
 
 class MatrixGame:
     def __init__(

@@ -67,6 +67,8 @@ class Evaluation:
     def other_q_logsumexp(self, temperature: float) -> Tensor:
         """log sum over b != a_t of exp(q_t(b) / temperature), `[T, B]`."""
         num_actions = self.q_table.shape[-1]
+        if num_actions == 2:  # one other action: its value is the sum
+            return self._of_action((self.q_table / temperature).flip(-1))
         diagonal = torch.eye(num_actions, dtype=torch.bool, device=self.q_table.device)
         each = (self.q_table / temperature).unsqueeze(-2).masked_fill(diagonal, -torch.inf)
         return self._of_action(each.logsumexp(-1))

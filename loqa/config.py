@@ -138,7 +138,9 @@ class IPDConfig(TrainConfig):
         },
     }
 
-    actor_lr: float = 1e-2
+    iterations: int = 600
+    actor_lr: float = 2e-2
+    critic_lr: float = 3e-2
     shaping_weight: float = 3.0
     softmax_temperature: float = 3.0
     critic_target: str = "returns"

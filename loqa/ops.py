@@ -34,8 +34,8 @@ __all__ = [
     "n_step_returns",
 ]
 
-_NATIVE = (torch.float32, torch.float64)
-_HALF = (torch.float16, torch.bfloat16)
+_HALF = frozenset((torch.float16, torch.bfloat16))
+_FLOATS = _HALF | {torch.float32, torch.float64}
 
 
 def _describe(x: object) -> str:
@@ -48,8 +48,7 @@ def _check_sequence(name: str, x: Tensor) -> None:
     """The first array of a call, which the others must fit."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a torch tensor [T, ...], got {_describe(x)}")
-    known = x.dtype in _NATIVE or x.dtype in _HALF
-    if x.dim() == 0 or not known or x.device.type not in ("cpu", "cuda"):
+    if not (x.dtype in _FLOATS and (x.is_cpu or x.is_cuda) and x.dim() > 0):
         raise ValueError(
             f"{name} must be [T, ...] float32 or float64 (or float16, bfloat16) on cpu or cuda, "
             f"got {_describe(x)}"
@@ -81,19 +80,12 @@ def _check_window(n: int, steps: int, smallest: int) -> int:
     return n
 
 
-def _in_float32(kernel: Callable[..., Tensor], *args: object) -> Tensor:
-    """Half-precision arrays in, float32 inside, one rounding at the end."""
-    dtype = next(arg.dtype for arg in args if isinstance(arg, Tensor))
-    wide = [arg.float() if isinstance(arg, Tensor) else arg for arg in args]
-    return kernel(*wide).to(dtype)
-
-
 def _run(kernel: Callable[..., Tensor], first: Tensor, *args: object) -> Tensor:
-    return (_in_float32 if first.dtype in _HALF else _call)(kernel, first, *args)
-
-
-def _call(kernel: Callable[..., Tensor], *args: object) -> Tensor:
-    return kernel(*args)
+    """Half-precision arrays in, float32 inside, one rounding at the end."""
+    if first.dtype not in _HALF:
+        return kernel(first, *args)
+    wide = [arg.float() if isinstance(arg, Tensor) else arg for arg in args]
+    return kernel(first.float(), *wide).to(first.dtype)
 
 
 def discounted_returns(rewards: Tensor, gamma: float, bootstrap: Tensor | None = None) -> Tensor:

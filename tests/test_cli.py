@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+from PIL import Image
 
 from loqa.cli import main
 
@@ -63,6 +64,21 @@ def test_time_limit_then_resume(tmp_path, capsys):
     code, out, _ = run(capsys, "resume", tmp_path / "run")
     assert code == 0
     assert "2 iterations" in out
+
+
+def test_watch_in_the_terminal_and_as_a_film(tmp_path, capsys):
+    players = ["always-cooperate", "always-defect"]
+    code, out, _ = run(capsys, "watch", *players, "--steps", "3", "--width", "4")
+    assert code == 0
+    assert out.count("t  ") == 4
+    film = tmp_path / "film.gif"
+    code, out, _ = run(capsys, "watch", *players, "--steps", "3", "--gif", film)
+    assert (code, out.strip()) == (0, str(film))
+    with Image.open(film) as image:
+        assert image.format == "GIF"
+    code, _, err = run(capsys, "watch", "always-cooperat", "random")
+    assert code == 2
+    assert "did you mean 'always-cooperate'" in err
 
 
 def test_info(capsys):

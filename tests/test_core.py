@@ -171,7 +171,9 @@ def test_stub_matches_module() -> None:
             if isinstance(node, ast.AnnAssign):
                 assert isinstance(node.target, ast.Name)
                 stubbed.add(node.target.id)
-                assert type(getattr(owner, node.target.id)).__name__ == ast.unparse(node.annotation)
+                attribute = getattr(owner, node.target.id)
+                if not isinstance(attribute, property):
+                    assert type(attribute).__name__ == ast.unparse(node.annotation)
             elif isinstance(node, ast.ClassDef):
                 stubbed.add(node.name)
                 compare(node.body, getattr(owner, node.name), f"{where}.{node.name}")

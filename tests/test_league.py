@@ -174,6 +174,18 @@ def test_command_league(tmp_path: Path, capsys) -> None:
     assert (tmp_path / "pairs.jsonl").read_text() == before
 
 
+def test_watch_agents(tmp_path: Path, capsys) -> None:
+    np.savez(tmp_path / "pola.npz", **pola_arrays())
+    code, text, _ = run(capsys, "watch", tmp_path / "pola.npz", "ad", "--steps", "2")
+    assert (code, text.count("t   ")) == (0, 3)
+    film = tmp_path / "film.gif"
+    assert run(capsys, "watch", tmp_path / "pola.npz", "ac", "--gif", film)[0] == 0
+    assert film.read_bytes().startswith(b"GIF")
+    code, _, error = run(capsys, "watch", tmp_path / "pola.npz", "tft")
+    assert code == 2
+    assert "tit-for-tat plays ipd, not coin_game" in error
+
+
 def test_published_group_means() -> None:
     """A sample of the published league: five of LOQA and of POLA, against the recorded entries.
 

@@ -178,3 +178,16 @@ def test_fork_after_threads() -> None:
         assert pipe.read() == str(expected)
     assert os.waitpid(child, 0)[1] == 0
     assert env.rollout_memory1(POLICY, 5)[1].sum().item() == expected
+
+
+@pytest.mark.parametrize("make", [loqa.make, loqa.reference.make])
+def test_the_first_reset_is_the_episode_that_is_there_until_it_is_played(make: Any) -> None:
+    """Noise shows which episode it is: a reset before the first step keeps it, one after does not."""
+    actions = np.zeros((20, 8, 2), np.uint8)
+    untouched, reset, played = (make("ipd", 8, obs="index", noise=0.5) for _ in range(3))
+    reset.reset()
+    first = np.asarray(untouched.rollout(actions)[1])
+    np.testing.assert_array_equal(np.asarray(reset.rollout(actions)[1]), first)
+    played.step(actions[0])
+    played.reset()
+    assert not np.array_equal(np.asarray(played.rollout(actions)[1]), first)

@@ -19,7 +19,7 @@ constexpr int kFloat64 = 1;
 
 // Elements below which a second thread costs more than it brings.
 constexpr int64_t kGrain = 1 << 16;
-constexpr int64_t kAlign = 64;  // columns, so that threads never share a cache line
+constexpr int64_t kAlign = 64;  // columns: whole cache lines, long enough to be worth a thread
 
 // How large and where.
 struct Launch {
@@ -74,10 +74,10 @@ void check_window(int64_t n, int64_t steps) {
 
 using Address = std::uintptr_t;
 
-void linear_scan(const Launch& launch, int dtype, Address in, Address carry, Address out,
+void linear_scan(const Launch& launch, int dtype, Address x, Address carry, Address out,
                  double decay, bool reverse) {
   with_type(dtype, [&]<typename T>(T) {
-    run(LinearScan<T>{pointer<const T>(in), pointer<const T>(carry), pointer<T>(out),
+    run(LinearScan<T>{pointer<const T>(x), pointer<const T>(carry), pointer<T>(out),
                       static_cast<T>(decay), reverse},
         launch);
   });
@@ -141,30 +141,40 @@ void n_step_dice_vjp(const Launch& launch, int dtype, Address grad, Address cent
   });
 }
 
-// Defines NAME(dtype, addresses and numbers..., steps, width, num_threads) and NAME_cuda(the same,
-// with stream in place of num_threads).
-template <typename... Args>
+// Defines NAME(dtype, names..., steps, width, num_threads) and NAME_cuda with stream in place of
+// num_threads.
+template <typename... Args, typename... Names>
 void define_both(py::module_& module, const std::string& name,
-                 void (*kernel)(const Launch&, Args...)) {
-  module.def(name.c_str(), [kernel](Args... args, int64_t steps, int64_t width, int num_threads) {
-    kernel(Launch{steps, width, num_threads, 0, false}, args...);
-  });
-  module.def((name + "_cuda").c_str(),
-             [kernel](Args... args, int64_t steps, int64_t width, std::uintptr_t stream) {
-               kernel(Launch{steps, width, 1, stream, true}, args...);
-             });
+                 void (*kernel)(const Launch&, int, Args...), Names... names) {
+  module.def(
+      name.c_str(),
+      [kernel](int dtype, Args... args, int64_t steps, int64_t width, int num_threads) {
+        kernel(Launch{steps, width, num_threads, 0, false}, dtype, args...);
+      },
+      py::arg("dtype"), py::arg(names)..., py::arg("steps"), py::arg("width"),
+      py::arg("num_threads"));
+  module.def(
+      (name + "_cuda").c_str(),
+      [kernel](int dtype, Args... args, int64_t steps, int64_t width, std::uintptr_t stream) {
+        kernel(Launch{steps, width, 1, stream, true}, dtype, args...);
+      },
+      py::arg("dtype"), py::arg(names)..., py::arg("steps"), py::arg("width"), py::arg("stream"));
 }
 
 }  // namespace
 
 void bind_kernels(py::module_& module) {
-  define_both(module, "linear_scan", linear_scan);
-  define_both(module, "advantage", advantage);
-  define_both(module, "advantage_vjp", advantage_vjp);
-  define_both(module, "n_step", n_step);
-  define_both(module, "n_step_vjp", n_step_vjp);
-  define_both(module, "loaded_dice_vjp", loaded_dice_vjp);
-  define_both(module, "n_step_dice_vjp", n_step_dice_vjp);
+  define_both(module, "linear_scan", linear_scan, "x", "carry", "out", "decay", "reverse");
+  define_both(module, "advantage", advantage, "rewards", "values", "out", "gamma", "lam");
+  define_both(module, "advantage_vjp", advantage_vjp, "grad", "grad_rewards", "grad_values",
+              "gamma", "lam");
+  define_both(module, "n_step", n_step, "rewards", "values", "out", "gamma", "n");
+  define_both(module, "n_step_vjp", n_step_vjp, "grad", "grad_rewards", "grad_values", "gamma",
+              "n");
+  define_both(module, "loaded_dice_vjp", loaded_dice_vjp, "grad", "returns", "values", "grad_logps",
+              "gamma", "dice_discount", "shift");
+  define_both(module, "n_step_dice_vjp", n_step_dice_vjp, "grad", "centred", "grad_logps", "gamma",
+              "n");
 }
 
 }  // namespace loqa

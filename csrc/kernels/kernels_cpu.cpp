@@ -1,22 +1,132 @@
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 #include "kernels/kernels.h"
 #include "kernels/rows.h"
 
 // Vector lanes are columns. A block of columns goes through all of time before the next, so that
 // the carried row stays in the first-level cache while the arrays stream past once.
 
+// For lambdas, which LOQA_HD does not fit.
+#define LOQA_INLINE __attribute__((always_inline))
+
 namespace loqa::LOQA_ISA {
 namespace {
 
-constexpr int64_t kBlockBytes = 8192;
+// Of one row of a block: the rows of all arrays of a step and of the next fit the first-level
+// cache.
+constexpr int64_t kBlockBytes = 4096;
 
-// Calls body(first column, number of columns) for each block.
-template <typename T, typename Body>
-inline void for_blocks(const Columns& columns, const Body& body) {
-  constexpr int64_t kBlock = kBlockBytes / static_cast<int64_t>(sizeof(T));
-  for (int64_t first = columns.begin; first < columns.end; first += kBlock) {
-    const int64_t left = columns.end - first;
-    body(first, left < kBlock ? left : kBlock);
+// An output of this size would push everything else out of the last-level cache before anyone reads
+// it: write it past the caches. That saves reading the lines first: half the time at [50, 65536].
+constexpr int64_t kStreamBytes = int64_t{8} << 20;
+
+#if defined(__AVX512F__)
+constexpr int64_t kVectorBytes = 64;
+#elif defined(__AVX2__)
+constexpr int64_t kVectorBytes = 32;
+#else
+constexpr int64_t kVectorBytes = 16;
+#endif
+
+template <typename T>
+struct VectorOf;
+template <>
+struct VectorOf<float> {
+  typedef float Type __attribute__((vector_size(kVectorBytes)));
+};
+template <>
+struct VectorOf<double> {
+  typedef double Type __attribute__((vector_size(kVectorBytes)));
+};
+
+template <typename V, typename T>
+inline V load(const T* from) {
+  V value;
+  __builtin_memcpy(&value, from, sizeof(V));
+  return value;
+}
+
+template <typename V, typename T>
+inline void store(V value, T* to) {
+  __builtin_memcpy(to, &value, sizeof(V));
+}
+
+// Past the caches; `to` must be aligned to the vector.
+template <typename V, typename T>
+inline void stream(V value, T* to) {
+#if defined(__AVX512F__)
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(to), reinterpret_cast<__m512i>(value));
+#elif defined(__AVX2__)
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(to), reinterpret_cast<__m256i>(value));
+#elif defined(__SSE2__)
+  _mm_stream_si128(reinterpret_cast<__m128i*>(to), reinterpret_cast<__m128i>(value));
+#else
+  store(value, to);
+#endif
+}
+
+// Streamed lines become visible to other threads in no particular order: wait for them.
+inline void finish_streams() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
+// Every row of this output may be streamed: it is large, and made of whole cache lines.
+template <typename T>
+inline bool streams(const T* out, const Columns& columns) {
+  const int64_t row_bytes = columns.width * static_cast<int64_t>(sizeof(T));
+  return row_bytes * columns.steps >= kStreamBytes && row_bytes % 64 == 0 &&
+         reinterpret_cast<uintptr_t>(out) % 64 == 0;
+}
+
+// A vector of output, written through or past the caches.
+template <bool kStreamed, typename V, typename T>
+LOQA_HD void put(V value, T* to) {
+  if constexpr (kStreamed && sizeof(V) == kVectorBytes) {
+    stream(value, to);
+  } else {
+    store(value, to);
   }
+}
+
+// A row of output that the next step reads: from where it was written, or, past the caches, from a
+// copy in `kept`.
+template <bool kStreamed, typename T>
+struct CarriedRow {
+  T* out;
+  T* kept;
+  template <typename V>
+  LOQA_HD void put(V value, int64_t i) const {
+    if constexpr (kStreamed) store(value, kept + i);
+    LOQA_ISA::put<kStreamed>(value, out + i);
+  }
+  LOQA_HD const T* get() const { return kStreamed ? kept : out; }
+};
+
+template <typename T>
+constexpr int64_t kBlock = kBlockBytes / static_cast<int64_t>(sizeof(T));
+
+template <typename V>
+struct Lanes {};
+
+// Calls body(Lanes<V>{}, i) for whole vectors V of columns, then body(Lanes<T>{}, i) for the rest.
+template <typename T, typename Body>
+LOQA_HD void for_lanes(int64_t count, const Body& body) {
+  using V = typename VectorOf<T>::Type;
+  constexpr int64_t kLanes = sizeof(V) / sizeof(T);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) body(Lanes<V>{}, i);
+  for (; i < count; ++i) body(Lanes<T>{}, i);
+}
+
+// Columns of the block that starts at `first`.
+template <typename T>
+inline int64_t block_size(const Columns& columns, int64_t first) {
+  const int64_t left = columns.end - first;
+  return left < kBlock<T> ? left : kBlock<T>;
 }
 
 template <typename T>
@@ -29,218 +139,236 @@ inline void fill_row(T value, int64_t count, T* __restrict to) {
   for (int64_t i = 0; i < count; ++i) to[i] = value;
 }
 
-template <typename T>
-inline void scan_step(const T* __restrict in, const T* __restrict carry, T decay, int64_t count,
-                      T* __restrict out) {
-  for (int64_t i = 0; i < count; ++i) out[i] = scan_row(in[i], decay, carry[i]);
-}
-
-template <typename T>
-void linear_scan(const LinearScan<T>& job, const Columns& columns) {
-  if (columns.steps == 0) return;
-  for_blocks<T>(columns, [&](int64_t first, int64_t count) {
-    const int64_t stride = job.reverse ? -columns.width : columns.width;
-    const int64_t start = first + (job.reverse ? (columns.steps - 1) * columns.width : 0);
-    const T* in = job.in + start;
-    T* out = job.out + start;
+template <bool kStreamed, typename T>
+inline void linear_scan(const LinearScan<T>& job, const Columns& columns) {
+  const T decay = job.decay;
+  for (int64_t first = columns.begin; first < columns.end; first += kBlock<T>) {
+    const int64_t count = block_size<T>(columns, first);
+    alignas(64) T kept[kBlock<T>];
+    const T* carry = job.carry + first;
     if (job.carry == nullptr) {
-      copy_row(in, count, out);
-    } else {
-      scan_step(in, job.carry + first, job.decay, count, out);
+      fill_row(T(0), count, kept);
+      carry = kept;
     }
-    for (int64_t t = 1; t < columns.steps; ++t) {
-      in += stride;
-      scan_step(in, out, job.decay, count, out + stride);
-      out += stride;
+    for (int64_t step = 0; step < columns.steps; ++step) {
+      const int64_t t = job.reverse ? columns.steps - 1 - step : step;
+      const T* in = job.in + t * columns.width + first;
+      const CarriedRow<kStreamed, T> out{job.out + t * columns.width + first, kept};
+      for_lanes<T>(count, [&]<typename V>(Lanes<V>, int64_t i) LOQA_INLINE {
+        out.put(scan_row(load<V>(in + i), decay, load<V>(carry + i)), i);
+      });
+      carry = out.get();
     }
-  });
-}
-
-template <typename T>
-inline void advantage_step(const Advantage<T>& job, const T* __restrict reward,
-                           const T* __restrict value, const T* __restrict next_value,
-                           const T* __restrict next, int64_t count, T* __restrict out) {
-  for (int64_t i = 0; i < count; ++i) {
-    out[i] = advantage_row(reward[i], value[i], next_value[i], job.gamma, job.decay, next[i]);
   }
 }
 
-template <typename T>
-void advantage(const Advantage<T>& job, const Columns& columns) {
-  for_blocks<T>(columns, [&](int64_t first, int64_t count) {
-    T zero[kBlockBytes / sizeof(T)];
-    fill_row(T(0), count, zero);
-    const T* next = zero;
+template <bool kStreamed, typename T>
+inline void advantage(const Advantage<T>& job, const Columns& columns) {
+  const T gamma = job.gamma, decay = job.decay;
+  for (int64_t first = columns.begin; first < columns.end; first += kBlock<T>) {
+    const int64_t count = block_size<T>(columns, first);
+    alignas(64) T kept[kBlock<T>];
+    fill_row(T(0), count, kept);
+    const T* carry = kept;
     for (int64_t t = columns.steps - 1; t >= 0; --t) {
       const int64_t at = t * columns.width + first;
-      T* out = job.out + at;
-      advantage_step(job, job.rewards + at, job.values + at, job.values + at + columns.width, next,
-                     count, out);
-      next = out;
+      const T* reward = job.rewards + at;
+      const T* value = job.values + at;
+      const T* next_value = value + columns.width;
+      const CarriedRow<kStreamed, T> out{job.out + at, kept};
+      for_lanes<T>(count, [&]<typename V>(Lanes<V>, int64_t i) LOQA_INLINE {
+        out.put(advantage_row(load<V>(reward + i), load<V>(value + i), load<V>(next_value + i),
+                              gamma, decay, load<V>(carry + i)),
+                i);
+      });
+      carry = out.get();
     }
-  });
-}
-
-template <typename T>
-inline void advantage_vjp_step(const AdvantageVjp<T>& job, const T* __restrict grad,
-                               const T* __restrict previous, int64_t count, T* __restrict sum,
-                               T* __restrict value) {
-  for (int64_t i = 0; i < count; ++i) {
-    sum[i] = scan_row(grad[i], job.decay, previous[i]);
-    value[i] = advantage_value_vjp_row(sum[i], previous[i], job.gamma);
   }
 }
 
-template <typename T>
-void advantage_vjp(const AdvantageVjp<T>& job, const Columns& columns) {
-  for_blocks<T>(columns, [&](int64_t first, int64_t count) {
-    T zero[kBlockBytes / sizeof(T)];
-    fill_row(T(0), count, zero);
-    const T* previous = zero;
+template <bool kStreamed, typename T>
+inline void advantage_vjp(const AdvantageVjp<T>& job, const Columns& columns) {
+  const T gamma = job.gamma, decay = job.decay;
+  for (int64_t first = columns.begin; first < columns.end; first += kBlock<T>) {
+    const int64_t count = block_size<T>(columns, first);
+    alignas(64) T kept[kBlock<T>];
+    fill_row(T(0), count, kept);
+    const T* carry = kept;
     for (int64_t t = 0; t < columns.steps; ++t) {
       const int64_t at = t * columns.width + first;
-      T* sum = job.grad_rewards + at;
-      advantage_vjp_step(job, job.grad + at, previous, count, sum, job.grad_values + at);
-      previous = sum;
+      const T* grad = job.grad + at;
+      T* out_values = job.grad_values + at;
+      const CarriedRow<kStreamed, T> out{job.grad_rewards + at, kept};
+      for_lanes<T>(count, [&]<typename V>(Lanes<V>, int64_t i) LOQA_INLINE {
+        const V previous = load<V>(carry + i);
+        const V sum = scan_row(load<V>(grad + i), decay, previous);
+        out.put(sum, i);
+        put<kStreamed>(advantage_value_vjp_row(sum, previous, gamma), out_values + i);
+      });
+      carry = out.get();
     }
     T* last = job.grad_values + columns.steps * columns.width + first;
-    for (int64_t i = 0; i < count; ++i) {
-      last[i] = advantage_value_vjp_row(T(0), previous[i], job.gamma);
-    }
-  });
-}
-
-// Columns of a register tile: sums over a window stay in registers while rows come from the cache.
-constexpr int64_t kTile = 64;
-
-template <typename T>
-void n_step(const NStep<T>& job, const Columns& columns) {
-  const int64_t width = columns.width;
-  for_blocks<T>(columns, [&](int64_t first, int64_t count) {
-    for (int64_t s = 0; s + job.n <= columns.steps; ++s) {
-      for (int64_t tile = first; tile < first + count; tile += kTile) {
-        const int64_t left = first + count - tile;
-        const int64_t lanes = left < kTile ? left : kTile;
-        T sum[kTile];
-        copy_row(job.values + (s + job.n) * width + tile, lanes, sum);
-        for (int64_t k = job.n - 1; k >= 0; --k) {
-          const T* __restrict reward = job.rewards + (s + k) * width + tile;
-          for (int64_t i = 0; i < lanes; ++i) sum[i] = scan_row(reward[i], job.gamma, sum[i]);
-        }
-        copy_row(sum, lanes, job.out + s * width + tile);
-      }
-    }
-  });
-}
-
-template <typename T>
-void n_step_vjp(const NStepVjp<T>& job, const Columns& columns) {
-  const int64_t width = columns.width;
-  const int64_t windows = columns.steps + 1 - job.n;
-  const T bootstrap = power(job.gamma, job.n);
-  for_blocks<T>(columns, [&](int64_t first, int64_t count) {
-    for (int64_t t = 0; t < columns.steps; ++t) {
-      const int64_t oldest = t + 1 < job.n ? 0 : t + 1 - job.n;
-      const int64_t newest = t < windows ? t : windows - 1;
-      const T age = power(job.gamma, t - newest);
-      for (int64_t tile = first; tile < first + count; tile += kTile) {
-        const int64_t left = first + count - tile;
-        const int64_t lanes = left < kTile ? left : kTile;
-        T sum[kTile];
-        fill_row(T(0), lanes, sum);
-        for (int64_t s = oldest; s <= newest; ++s) {
-          const T* __restrict grad = job.grad + s * width + tile;
-          for (int64_t i = 0; i < lanes; ++i) sum[i] = scan_row(grad[i], job.gamma, sum[i]);
-        }
-        T* __restrict out = job.grad_rewards + t * width + tile;
-        for (int64_t i = 0; i < lanes; ++i) out[i] = age * sum[i];
-      }
-    }
-    for (int64_t t = 0; t <= columns.steps; ++t) {
-      T* __restrict out = job.grad_values + t * width + first;
-      if (t < job.n) {
-        fill_row(T(0), count, out);
-      } else {
-        const T* __restrict grad = job.grad + (t - job.n) * width + first;
-        for (int64_t i = 0; i < count; ++i) out[i] = bootstrap * grad[i];
-      }
-    }
-  });
-}
-
-// scale * grad is what the cotangent adds to the sum of this step.
-template <typename T>
-inline void loaded_dice_vjp_step(const T* __restrict grad, T scale, T decay,
-                                 const T* __restrict returns, const T* __restrict value,
-                                 int64_t count, T* __restrict sum, T* __restrict out) {
-  for (int64_t i = 0; i < count; ++i) {
-    sum[i] = scan_row(scale * grad[i], decay, sum[i]);
-    out[i] = loaded_dice_vjp_row(sum[i], returns[i], value[i]);
+    for (int64_t i = 0; i < count; ++i) last[i] = advantage_value_vjp_row(T(0), carry[i], gamma);
   }
 }
 
-template <typename T>
-void loaded_dice_vjp(const LoadedDiceVjp<T>& job, const Columns& columns) {
+template <bool kStreamed, typename T>
+inline void loaded_dice_vjp(const LoadedDiceVjp<T>& job, const Columns& columns) {
+  // With the shift, what reaches step t is the cotangent of step t-1, discounted once.
   const int64_t lag = job.shift ? 1 : 0;
-  const T scale = job.shift ? job.gamma : T(1);
-  for_blocks<T>(columns, [&](int64_t first, int64_t count) {
-    T sum[kBlockBytes / sizeof(T)];
-    fill_row(T(0), count, sum);
+  const T scale = job.shift ? job.gamma : T(1), decay = job.decay;
+  for (int64_t first = columns.begin; first < columns.end; first += kBlock<T>) {
+    const int64_t count = block_size<T>(columns, first);
+    alignas(64) T carry[kBlock<T>];
+    fill_row(T(0), count, carry);
     if (job.shift && columns.steps > 0) fill_row(T(0), count, job.grad_logps + first);
     for (int64_t t = lag; t < columns.steps; ++t) {
       const int64_t at = t * columns.width + first;
-      loaded_dice_vjp_step(job.grad + at - lag * columns.width, scale, job.decay, job.returns + at,
-                           job.values + at, count, sum, job.grad_logps + at);
+      const T* grad = job.grad + at - lag * columns.width;
+      const T* returns = job.returns + at;
+      const T* value = job.values + at;
+      T* out = job.grad_logps + at;
+      for_lanes<T>(count, [&]<typename V>(Lanes<V>, int64_t i) LOQA_INLINE {
+        const V sum = scan_row(scale * load<V>(grad + i), decay, load<V>(carry + i));
+        store(sum, carry + i);
+        put<kStreamed>(loaded_dice_vjp_row(sum, load<V>(returns + i), load<V>(value + i)), out + i);
+      });
     }
-  });
+  }
+}
+
+// Vectors of a tile whose sums over a window stay in registers while the rows come from the cache:
+// enough to hide the latency of an addition after a multiplication.
+constexpr int kTile = 8;
+
+// Sums of kCount vectors of columns, zero at first.
+template <typename V, int kCount>
+struct Tile {
+  V sums[kCount] = {};
+  template <typename T>
+  LOQA_HD void load_from(const T* from) {
+    for (int j = 0; j < kCount; ++j) sums[j] = load<V>(from + j * (sizeof(V) / sizeof(T)));
+  }
+  template <typename T>
+  LOQA_HD void add(const T* row, T decay) {
+    for (int j = 0; j < kCount; ++j) {
+      sums[j] = scan_row(load<V>(row + j * (sizeof(V) / sizeof(T))), decay, sums[j]);
+    }
+  }
+  template <typename T>
+  LOQA_HD void store_to(T* to, T scale) const {
+    for (int j = 0; j < kCount; ++j) store(scale * sums[j], to + j * (sizeof(V) / sizeof(T)));
+  }
+};
+
+// Calls body(tile of zeros, i) with kTile vectors at a time, then one, then single columns.
+template <typename T, typename Body>
+LOQA_HD void for_tiles(int64_t count, const Body& body) {
+  using V = typename VectorOf<T>::Type;
+  constexpr int64_t kLanes = sizeof(V) / sizeof(T);
+  int64_t i = 0;
+  for (; i + kTile * kLanes <= count; i += kTile * kLanes) body(Tile<V, kTile>{}, i);
+  for (; i + kLanes <= count; i += kLanes) body(Tile<V, 1>{}, i);
+  for (; i < count; ++i) body(Tile<T, 1>{}, i);
 }
 
 template <typename T>
-inline void n_step_dice_vjp_step(const T* __restrict centred, const T* __restrict grad, T gamma,
-                                 T weight, int64_t count, T* __restrict tail, T* __restrict out) {
-  for (int64_t i = 0; i < count; ++i) {
-    tail[i] = scan_row(centred[i], gamma, tail[i]);
-    out[i] += weight * grad[i] * tail[i];
+inline void n_step(const NStep<T>& job, const Columns& columns) {
+  const T gamma = job.gamma;
+  for (int64_t first = columns.begin; first < columns.end; first += kBlock<T>) {
+    const int64_t count = block_size<T>(columns, first);
+    for (int64_t s = 0; s + job.n <= columns.steps; ++s) {
+      const T* rewards = job.rewards + s * columns.width + first;
+      const T* bootstrap = job.values + (s + job.n) * columns.width + first;
+      T* out = job.out + s * columns.width + first;
+      for_tiles<T>(count, [&]<typename V, int kCount>(Tile<V, kCount> sum, int64_t i) LOQA_INLINE {
+        sum.load_from(bootstrap + i);
+        for (int64_t k = job.n - 1; k >= 0; --k) sum.add(rewards + k * columns.width + i, gamma);
+        sum.store_to(out + i, T(1));
+      });
+    }
   }
 }
 
 template <typename T>
-void n_step_dice_vjp(const NStepDiceVjp<T>& job, const Columns& columns) {
-  const int64_t width = columns.width;
-  for_blocks<T>(columns, [&](int64_t first, int64_t count) {
+inline void n_step_vjp(const NStepVjp<T>& job, const Columns& columns) {
+  const T gamma = job.gamma;
+  const int64_t windows = columns.steps + 1 - job.n;
+  const T bootstrap = power(gamma, job.n);
+  for (int64_t first = columns.begin; first < columns.end; first += kBlock<T>) {
+    const int64_t count = block_size<T>(columns, first);
+    const T* grad = job.grad + first;
     for (int64_t t = 0; t < columns.steps; ++t) {
-      fill_row(T(0), count, job.grad_logps + t * width + first);
+      const int64_t oldest = t + 1 < job.n ? 0 : t + 1 - job.n;
+      const int64_t newest = t < windows ? t : windows - 1;
+      const T age = power(gamma, t - newest);
+      T* out = job.grad_rewards + t * columns.width + first;
+      for_tiles<T>(count, [&]<typename V, int kCount>(Tile<V, kCount> sum, int64_t i) LOQA_INLINE {
+        for (int64_t s = oldest; s <= newest; ++s) sum.add(grad + s * columns.width + i, gamma);
+        sum.store_to(out + i, age);
+      });
     }
-    for (int64_t s = 0; s + job.n <= columns.steps; ++s) {
-      T tail[kBlockBytes / sizeof(T)];
-      fill_row(T(0), count, tail);
-      for (int64_t k = job.n - 1; k >= 1; --k) {
-        const int64_t at = (s + k) * width + first;
-        n_step_dice_vjp_step(job.centred + at, job.grad + s * width + first, job.gamma,
-                             power(job.gamma, k), count, tail, job.grad_logps + at);
+    for (int64_t t = 0; t <= columns.steps; ++t) {
+      T* out = job.grad_values + t * columns.width + first;
+      if (t < job.n) {
+        fill_row(T(0), count, out);
+      } else {
+        const T* from = grad + (t - job.n) * columns.width;
+        for (int64_t i = 0; i < count; ++i) out[i] = bootstrap * from[i];
       }
     }
-  });
+  }
+}
+
+template <typename T>
+inline void n_step_dice_vjp(const NStepDiceVjp<T>& job, const Columns& columns) {
+  const T gamma = job.gamma;
+  for (int64_t first = columns.begin; first < columns.end; first += kBlock<T>) {
+    const int64_t count = block_size<T>(columns, first);
+    for (int64_t t = 0; t < columns.steps; ++t) {
+      fill_row(T(0), count, job.grad_logps + t * columns.width + first);
+    }
+    alignas(64) T tail[kBlock<T>];
+    for (int64_t s = 0; s + job.n <= columns.steps; ++s) {
+      const T* grad = job.grad + s * columns.width + first;
+      fill_row(T(0), count, tail);
+      for (int64_t k = job.n - 1; k >= 1; --k) {
+        const T weight = power(gamma, k);
+        const T* centred = job.centred + (s + k) * columns.width + first;
+        T* out = job.grad_logps + (s + k) * columns.width + first;
+        for_lanes<T>(count, [&]<typename V>(Lanes<V>, int64_t i) LOQA_INLINE {
+          const V sum = scan_row(load<V>(centred + i), gamma, load<V>(tail + i));
+          store(sum, tail + i);
+          store(n_step_dice_vjp_row(load<V>(out + i), load<V>(grad + i), weight, sum), out + i);
+        });
+      }
+    }
+  }
 }
 
 }  // namespace
 
-#define LOQA_DEFINE_RUN(T)                                                                      \
-  void run_cpu(const LinearScan<T>& job, const Columns& columns) { linear_scan(job, columns); } \
-  void run_cpu(const Advantage<T>& job, const Columns& columns) { advantage(job, columns); }    \
-  void run_cpu(const AdvantageVjp<T>& job, const Columns& columns) {                            \
-    advantage_vjp(job, columns);                                                                \
-  }                                                                                             \
-  void run_cpu(const NStep<T>& job, const Columns& columns) { n_step(job, columns); }           \
-  void run_cpu(const NStepVjp<T>& job, const Columns& columns) { n_step_vjp(job, columns); }    \
-  void run_cpu(const LoadedDiceVjp<T>& job, const Columns& columns) {                           \
-    loaded_dice_vjp(job, columns);                                                              \
-  }                                                                                             \
-  void run_cpu(const NStepDiceVjp<T>& job, const Columns& columns) {                            \
-    n_step_dice_vjp(job, columns);                                                              \
+#define LOQA_DEFINE_STREAMED(JOB, NAME, OUT)             \
+  void run_cpu(const JOB& job, const Columns& columns) { \
+    if (streams(job.OUT, columns)) {                     \
+      NAME<true>(job, columns);                          \
+      finish_streams();                                  \
+    } else {                                             \
+      NAME<false>(job, columns);                         \
+    }                                                    \
   }
+#define LOQA_DEFINE(JOB, NAME) \
+  void run_cpu(const JOB& job, const Columns& columns) { NAME(job, columns); }
+#define LOQA_DEFINE_ALL(T)                                            \
+  LOQA_DEFINE_STREAMED(LinearScan<T>, linear_scan, out)               \
+  LOQA_DEFINE_STREAMED(Advantage<T>, advantage, out)                  \
+  LOQA_DEFINE_STREAMED(AdvantageVjp<T>, advantage_vjp, grad_values)   \
+  LOQA_DEFINE_STREAMED(LoadedDiceVjp<T>, loaded_dice_vjp, grad_logps) \
+  LOQA_DEFINE(NStep<T>, n_step)                                       \
+  LOQA_DEFINE(NStepVjp<T>, n_step_vjp)                                \
+  LOQA_DEFINE(NStepDiceVjp<T>, n_step_dice_vjp)
 
-LOQA_DEFINE_RUN(float)
-LOQA_DEFINE_RUN(double)
+LOQA_DEFINE_ALL(float)
+LOQA_DEFINE_ALL(double)
 
 }  // namespace loqa::LOQA_ISA

@@ -10,24 +10,40 @@ import torch
 from torch import Tensor
 
 from loqa.agents import Agent, Evaluation
-from loqa.algos.loqa import LOQASettings, actor_losses, critic_losses, critic_targets
+from loqa.algos.loqa import ActorLosses, LOQASettings, actor_losses, critic_losses, critic_targets
 from loqa.rollout import Trajectory
 
 
 @dataclass(frozen=True)
 class UpdateMetrics:
-    """Scalars of one update, as tensors on the agent's device (reading one waits for the device).
+    """What one update has to say, as constants on the agent's device; means are taken when read.
 
     Attributes:
-        agent_loss, opponent_loss, critic_loss: means over the batch (`ActorLosses`); opponent_loss
-            is None without shaping.
+        losses: parts of the actor's loss, one number an episode.
+        critic_loss: mean over the batch.
         grad_norm: global norm of the actor step's gradient before clipping; None if not clipped.
+        evaluation: the agent's seat before the update.
     """
 
-    agent_loss: Tensor
-    opponent_loss: Tensor | None
+    losses: ActorLosses
     critic_loss: Tensor
     grad_norm: Tensor | None
+    evaluation: Evaluation
+
+    @property
+    def agent_loss(self) -> Tensor:
+        """Mean of -l A."""
+        return self.losses.agent.mean()
+
+    @property
+    def opponent_loss(self) -> Tensor | None:
+        """Mean of -log pihat A; None without shaping."""
+        return None if self.losses.opponent is None else self.losses.opponent.mean()
+
+    @property
+    def entropy_loss(self) -> Tensor:
+        """Minus the mean entropy of the policy in nats, whether it has a weight or not."""
+        return -self.evaluation.entropies.mean()
 
 
 class Learner:
@@ -86,10 +102,11 @@ class Learner:
         rewards = trajectory.rewards[:, :, player].contiguous()
         other_rewards = trajectory.rewards[:, :, 1 - player].contiguous()
         own = self._evaluate(trajectory, player)
+        evaluation = own.detach()
         if settings.shaping_weight == 0:
             opponent = None
         elif opponent is None:
-            opponent = self._own_view_of(trajectory, 1 - player, own)
+            opponent = self._own_view_of(trajectory, 1 - player, evaluation)
 
         losses = actor_losses(own, opponent, rewards, other_rewards, settings)
         gradients = torch.autograd.grad(losses.total(settings), self._actor_parameters)
@@ -110,12 +127,7 @@ class Learner:
 
         with torch.no_grad():
             torch._foreach_lerp_(self._target_parameters, self._parameters, 1 - settings.target_ema)
-        return UpdateMetrics(
-            agent_loss=losses.agent.detach().mean(),
-            opponent_loss=None if losses.opponent is None else losses.opponent.detach().mean(),
-            critic_loss=critic_loss.detach(),
-            grad_norm=grad_norm,
-        )
+        return UpdateMetrics(losses.detach(), critic_loss.detach(), grad_norm, evaluation)
 
     def _evaluate(
         self, trajectory: Trajectory, seat: int, agent: Agent | None = None
@@ -124,10 +136,10 @@ class Learner:
         return agent.evaluate(trajectory.obs[:, :, seat], trajectory.actions[:, :, seat])
 
     def _own_view_of(self, trajectory: Trajectory, seat: int, own: Evaluation) -> Evaluation:
-        """The agent's heads on another seat, as constants."""
+        """The agent's heads on another seat, as constants; `own` is detached."""
         if own.rows is not None:
             other_obs, other_actions = trajectory.obs[:, :, seat], trajectory.actions[:, :, seat]
-            return own.detach().of_seat(other_obs, other_actions)
+            return own.of_seat(other_obs, other_actions)
         with torch.no_grad():
             return self._evaluate(trajectory, seat)
 
@@ -172,4 +184,5 @@ def _apply(
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    for parameter in parameters:
+        parameter.grad = None

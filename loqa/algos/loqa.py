@@ -120,6 +120,12 @@ class ActorLosses:
             total = total + settings.shaping_weight * self.opponent.mean()
         return total
 
+    def detach(self) -> ActorLosses:
+        """The same numbers as constants."""
+        entropy = None if self.entropy is None else self.entropy.detach()
+        opponent = None if self.opponent is None else self.opponent.detach()
+        return ActorLosses(self.agent.detach(), entropy, opponent)
+
 
 def advantages(rewards: Tensor, values: Tensor, settings: LOQASettings) -> Tensor:
     """Advantage of the agent's actions.

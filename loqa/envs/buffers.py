@@ -11,8 +11,17 @@ from torch import Tensor
 
 # Two results are alive in `result = env.rollout(...)`: the old one is dropped after the new one is made.
 _KEPT = 4
-
-
+# Reinterpreting is cheaper in NumPy than in torch; bfloat16, which NumPy has not, stands in as int16.
+_NUMPY_TYPES: dict[torch.dtype, type[np.generic]] = {
+    torch.float32: np.float32,
+    torch.float16: np.float16,
+    torch.bfloat16: np.int16,
+    torch.int64: np.int64,
+    torch.int32: np.int32,
+    torch.int16: np.int16,
+    torch.int8: np.int8,
+    torch.uint8: np.uint8,
+}
 # Bytes of a cache line: vectors that straddle two are stored at half the speed.
 _LINE = 64
 
@@ -42,7 +51,8 @@ class BufferPool:
             return torch.empty(shape, dtype=dtype)
         free = self._free.setdefault(size, [])
         memory = free.pop() if free else _aligned(size)
-        lent = memory.view()  # kept alive by the tensor's storage, so by every view of it
+        # The tensor's storage, so every view of it, keeps this array alive.
+        lent = memory.view(_NUMPY_TYPES[dtype]).reshape(shape)
         key = id(lent)
 
         def take_back(_: object) -> None:
@@ -51,4 +61,5 @@ class BufferPool:
                 free.append(returned)
 
         self._lent[key] = (weakref.ref(lent, take_back), memory)
-        return torch.from_numpy(lent).view(dtype).view(shape)
+        tensor = torch.from_numpy(lent)
+        return tensor if tensor.dtype == dtype else tensor.view(dtype)

@@ -331,12 +331,9 @@ class VectorEnv(ABC):
             tensor = torch.as_tensor(actions)
         except (TypeError, ValueError, RuntimeError) as error:
             raise TypeError(f"{wanted()}, got {type(actions).__name__} ({error})") from None
-        fits = (
-            tensor.device == self.device
-            and len(tensor.shape) == len(shape)
-            and all(size in (None, came) for size, came in zip(shape, tensor.shape, strict=True))
-        )
-        is_integer = not (
+        came = tensor.shape if shape[0] is not None else (None, *tensor.shape[1:])
+        fits = came == shape and tensor.ndim == len(shape) and tensor.device == self.device
+        is_integer = tensor.dtype in _ACTION_TYPES or not (
             tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool
         )
         if not (fits and is_integer):

@@ -241,6 +241,7 @@ class CoinGame:
         rewards = [
             self._step_one(env, [int(a) for a in actions[env]]) for env in range(self.num_envs)
         ]
+        self._fresh = False
         truncated = np.array([t >= self.episode_length for t in self.t])
         return (
             self.observe(),

@@ -96,6 +96,7 @@ class MatrixGame:
             self.terminated[env] = uniform(self._words(env, DRAW_END)[0]) < self.end_probability
             self.last_actions[env] = played
             self.t[env] += 1
+        self._fresh = False
         return self.observe(), rewards, np.array(self.terminated), self.truncated()
 
     def truncated(self) -> np.ndarray:

@@ -1,0 +1,53 @@
+"""Puts the results of the benchmarks into the README: no number there is typed by hand.
+
+    python benchmarks/report.py
+
+Each README line `<!-- table: NAME -->` is followed, up to `<!-- end -->`, by the tables of
+benchmarks/results/NAME.json.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import tables_environments
+import tables_kernels
+import tables_training
+
+HERE = Path(__file__).parent
+README = HERE.parent / "README.md"
+TABLES = {
+    "matrix_game": tables_environments.tables,
+    "kernels": tables_kernels.tables,
+    "train_ipd": tables_training.tables,
+}
+
+
+def about(results: dict[str, Any]) -> str:
+    """Machine, commit and versions, beside every table."""
+    machine = results["machine_info"]
+    named = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    return (
+        f"*Measured on: {machine['processor']}, {machine['cores']} cores, "
+        f"{machine['instruction_set']}, {machine['system']}, load {machine['load_at_the_end']} at the "
+        f"end; commit {results['commit_info']['id']}; {named}.*"
+    )
+
+
+def main() -> None:
+    def section(match: re.Match[str]) -> str:
+        name = match.group(1)
+        results = json.loads((HERE / "results" / f"{name}.json").read_text())
+        text = f"{TABLES[name](results)}\n\n{about(results)}"
+        return f"<!-- table: {name} -->\n{text}\n<!-- end -->"
+
+    readme = README.read_text()
+    pattern = r"<!-- table: (\w+) -->\n.*?<!-- end -->"
+    README.write_text(re.sub(pattern, section, readme, flags=re.DOTALL))
+
+
+if __name__ == "__main__":
+    main()

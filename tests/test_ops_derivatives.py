@@ -1,0 +1,154 @@
+"""Derivatives of the kernels: numerical, of higher order, and through torch's transformations."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from kernel_cases import ALL, DEVICES, Call, draw
+from torch import Tensor
+from torch.func import grad, jacrev, vmap
+
+from loqa import ops
+from loqa.reference import kernels as reference
+
+STEPS, WIDTH = 5, 3
+LINEAR = ["discounted_returns", "bootstrapped_returns", "generalized_advantage", "n_step_returns"]
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_gradcheck(name: str) -> None:
+    rewards, values, logps = (x.requires_grad_() for x in draw(STEPS, WIDTH))
+
+    def call(r: Tensor, v: Tensor) -> Tensor:
+        return ALL[name](ops, torch.sin(r), torch.cos(v), logps)
+
+    assert torch.autograd.gradcheck(call, (rewards, values))
+    assert torch.autograd.gradgradcheck(call, (rewards, values))
+
+
+@pytest.mark.parametrize("name", ["loaded_dice_returns", "loaded_dice_q_values"])
+def test_gradcheck_in_rewards(name: str) -> None:
+    """In the log-probabilities differences see nothing: DiCE values do not move."""
+    rewards, values, logps = draw(STEPS, WIDTH)
+    rewards.requires_grad_()
+    call = lambda r: ALL[name](ops, torch.sin(r), values, logps)  # noqa: E731
+    assert torch.autograd.gradcheck(call, rewards)
+    assert torch.autograd.gradgradcheck(call, rewards)
+
+
+def tower(call: Call, module: object, order: int) -> list[Tensor]:
+    """All derivatives up to `order` along random directions, with every input in every argument."""
+    leaves = [x.requires_grad_() for x in draw(STEPS, WIDTH)]
+    rewards, values, logps = leaves
+    mixed = torch.sin(rewards) + 0.3 * logps, torch.cos(values), torch.tanh(logps) + 0.2 * rewards
+    out = call(module, *mixed).pow(2).sum() + rewards.sum() + values.sum() + logps.sum()
+    generator = torch.Generator().manual_seed(1)
+    results = []
+    for _ in range(order):
+        grads = torch.autograd.grad(out, leaves, create_graph=True, materialize_grads=True)
+        results.append(torch.cat([g.detach().flatten() for g in grads]))
+        out = sum(
+            (g * torch.randn(g.shape, generator=generator, dtype=g.dtype)).sum() for g in grads
+        )
+    return results
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_order(name: str) -> None:
+    results = zip(tower(ALL[name], ops, 4), tower(ALL[name], reference, 4), strict=True)
+    for got, expected in results:
+        torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.skipif(
+    torch.__version__.startswith("2.6."),
+    reason="torch 2.6 batches derivatives of our operators wrongly",
+)
+@pytest.mark.parametrize("name", ALL)
+def test_torch_func(name: str) -> None:
+    rewards, values, logps = draw(STEPS, WIDTH)
+    batch = torch.stack([draw(STEPS, WIDTH, seed=seed)[0] for seed in range(4)], 1)
+
+    def loss(module: object, r: Tensor, p: Tensor) -> Tensor:
+        return (ALL[name](module, r + 0.1 * torch.sin(p), values, p) ** 2).sum()
+
+    def results(m: object) -> list[Tensor]:
+        def inner(r: Tensor) -> Tensor:
+            return (grad(loss, 2)(m, r, logps) * torch.cos(values[:-1])).sum()
+
+        return [
+            grad(loss, 2)(m, rewards, logps),
+            jacrev(grad(loss, 2), 2)(m, rewards, logps),
+            grad(inner)(rewards),
+            vmap(lambda r: ALL[name](m, r, values, torch.tanh(r)), 1, 1)(batch),
+            vmap(lambda r: grad(loss, 2)(m, r, logps), 1)(batch),
+        ]
+
+    for got, expected in zip(results(ops), results(reference), strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+def everything(rewards: Tensor, values: Tensor, logps: Tensor) -> Tensor:
+    return sum(
+        ((call(ops, rewards, values, logps) + 1) ** 2).sum() for call in ALL.values()
+    ) + ops.magic_box(logps).sum()  # fmt: skip
+
+
+@pytest.mark.parametrize("device", DEVICES)
+# Importing the compiler warns about things inside torch itself.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:Skipping serialization:UserWarning")
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_compile(backend: str, device: str) -> None:
+    inputs = [x.to(device).requires_grad_() for x in draw(STEPS, WIDTH)]
+    compiled = torch.compile(everything, fullgraph=True, backend=backend)
+    expected, got = everything(*inputs), compiled(*inputs)
+    torch.testing.assert_close(got, expected)
+    for one, other in zip(
+        torch.autograd.grad(got, inputs), torch.autograd.grad(expected, inputs), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def operator_samples() -> list[tuple[str, tuple[object, ...]]]:
+    r, v, p = (x.requires_grad_() for x in draw(STEPS, WIDTH))
+    g, carry = r.detach().clone().requires_grad_(), v[0].detach().clone().requires_grad_()
+    return [
+        ("linear_scan", (r, None, 0.9, True)),
+        ("linear_scan", (r, carry, 0.9, False)),
+        ("advantage", (r, v, 0.9, 0.8)),
+        ("advantage_vjp", (g, 0.9, 0.8)),
+        ("n_step", (r, v, 0.9, 2)),
+        ("n_step_vjp", (g, 0.9, 2)),
+        ("loaded_dice", (r, v, p, 0.9, 0.7, True)),
+        ("loaded_dice_vjp", (g, r, v, p, 0.9, 0.7, True)),
+        ("n_step_dice", (r, v, g, p, 0.9, 3)),
+        ("n_step_dice_vjp", (g[:3].detach().clone().requires_grad_(), r, p, 0.9, 3)),
+    ]
+
+
+@pytest.mark.parametrize("index", range(len(operator_samples())))
+def test_opcheck(index: int) -> None:
+    name, args = operator_samples()[index]
+    torch.library.opcheck(getattr(torch.ops.loqa, name).default, args)
+
+
+@pytest.mark.parametrize("device", DEVICES[1:])
+def test_cuda_graph(device: str) -> None:
+    rewards = torch.randn(50, 1000, device=device)
+    expected = ops.discounted_returns(rewards, 0.96)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        out = ops.discounted_returns(rewards, 0.96)
+    out.zero_()
+    graph.replay()
+    assert torch.equal(out, expected)
+
+
+def test_no_gradient_reaches_values_or_baseline() -> None:
+    rewards, values, logps = (x.requires_grad_() for x in draw(STEPS, WIDTH))
+    out = ops.loaded_dice_returns(rewards, values, logps, 0.9, 0.9)
+    assert torch.autograd.grad(out.sum(), values, allow_unused=True)[0] is None
+    baseline = rewards.mean()
+    out = ops.n_step_dice_returns(rewards.detach(), values.detach(), logps, 0.9, 2, baseline)
+    assert torch.autograd.grad(out.sum(), baseline, allow_unused=True)[0] is None
