@@ -203,7 +203,7 @@ def _of_machine(machine: Machine, name: str | None) -> Player:
 
 def _of_policy(policy: Policy, name: str | None, group: str = "given", game: str | None = None,
                grid: tuple[int, int] | None = None) -> Player:  # fmt: skip
-    tensors = policy.state_dict() if isinstance(policy, torch.nn.Module) else {"": id(policy)}
+    tensors = policy.state_dict() if isinstance(policy, torch.nn.Module) else vars(policy)
     parts = [part for key, value in sorted(tensors.items()) for part in (key, _bytes(value))]
     kind = type(policy).__name__
     games = (IPD, COIN) if game is None else (game,)
@@ -252,7 +252,7 @@ def _of_checkpoint(path: Path, name: str) -> Player:
 
 def _bytes(value: Any) -> bytes:
     if isinstance(value, Tensor):
-        return value.detach().cpu().contiguous().numpy().tobytes()
+        return str(value.dtype).encode() + value.detach().cpu().contiguous().numpy().tobytes()
     return repr(value).encode()
 
 

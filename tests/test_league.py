@@ -62,6 +62,14 @@ def test_only_missing_pairs_are_played(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(played) == 7
     loqa.league(["ac", "ad"], **{**settings, "seed": 1})
     assert len(played) == 10
+    # In another order nothing is played, and everybody keeps its numbers.
+    other = loqa.league(["random", "ad", "ac"], **settings)
+    assert len(played) == 10
+    np.testing.assert_array_equal(other.matrix[::-1, ::-1], grown.matrix)
+    for pair in other.pairs:
+        twin = next(p for p in grown.pairs if {p.first, p.second} == {pair.first, pair.second})
+        if pair.first != twin.first:
+            assert pair.seats == tuple(seat[::-1] for seat in reversed(twin.seats))
     file.write_text("{}\n")
     with pytest.raises(ValueError, match=r"pairs.jsonl is damaged"):
         loqa.league(["ac", "ad"], **settings)
