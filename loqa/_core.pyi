@@ -8,19 +8,6 @@ def supported_isas() -> list[str]: ...
 def set_isa(name: str) -> None: ...
 def default_num_threads() -> int: ...
 def philox(key: int, c0: int, c1: int, c2: int, c3: int) -> tuple[int, int, int, int]: ...
-def tournament(
-    *,
-    cooperates: int,
-    next: int,
-    first: int,
-    pairs: int,
-    matches: int,
-    turns: int,
-    repeats: int,
-    seed: int,
-    counts: int,
-    num_threads: int,
-) -> None: ...
 def linear_scan(
     dtype: int,
     x: int,
@@ -178,6 +165,19 @@ def n_step_dice_vjp_cuda(
     steps: int,
     width: int,
     stream: int,
+) -> None: ...
+def tournament(
+    *,
+    cooperates: int,
+    next: int,
+    first: int,
+    pairs: int,
+    matches: int,
+    turns: int,
+    repeats: int,
+    seed: int,
+    counts: int,
+    num_threads: int,
 ) -> None: ...
 
 class MatrixGame:
