@@ -18,7 +18,8 @@ from loqa import _checks, cli_eval
 from loqa._native import core
 from loqa.config import TrainConfig
 from loqa.envs.coin_game import make_coin_game
-from loqa.envs.coin_presets import SCRIPTED_COIN_PLAYERS
+from loqa.matches import coin_actor
+from loqa.players import COIN, as_player, common_game, common_grid
 from loqa.train import GAMES, RunDirectory, TrainingError, resume, train
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -87,20 +88,20 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, _Parser]]:
     plotting.add_argument("--out", help="the comparison's file", default="comparison.png")
     plotting.set_defaults(run=_plot)
 
-    watching = commands.add_parser("watch", help="show a Coin Game between scripted players")
+    cli_eval.add_commands(commands)
+
+    watching = commands.add_parser("watch", help="show a Coin Game between agents")
     watching.add_argument(
-        "players",
-        nargs="+",
-        metavar="PLAYER",
-        help=f"one a seat: {', '.join(SCRIPTED_COIN_PLAYERS)}",
+        "players", nargs="+", metavar="PLAYER", help=f"one a seat: {cli_eval.WHO}"
     )
     watching.add_argument("--gif", metavar="FILE", help="write a film instead of playing it here")
     watching.add_argument("--preset", default="loqa24")
-    for name, value in (("height", 3), ("width", 3), ("steps", 50), ("seed", 0)):
+    for name in ("height", "width"):
+        watching.add_argument(f"--{name}", type=int, help="[the agents', or 3]")
+    for name, value in (("steps", 50), ("seed", 0)):
         watching.add_argument(f"--{name}", type=int, default=value, help=f"[{value}]")
     watching.add_argument("--speed", type=float, default=4.0, help="frames a second [4]")
     watching.set_defaults(run=_watch)
-    cli_eval.add_commands(commands)
 
     info = commands.add_parser("info", help="versions, instruction set, devices")
     info.set_defaults(run=_info)
@@ -196,15 +197,18 @@ def _watch(options: argparse.Namespace, console: Console) -> int:
     from loqa.envs.film import coin_film, save_gif, text_frame
 
     speed = _checks.real("speed", options.speed, 0.1, 50)
+    players = [as_player(name) for name in options.players]
+    common_game(players, COIN)
+    height, width = common_grid(players, options.height, options.width)
     env = make_coin_game(
         options.preset,
         1,
-        num_players=len(options.players),
-        height=options.height,
-        width=options.width,
+        num_players=len(players),
+        height=height,
+        width=width,
         seed=options.seed,
     )
-    frames = coin_film(env, lambda _: env.scripted_actions(options.players), options.steps)
+    frames = coin_film(env, coin_actor(env, players, options.seed), options.steps)
     if options.gif:
         print(save_gif(options.gif, frames, speed))
         return DONE

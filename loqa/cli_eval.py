@@ -16,7 +16,7 @@ from loqa.checkpoint import atomic_path, write_json
 from loqa.evaluate import Estimate, MatchResult, Score, evaluate, to_csv
 from loqa.league import League, league
 
-_WHO = (
+WHO = (
     "a run directory, a checkpoint, a published agent (npz, safetensors), a strategy's name (ac, ad, "
     "tft, random...) or five probabilities of cooperating: at the start and after CC, CD, DC, DD"
 )
@@ -25,7 +25,7 @@ _WHO = (
 def add_commands(commands: Any) -> None:
     """Adds both commands to the subparsers of `loqa`."""
     one = commands.add_parser("eval", help="play an agent against others, in both seats")
-    one.add_argument("agents", nargs="+", metavar="AGENT", help=f"{_WHO}; several are seeds")
+    one.add_argument("agents", nargs="+", metavar="AGENT", help=f"{WHO}; several are seeds")
     one.add_argument("--against", nargs="+", required=True, metavar="OPPONENT")
     one.add_argument("--standard-error", type=float, default=0.005, metavar="E",
                      help="of the mean reward per step: episodes are added until then [0.005]")  # fmt: skip
@@ -37,7 +37,7 @@ def add_commands(commands: Any) -> None:
 
     many = commands.add_parser("league", help="all pairs of agents, in both seats")
     many.add_argument("agents", nargs="+", metavar="PATH",
-                      help=f"{_WHO}; a directory stands for the agents in it")  # fmt: skip
+                      help=f"{WHO}; a directory stands for the agents in it")  # fmt: skip
     many.add_argument("--episodes", type=int, default=1000, metavar="N",
                       help="of each pair, half in each seat [1000]")  # fmt: skip
     many.add_argument("--out", metavar="DIR", default="league",

@@ -184,8 +184,8 @@ def settings_of(
     """The settings of matches among players: their common game and board."""
     game = common_game(players, game)
     if game == COIN:
-        height, width = common_grid(players)
-        settings = {"height": height, "width": width, **settings}
+        height, width = common_grid(players, settings.get("height"), settings.get("width"))
+        settings = {**settings, "height": height, "width": width}
     return Settings(game, settings, discount, seed)
 
 

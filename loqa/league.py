@@ -228,6 +228,11 @@ def as_renamed(player: Player, name: str) -> Player:
     return Player(**{**vars(player), "name": name})
 
 
+def in_order(first: Player, second: Player) -> tuple[Player, Player]:
+    """Both in an order that does not depend on who is named first."""
+    return (first, second) if first.digest <= second.digest else (second, first)
+
+
 # --- playing
 
 
@@ -248,6 +253,8 @@ class _Store:
             self._lines = _read_lines(directory / "pairs.jsonl")
 
     def key(self, first: Player, second: Player) -> str:
+        """The same for (first, second) and (second, first)."""
+        first, second = in_order(first, second)
         text = f"{self._how}/{first.digest}/{second.digest}"
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -265,6 +272,8 @@ class _Store:
 
     def pair(self, first: Player, second: Player) -> Pair:
         seats = self._lines[self.key(first, second)]["seats"]
+        if in_order(first, second)[0] is not first:
+            seats = [[others, mine, count] for mine, others, count in reversed(seats)]
         each = tuple((Estimate.normal(*one), Estimate.normal(*other)) for one, other, _ in seats)
         total = []
         for who in (0, 1):
@@ -328,13 +337,15 @@ def _play_pair(
 ) -> None:
     """Plays and stores one pair: for each seating the mean and standard error of both, and how many
     episodes."""
-    first, second = couple
+    first, second = players = in_order(*couple)
     alone = first.digest == second.digest
     share = episodes if alone else episodes // 2
     seats = []
     for stream in range(1 if alone else 2):
         order = (stream, 1 - stream)
-        match = Match((couple[order[0]], couple[order[1]]), settings, min(_BLOCK, share), 1, False)
+        match = Match(
+            (players[order[0]], players[order[1]]), settings, min(_BLOCK, share), 1, False
+        )
         parts: list[torch.Tensor] = []
         while sum(len(part) for part in parts) < share:
             if stop.is_set():

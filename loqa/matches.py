@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,43 @@ class Episodes:
     rewards: Tensor
     returns: Tensor
     statistics: dict[str, tuple[float, float]]
+
+
+class Actors:
+    """Both players' choices, step by step, from the start of an episode.
+
+    Args:
+        env: the environment, which knows the scripted players of the Coin Game.
+        players: in seat order.
+        policies: of each seat; None for a scripted player of the Coin Game.
+    """
+
+    def __init__(
+        self,
+        env: CoinGame | MatrixGame,
+        players: Sequence[Player],
+        policies: Sequence[Policy | None],
+    ) -> None:
+        self.env, self.policies = env, policies
+        self._states = [None if p is None else p.initial_state(env.num_envs) for p in policies]
+        self._scripts = [
+            player.scripted if policy is None else None
+            for player, policy in zip(players, policies, strict=True)
+        ]
+
+    def choose(self, obs: Tensor, draw: Tensor) -> Tensor:
+        """Actions `[B, 2]` for observations `[B, 2, ...]`, by inversion of uniform numbers `[B, 2]`."""
+        if isinstance(self.env, CoinGame) and None in self.policies:
+            actions = self.env.scripted_actions(self._scripts)
+        else:
+            actions = torch.empty((self.env.num_envs, 2), dtype=torch.uint8)
+        for seat, policy in enumerate(self.policies):
+            state = self._states[seat]
+            if policy is not None and state is not None:
+                log_probs, self._states[seat] = policy.step(obs[:, seat], state)
+                edges = log_probs.exp().cumsum(-1)[:, :-1]
+                actions[:, seat] = (draw[:, seat, None] >= edges).sum(-1)
+        return actions
 
 
 class Match:
@@ -121,27 +158,12 @@ class Match:
         self, obs: Tensor, generator: torch.Generator
     ) -> tuple[Tensor | None, Tensor, Tensor]:
         env, steps = self.env, self.env.episode_length
-        policies = self._seats
-        states = [None if p is None else p.initial_state(self.block) for p in policies]
-        scripts = None
-        if isinstance(env, CoinGame) and None in policies:
-            scripts = [
-                player.scripted if policy is None else None
-                for player, policy in zip(self.players, policies, strict=True)
-            ]
+        actors = Actors(env, self.players, self._seats)
         draws = torch.rand((steps, self.block, 2), generator=generator)
         all_obs = [obs.clone()] if self.statistics else []
         all_actions, all_rewards = [], []
         for draw in draws:
-            actions = torch.empty((self.block, 2), dtype=torch.uint8)
-            if scripts is not None:
-                assert isinstance(env, CoinGame)
-                actions.copy_(env.scripted_actions(scripts))
-            for seat, policy in enumerate(policies):
-                state = states[seat]
-                if policy is not None and state is not None:
-                    log_probs, states[seat] = policy.step(obs[:, seat], state)
-                    actions[:, seat] = _sample(log_probs, draw[:, seat])
+            actions = actors.choose(obs, draw)
             obs, rewards, _, _ = env.step(actions)
             if self.statistics:
                 all_obs.append(obs.clone())
@@ -179,7 +201,14 @@ def _memory1_of(machine: Any) -> list[float] | None:
     return machine.cooperate.tolist() if bool((table == [1, 2, 3, 4]).all()) else None
 
 
-def _sample(log_probs: Tensor, draw: Tensor) -> Tensor:
-    """Actions `[B]` from log-probabilities `[B, K]` and uniform numbers `[B]`, by inversion."""
-    edges = log_probs.exp().cumsum(-1)[:, :-1]
-    return (draw[:, None] >= edges).sum(-1)
+def coin_actor(env: CoinGame, players: Sequence[Player], seed: int) -> Callable[[Tensor], Tensor]:
+    """Choices of players of the Coin Game in one episode: observations `[B, A, ...]` to actions
+    `[B, A]`."""
+    actors = Actors(env, players, [player.policy for player in players])
+    generator = torch.Generator().manual_seed(seed)
+
+    def act(obs: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return actors.choose(obs, torch.rand(obs.shape[:2], generator=generator))
+
+    return act

@@ -126,17 +126,25 @@ def common_game(players: Sequence[Player], game: str | None) -> str:
     return game or shared[0]
 
 
-def common_grid(players: Sequence[Player]) -> tuple[int, int]:
-    """The board of the networks among them, 3 x 3 if there are none.
+def common_grid(
+    players: Sequence[Player], height: int | None = None, width: int | None = None
+) -> tuple[int, int]:
+    """The board asked for, else that of the networks among them, else 3 x 3.
 
     Raises:
-        ValueError: two networks are for different boards.
+        ValueError: two networks are for different boards, or one for another than is asked for.
     """
     grids = {one.grid: one.name for one in players if one.grid is not None}
     if len(grids) > 1:
         said = ", ".join(f"{name} is for {h} x {w}" for (h, w), name in grids.items())
         raise ValueError(f"the players are for different boards: {said}")
-    return next(iter(grids), (3, 3))
+    natural, name = next(iter(grids.items()), ((3, 3), ""))
+    wanted = (natural[0] if height is None else height, natural[1] if width is None else width)
+    if grids and wanted != natural:
+        raise ValueError(
+            f"{name} is for a board of {natural[0]} x {natural[1]}, got {wanted[0]} x {wanted[1]}"
+        )
+    return wanted
 
 
 def expand(paths: Sequence[str | Path]) -> list[str | Path]:
@@ -195,7 +203,7 @@ def _of_machine(machine: Machine, name: str | None) -> Player:
 
 def _of_policy(policy: Policy, name: str | None, group: str = "given", game: str | None = None,
                grid: tuple[int, int] | None = None) -> Player:  # fmt: skip
-    tensors = policy.state_dict() if isinstance(policy, torch.nn.Module) else {"": id(policy)}
+    tensors = policy.state_dict() if isinstance(policy, torch.nn.Module) else vars(policy)
     parts = [part for key, value in sorted(tensors.items()) for part in (key, _bytes(value))]
     kind = type(policy).__name__
     games = (IPD, COIN) if game is None else (game,)
@@ -244,7 +252,7 @@ def _of_checkpoint(path: Path, name: str) -> Player:
 
 def _bytes(value: Any) -> bytes:
     if isinstance(value, Tensor):
-        return value.detach().cpu().contiguous().numpy().tobytes()
+        return str(value.dtype).encode() + value.detach().cpu().contiguous().numpy().tobytes()
     return repr(value).encode()
 
 

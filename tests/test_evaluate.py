@@ -148,6 +148,8 @@ def test_wrong_players(tmp_path: Path) -> None:
         loqa.evaluate(pola, "ad", game="ipd")
     with pytest.raises(ValueError, match="different boards"):
         loqa.evaluate(pola, tmp_path / "wide.npz")
+    with pytest.raises(ValueError, match="wide is for a board of 4 x 4, got 3 x 4"):
+        loqa.evaluate(tmp_path / "wide.npz", "ad", height=3)
     with pytest.raises(ValueError, match="did you mean 'random'"):
         loqa.evaluate("randon", "tft")
     with pytest.raises(ValueError, match=r"0.5,0.5 must be"):

@@ -62,6 +62,14 @@ def test_only_missing_pairs_are_played(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(played) == 7
     loqa.league(["ac", "ad"], **{**settings, "seed": 1})
     assert len(played) == 10
+    # In another order nothing is played, and everybody keeps its numbers.
+    other = loqa.league(["random", "ad", "ac"], **settings)
+    assert len(played) == 10
+    np.testing.assert_array_equal(other.matrix[::-1, ::-1], grown.matrix)
+    for pair in other.pairs:
+        twin = next(p for p in grown.pairs if {p.first, p.second} == {pair.first, pair.second})
+        if pair.first != twin.first:
+            assert pair.seats == tuple(seat[::-1] for seat in reversed(twin.seats))
     file.write_text("{}\n")
     with pytest.raises(ValueError, match=r"pairs.jsonl is damaged"):
         loqa.league(["ac", "ad"], **settings)
@@ -172,6 +180,18 @@ def test_command_league(tmp_path: Path, capsys) -> None:
     before = (tmp_path / "pairs.jsonl").read_text()
     assert run(capsys, *arguments)[0] == 0
     assert (tmp_path / "pairs.jsonl").read_text() == before
+
+
+def test_watch_agents(tmp_path: Path, capsys) -> None:
+    np.savez(tmp_path / "pola.npz", **pola_arrays())
+    code, text, _ = run(capsys, "watch", tmp_path / "pola.npz", "ad", "--steps", "2")
+    assert (code, text.count("t   ")) == (0, 3)
+    film = tmp_path / "film.gif"
+    assert run(capsys, "watch", tmp_path / "pola.npz", "ac", "--gif", film)[0] == 0
+    assert film.read_bytes().startswith(b"GIF")
+    code, _, error = run(capsys, "watch", tmp_path / "pola.npz", "tft")
+    assert code == 2
+    assert "tit-for-tat plays ipd, not coin_game" in error
 
 
 def test_published_group_means() -> None:
