@@ -99,12 +99,12 @@ def _reward_table(results: Sequence[MatchResult]) -> Table:
     first = results[0]
     table = Table(
         title=f"{first.agent}: {first.game}, preset {first.preset}, {first.episode_length} steps",
-        caption="mean reward per step and discounted return, with half of the 95% interval",
+        caption="mean reward per step, and the agent's discounted return, with half of the 95% interval",
         box=box.SIMPLE_HEAD,
     )
     for column in ("against", "seat", "episodes"):
         table.add_column(column)
-    for column in ("reward", "opponent's", "return", "opponent's"):
+    for column in ("reward", "opponent's", "return"):
         table.add_column(column, justify="right", no_wrap=True)
     for result in results:
         scores: list[tuple[str, Score]] = [("both", result.total)]
@@ -116,7 +116,7 @@ def _reward_table(results: Sequence[MatchResult]) -> Table:
                 seat,
                 f"{score.episodes:,}",
                 *(_cell(one, 4) for one in score.reward),
-                *(_cell(one, 2) for one in score.discounted_return),
+                _cell(score.discounted_return[0], 2),
                 style="bold" if number == 0 else "dim",
             )
     return table
