@@ -3,7 +3,7 @@
 from importlib.metadata import version
 
 from loqa import ops, reference
-from loqa.config import IPDConfig
+from loqa.config import CoinConfig, IPDConfig
 from loqa.envs import make
 from loqa.evaluate import evaluate
 from loqa.league import league
@@ -11,6 +11,7 @@ from loqa.train import load_agent, resume, train
 
 __version__ = version("loqa")
 __all__ = [
+    "CoinConfig",
     "IPDConfig",
     "evaluate",
     "league",

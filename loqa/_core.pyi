@@ -8,6 +8,55 @@ def supported_isas() -> list[str]: ...
 def set_isa(name: str) -> None: ...
 def default_num_threads() -> int: ...
 def philox(key: int, c0: int, c1: int, c2: int, c3: int) -> tuple[int, int, int, int]: ...
+def gru_step_f32(
+    input: int,
+    hidden: int,
+    bias_hn: int,
+    state: int,
+    next: int,
+    saved: int,
+    rows: int,
+    size: int,
+    group: int,
+    num_threads: int,
+) -> None: ...
+def gru_step_vjp_f32(
+    grad_next: int,
+    grad_out: int,
+    saved: int,
+    state: int,
+    grad_input: int,
+    grad_hidden: int,
+    grad_state: int,
+    rows: int,
+    size: int,
+    num_threads: int,
+) -> None: ...
+def gru_step_f64(
+    input: int,
+    hidden: int,
+    bias_hn: int,
+    state: int,
+    next: int,
+    saved: int,
+    rows: int,
+    size: int,
+    group: int,
+    num_threads: int,
+) -> None: ...
+def gru_step_vjp_f64(
+    grad_next: int,
+    grad_out: int,
+    saved: int,
+    state: int,
+    grad_input: int,
+    grad_hidden: int,
+    grad_state: int,
+    rows: int,
+    size: int,
+    num_threads: int,
+) -> None: ...
+def keep_freed_memory() -> None: ...
 def linear_scan(
     dtype: int,
     x: int,

@@ -14,6 +14,7 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Generator, Tensor, nn
 
+from loqa.gru import GRUPolicy
 from loqa.models import NUM_IPD_STATES, GRUHead, Head, LogitsHead, MLPHead, index_to_bits
 
 
@@ -259,22 +260,35 @@ def evaluate_stacked(
             f"obs [T+1, B, ...] and actions [T, B] must have B divisible by {num_sets} parameter "
             f"sets, got {list(obs.shape)} and {list(actions.shape)}"
         )
-    groups = obs.reshape(steps, num_sets, batch // num_sets, *obs.shape[2:])
+    actor_input = agent._actor_input(obs, 2)
+    critic_input = _append_time(_features(obs, 2, agent.critic))
+    log_probs = _stacked_head(agent.actor, "actor.", parameters, actor_input).log_softmax(-1)
+    q_values = _stacked_head(agent.critic, "critic.", parameters, critic_input)
+    return Evaluation(log_probs, q_values, actions.long())
 
-    def heads(values: dict[str, Tensor], group: Tensor) -> tuple[Tensor, Tensor]:
-        outputs: tuple[Tensor, Tensor] = torch.func.functional_call(agent, values, (group,))
-        return outputs
 
-    if agent.actor.recurrent or agent.critic.recurrent:
-        # torch.gru has no batching rule, and a loop over sets keeps its speed along time.
-        sets = [{name: p[i] for name, p in parameters.items()} for i in range(num_sets)]
-        pairs = [heads(one, group) for one, group in zip(sets, groups.unbind(1), strict=True)]
-        log_probs, q_values = (torch.stack(outputs, 1) for outputs in zip(*pairs, strict=True))
-    else:
-        log_probs, q_values = torch.func.vmap(heads, in_dims=(0, 1), out_dims=1)(
-            dict(parameters), groups
-        )
-    return Evaluation(log_probs.flatten(1, 2), q_values.flatten(1, 2), actions.long())
+def _stacked_head(head: Head, prefix: str, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """`[T+1, B, ...]` -> `[T+1, B, K]`, each set on its own B/N episodes."""
+    if isinstance(head, GRUHead):
+        policy = GRUPolicy.of(parameters, prefix)
+        state, outputs = policy.initial_state(x.shape[1]), []
+        for one in x:
+            output, state = policy.step(one, state)
+            outputs.append(output)
+        return torch.stack(outputs)
+    own = {
+        name.removeprefix(prefix): value
+        for name, value in parameters.items()
+        if name.startswith(prefix)
+    }
+    num_sets = next(iter(own.values())).shape[0]
+    groups = x.unflatten(1, (num_sets, -1))
+
+    def call(values: dict[str, Tensor], group: Tensor) -> Tensor:
+        output: Tensor = torch.func.functional_call(head, values, (group,))
+        return output
+
+    return torch.func.vmap(call, in_dims=(0, 1), out_dims=1)(own, groups).flatten(1, 2)
 
 
 def build_agent(

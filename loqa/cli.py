@@ -8,6 +8,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,7 +17,7 @@ from rich.console import Console
 import loqa
 from loqa import _checks, cli_eval
 from loqa._native import core
-from loqa.config import TrainConfig
+from loqa.config import CoinConfig, TrainConfig
 from loqa.envs.coin_game import make_coin_game
 from loqa.matches import coin_actor
 from loqa.players import COIN, as_player, common_game, common_grid
@@ -138,33 +139,35 @@ def _train(options: argparse.Namespace, console: Console) -> int:
         highlight=False,
         soft_wrap=True,
     )
-    return _follow(console, config.iterations, 0, lambda report: train(config, out, report))
+    return _follow(console, config, 0, lambda report: train(config, out, report))
 
 
 def _resume(options: argparse.Namespace, console: Console) -> int:
     run = RunDirectory(Path(options.directory))
-    iterations = run.config().iterations if options.iterations is None else options.iterations
+    config = run.config()
+    if options.iterations is not None:
+        config = replace(config, iterations=options.iterations)
     lines = run.metrics()
     done = lines[-1]["iteration"] if lines else 0
     return _follow(
-        console, iterations, done, lambda report: resume(run.path, options.iterations, report)
+        console, config, done, lambda report: resume(run.path, options.iterations, report)
     )
 
 
-def _follow(console: Console, iterations: int, done: int, work: Any) -> int:
+def _follow(console: Console, config: TrainConfig, done: int, work: Any) -> int:
     """Runs `work(report)` under a progress display, draws the figures and says what came out."""
     from loqa.plot import plot_run
-    from loqa.progress import ipd_progress
+    from loqa.progress import CoinView, ipd_view, training_progress
 
-    with ipd_progress(console, iterations, done) as report:
+    view = CoinView(config.height, config.width) if isinstance(config, CoinConfig) else ipd_view
+    with training_progress(console, view, config.iterations, done) as report:
         summary = work(report)
     out = summary["out"]
 
     def say(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True)
 
-    answers = ", ".join(f"{state} {p:.2f}" for state, p in summary["p_cooperate"].items())
-    say(f"P(cooperate): {answers}")
+    say(_outcome(summary))
     say(
         f"{summary['iterations']} iterations, {summary['env_steps']:,} env steps in "
         f"{summary['seconds']:.1f} s"
@@ -177,8 +180,32 @@ def _follow(console: Console, iterations: int, done: int, work: Any) -> int:
         return INTERRUPTED
     if summary["status"] == "time limit":
         say(f"Time limit reached. Go on with: loqa resume {out}")
-    say(f"Strategy learned: [bold]{summary['strategy']}[/]")
+    if "strategy" in summary:
+        say(f"Strategy learned: [bold]{summary['strategy']}[/]")
     return DONE
+
+
+def _outcome(summary: dict[str, Any]) -> str:
+    if "p_cooperate" in summary:
+        answers = ", ".join(f"{state} {p:.2f}" for state, p in summary["p_cooperate"].items())
+        return f"P(cooperate): {answers}"
+    if "self_play" not in summary:
+        return "Stopped before the first evaluation"
+    times = summary["seconds_to_threshold"]
+    return "\n".join(
+        [
+            "reward per step: self-play {:+.3f} {:+.3f}, ".format(*summary["self_play"])
+            + "against always-cooperate {:+.3f} (it: {:+.3f}), ".format(
+                *summary["vs_always_cooperate"]
+            )
+            + "against always-defect {:+.3f} (it: {:+.3f})".format(*summary["vs_always_defect"]),
+            "thresholds: "
+            + ", ".join(
+                f"{name} {'not reached' if seconds is None else f'{seconds:.0f} s'}"
+                for name, seconds in times.items()
+            ),
+        ]
+    )
 
 
 def _plot(options: argparse.Namespace, console: Console) -> int:

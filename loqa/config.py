@@ -15,6 +15,7 @@ from typing_extensions import Self
 from loqa import _checks
 from loqa.algos.loqa import LOQASettings
 from loqa.envs.presets import as_payoff
+from loqa.thresholds import THRESHOLDS
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class TrainConfig(LOQASettings):
         batch_size: B, episodes in an iteration.
         episode_length: T, steps in an episode.
         num_threads: threads of torch and of the simulator.
+        matmul: "float32", or "bfloat16" for matrix products that round their factors to bfloat16
+            where the processor is faster at it (sums stay float32).
         device: where the run takes place.
         log_every: iterations between two lines of metrics.jsonl.
         checkpoint_every: iterations between two checkpoints.
@@ -48,6 +51,7 @@ class TrainConfig(LOQASettings):
     batch_size: int = 256
     episode_length: int = 50
     num_threads: int = 1
+    matmul: str = "float32"
     device: str = "cpu"
     log_every: int = 10
     checkpoint_every: int = 500
@@ -65,6 +69,7 @@ class TrainConfig(LOQASettings):
         _checks.integer("num_threads", self.num_threads, 1, 1024)
         if self.time_limit is not None:
             _checks.real("time_limit", self.time_limit, 0)
+        _checks.one_of("matmul", self.matmul, ("float32", "bfloat16"))
         _checks.one_of("device", self.device, ("cpu",))
 
     @classmethod
@@ -163,6 +168,98 @@ class IPDConfig(TrainConfig):
         for name in ("actor_hidden", "critic_hidden"):
             _checks.integer(name, getattr(self, name), 1, 2**16)
         _checks.integer("layers_before_gru", self.layers_before_gru, 0, 2)
+
+
+@dataclass(frozen=True)
+class CoinConfig(TrainConfig):
+    """Training on the Coin Game (rules loqa24, two players).
+
+    The `default` preset learns to cooperate with whoever cooperates within minutes on two CPU
+    cores. `paper` has the published settings.
+
+    Attributes:
+        height, width: of the board.
+        opponents: K, past agents a batch is played against, B / K episodes each; K must divide B.
+            The published code draws one for each episode.
+        replay_capacity: past agents that are kept.
+        replay_every: iterations between two agents that are kept.
+        actor_hidden, critic_hidden: units of the linear layers and of the GRU.
+        layers_before_gru: linear layers before the recurrent one, 0, 1 or 2.
+        anneal: iterations over which the entropy bonus and the actor's learning rate go, along a
+            straight line, from their first to their final value; 0 keeps the first.
+        anneal_after: iterations before that.
+        entropy_final: the final entropy bonus.
+        actor_lr_final: the final learning rate of the actor.
+        evaluate_every: iterations between two evaluations, of the agent against itself,
+            always-cooperate and always-defect.
+        evaluation_episodes: episodes against each of them.
+        stop_at: ends the run at the first evaluation that meets this threshold, "weak", "medium" or
+            "strong"; "never" goes on.
+    """
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "default": {},
+        "paper": {
+            "iterations": 10_000,
+            "batch_size": 512,
+            "opponents": 512,
+            "actor_hidden": 128,
+            "critic_hidden": 64,
+            "actor_lr": 1e-3,
+            "critic_lr": 1e-2,
+            "entropy_bonus": 0.1,
+            "anneal": 0,
+            "shaping_weight": 1.0,
+            "softmax_temperature": 1.0,
+            "advantage_gradient": True,
+            "advantage_baseline": "none",
+            "advantage_scale": "none",
+            "critic_target": "sarsa",
+            "matmul": "float32",
+        },
+    }
+
+    iterations: int = 3000
+    batch_size: int = 512
+    clip_norm: float | None = 1.0
+    entropy_bonus: float = 0.1
+    advantage_baseline: str = "none"
+    checkpoint_every: int = 100
+    height: int = 3
+    width: int = 3
+    opponents: int = 16
+    replay_capacity: int = 10_000
+    replay_every: int = 10
+    actor_hidden: int = 64
+    critic_hidden: int = 64
+    layers_before_gru: int = 2
+    anneal: int = 0
+    anneal_after: int = 0
+    entropy_final: float = 0.01
+    actor_lr_final: float = 1e-3
+    matmul: str = "bfloat16"
+    evaluate_every: int = 10
+    evaluation_episodes: int = 256
+    stop_at: str = "never"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _checks.integer("height", self.height, 1, 255)
+        _checks.integer("width", self.width, 1, 255)
+        if self.height * self.width < 3:
+            raise ValueError(f"the board needs 3 cells or more, got {self.height} x {self.width}")
+        for name in ("opponents", "replay_capacity", "replay_every", "evaluate_every"):
+            _checks.integer(name, getattr(self, name), 1, 2**31 - 1)
+        for name in ("actor_hidden", "critic_hidden", "evaluation_episodes"):
+            _checks.integer(name, getattr(self, name), 1, 2**16)
+        for name in ("anneal", "anneal_after"):
+            _checks.integer(name, getattr(self, name), 0, 2**31 - 1)
+        if self.batch_size % self.opponents:
+            raise ValueError(
+                f"opponents must divide batch_size {self.batch_size}, got {self.opponents}"
+            )
+        _checks.integer("layers_before_gru", self.layers_before_gru, 0, 2)
+        _checks.one_of("stop_at", self.stop_at, ("never", *THRESHOLDS))
 
 
 def _typed(cls: type[TrainConfig], name: str, value: Any, kinds: Mapping[str, Any]) -> Any:

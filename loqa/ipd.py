@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from loqa.config import IPDConfig
 from loqa.envs.matrix_game import make_matrix_game
 from loqa.models import NUM_IPD_STATES
 from loqa.rollout import Trajectory
+from loqa.trainer import Trainer
 
 STATES = ("start", "CC", "CD", "DC", "DD")
 COOPERATES = 0.9
@@ -69,19 +70,19 @@ def cooperation(agent: Agent, episode_length: int, seed: int = 0) -> list[float]
         return [float(probabilities[index == state].mean()) for state in range(NUM_IPD_STATES)]
 
 
-class IPDTrainer:
+class IPDTrainer(Trainer):
     """Self-play with the present copy: the agent in seat 0 learns, its copy sits in seat 1.
 
-    Randomness is counted: iteration n plays episode n of the seed, so a run goes on bit for bit from
-    `state_dict`.
+    Iteration n plays episode n of the seed.
 
     Args:
         config: of the run.
     """
 
+    config: IPDConfig
+
     def __init__(self, config: IPDConfig) -> None:
-        self.config = config
-        self.iteration = 0
+        super().__init__(config)
         settings = naive_settings(config) if config.algo == "naive" else config
         self.agent = make_agent(config)
         self.learner = Learner(self.agent, settings)
@@ -99,26 +100,12 @@ class IPDTrainer:
         self._last: tuple[Trajectory, UpdateMetrics] | None = None
 
     def iterate(self) -> None:
-        """One iteration: B episodes, then one update.
-
-        Raises:
-            FloatingPointError: the update was not finite; the agent is spoilt.
-        """
         self.iteration += 1
         trajectory = self._sample()
         trained = share_rewards(trajectory) if self.config.shared_reward else trajectory
         update = self.learner.update(trained)
-        for name, loss in (("actor", update.agent_loss), ("critic", update.critic_loss)):
-            if not math.isfinite(loss.item()):
-                raise FloatingPointError(
-                    f"the {name} loss is {loss.item()} at iteration {self.iteration}"
-                )
+        self.check(update)
         self._last = (trajectory, update)
-
-    @property
-    def env_steps(self) -> int:
-        """Environment steps played so far."""
-        return self.iteration * self.config.batch_size * self.config.episode_length
 
     def metrics(self) -> dict[str, Any]:
         """Numbers of the last iteration: rewards are what was paid, under exploration, per step."""
@@ -140,20 +127,17 @@ class IPDTrainer:
         return dict(zip(STATES, cooperation(self.agent, self.config.episode_length), strict=True))
 
     def summary(self) -> dict[str, Any]:
-        """What the run has come to."""
         p_cooperate = self.p_cooperate()
         return {"p_cooperate": p_cooperate, "strategy": strategy_name(p_cooperate)}
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next iteration depends on."""
         return {
             "iteration": self.iteration,
             "learner": self.learner.state_dict(),
             "env": self.env.state_dict(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where `state_dict` was taken."""
+    def load_state_dict(self, state: dict[str, Any], run: Path) -> None:
         self.iteration = int(state["iteration"])
         self.learner.load_state_dict(state["learner"])
         self.env.load_state_dict(state["env"])

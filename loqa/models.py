@@ -16,6 +16,9 @@ from __future__ import annotations
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from loqa.gru import fold, gru, gru_step
 
 NUM_IPD_STATES = 5  # start, CC, CD, DC, DD
 
@@ -199,28 +202,20 @@ class GRUHead(Head):
         return self.bias_hn.new_zeros(batch_size, self.bias_hn.shape[0])
 
     def forward(self, x: Tensor) -> Tensor:
-        state = self.initial_state(x.shape[1])
-        weights = [self.weight_ih, self.weight_hh, self.bias_ih, self._bias_hh()]
-        hidden, _ = torch.gru(
-            self._embed(x), state[None], weights, True, 1, 0.0, self.training, False, False
-        )
+        hidden = gru(self._gate_inputs(x), self.weight_hh, self.bias_hn)
         output: Tensor = self.linear_end(hidden)
         return output
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        state = torch.gru_cell(
-            self._embed(x), state, self.weight_ih, self.weight_hh, self.bias_ih, self._bias_hh()
-        )
+        state = gru_step(self._gate_inputs(x), state, self.weight_hh, self.bias_hn)
         output: Tensor = self.linear_end(state)
         return output, state
 
-    def _embed(self, x: Tensor) -> Tensor:
+    def _gate_inputs(self, x: Tensor) -> Tensor:
+        """W_i x + b_i of what the linear layers make of x, `[..., features]` -> `[..., 3H]`."""
         if self.linear1 is not None:
             x = torch.relu(self.linear1(x))
-        if self.linear2 is not None:
-            x = self.linear2(x)
-        return x
-
-    def _bias_hh(self) -> Tensor:
-        zeros = self.bias_hn.new_zeros(2 * self.bias_hn.shape[0])
-        return torch.cat([zeros, self.bias_hn])
+        if self.linear2 is None:
+            return functional.linear(x, self.weight_ih, self.bias_ih)
+        weight, bias = fold(self.weight_ih, self.bias_ih, self.linear2.weight, self.linear2.bias)
+        return functional.linear(x, weight, bias)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,78 +10,99 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from loqa.ipd import STATES
+from loqa.thresholds import THRESHOLDS, reached
 from loqa.train import Report
 
 _LINES_WITHOUT_TERMINAL = 10
 
+View = Callable[[dict[str, Any]], str]
+"""Says a line of metrics, with rich's markup."""
+
 
 @contextmanager
-def ipd_progress(console: Console, iterations: int, done: int = 0) -> Iterator[Report]:
-    """Shows the five cooperation probabilities, reward and speed as a run reports them.
-
-    A live bar on a terminal; about ten plain lines elsewhere.
-    """
+def training_progress(
+    console: Console, view: View, iterations: int, done: int = 0
+) -> Iterator[Report]:
+    """Shows a run's metrics as it reports them: a live bar on a terminal, about ten lines elsewhere."""
     if not console.is_terminal:
-        yield _plain_lines(console, iterations)
+        yield _plain_lines(console, view, iterations)
         return
     progress = Progress(
         BarColumn(bar_width=18),
         MofNCompleteColumn(),
-        TextColumn("P(C) {task.fields[cooperation]}"),
-        TextColumn("reward {task.fields[reward]}"),
-        TextColumn("{task.fields[speed]}"),
+        TextColumn("{task.fields[said]}"),
         TimeRemainingColumn(),
         console=console,
     )
     with progress:
-        task = progress.add_task(
-            "train", total=iterations, completed=done, cooperation="", reward="", speed=""
-        )
+        task = progress.add_task("train", total=iterations, completed=done, said="")
 
         def report(line: dict[str, Any]) -> None:
-            progress.update(
-                task,
-                completed=line["iteration"],
-                cooperation=_cooperation(line, markup=True),
-                reward=_reward(line),
-                speed=_speed(line),
-            )
+            progress.update(task, completed=line["iteration"], said=view(line))
 
         yield report
         progress.refresh()
 
 
-def _plain_lines(console: Console, iterations: int) -> Report:
+def _plain_lines(console: Console, view: View, iterations: int) -> Report:
     every = max(1, iterations // _LINES_WITHOUT_TERMINAL)
     following = 0
 
     def report(line: dict[str, Any]) -> None:
         nonlocal following
+        said = view(line)  # a view may remember what an earlier line said
         if line["iteration"] >= following:
             following = line["iteration"] - line["iteration"] % every + every
             console.print(
-                f"{line['iteration']:>7}/{iterations}  P(C) {_cooperation(line)}  "
-                f"reward {_reward(line)}  {_speed(line)}",
-                highlight=False,
-                soft_wrap=True,
+                f"{line['iteration']:>7}/{iterations}  {said}", highlight=False, soft_wrap=True
             )
 
     return report
 
 
-def _cooperation(line: dict[str, Any], markup: bool = False) -> str:
+def ipd_view(line: dict[str, Any]) -> str:
+    """The five cooperation probabilities, reward and speed."""
     parts = []
     for state in STATES:
         p = line["p_cooperate"][state]
-        number = f"{p:.2f}"
         colour = "dodger_blue1" if p >= 0.5 else "dark_orange"
-        parts.append(f"{state} [{colour}]{number}[/]" if markup else f"{state} {number}")
-    return " ".join(parts)
+        parts.append(f"{state} [{colour}]{p:.2f}[/]")
+    return f"P(C) {' '.join(parts)}  reward {_mean(line['reward']):.2f}  {_speed(line)}"
 
 
-def _reward(line: dict[str, Any]) -> str:
-    return f"{sum(line['reward']) / len(line['reward']):.2f}"
+class CoinView:
+    """The newest evaluation, thresholds met, speed, and where the time goes."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self._board = (height, width)
+        self._evaluation = "not evaluated yet"
+        self._reached: dict[str, float] = {}
+
+    def __call__(self, line: dict[str, Any]) -> str:
+        if "self_play" in line:
+            own, defector = _mean(line["self_play"]), line["vs_always_defect"][0]
+            share = line["own_coin_share"]
+            self._evaluation = (
+                f"self {own:+.3f}  own coins {'-' if share is None else f'{share:.0%}'}  "
+                f"AC {line['vs_always_cooperate'][0]:+.3f}  AD {defector:+.3f}"
+            )
+            for name in reached(own, defector, *self._board):
+                self._reached.setdefault(name, line["seconds"])
+        met = " ".join(
+            f"[green]{name} {self._reached[name]:.0f}s[/]"
+            for name in THRESHOLDS
+            if name in self._reached
+        )
+        phases = line["phase_seconds"]
+        spent = sum(phases.values()) or 1.0
+        times = " ".join(f"{name} {seconds / spent:.0%}" for name, seconds in phases.items())
+        return f"{self._evaluation}  {met or 'no threshold yet'}  {_speed(line)} ({times})"
+
+
+def _mean(numbers: list[float]) -> float:
+    return sum(numbers) / len(numbers)
 
 
 def _speed(line: dict[str, Any]) -> str:
-    return f"{line['env_steps'] / max(line['seconds'], 1e-9) / 1e6:.1f}M steps/s"
+    rate = line["env_steps"] / max(line["seconds"], 1e-9)
+    return f"{rate / 1e6:.1f}M steps/s" if rate >= 1e6 else f"{rate / 1e3:.0f}k steps/s"

@@ -14,12 +14,14 @@ from typing import Any
 
 import torch
 
-from loqa import checkpoint
+from loqa import checkpoint, coin, ipd
 from loqa.agents import Agent
-from loqa.config import IPDConfig, TrainConfig
-from loqa.ipd import IPDTrainer, make_agent
+from loqa.config import CoinConfig, IPDConfig, TrainConfig
+from loqa.trainer import Trainer
 
-GAMES: dict[str, type[IPDConfig]] = {"ipd": IPDConfig}
+GAMES: dict[str, type[TrainConfig]] = {"ipd": IPDConfig, "coin": CoinConfig}
+_TRAINERS: dict[str, Any] = {"ipd": ipd.IPDTrainer, "coin": coin.CoinTrainer}
+_AGENTS: dict[str, Any] = {"ipd": ipd.make_agent, "coin": coin.make_agent}
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -168,7 +170,8 @@ def load_agent(path: str | Path) -> Agent:
     state = checkpoint.load_checkpoint(path)
     try:
         config = dict(state["config"])
-        agent = make_agent(GAMES[config.pop("game")].from_dict(config))
+        game = config.pop("game")
+        agent = _AGENTS[game](GAMES[game].from_dict(config))
         parameters = state["trainer"]["learner"]["agent"]
         checkpoint.check_finite(parameters, str(path))
         agent.load_state_dict(parameters)
@@ -180,14 +183,15 @@ def load_agent(path: str | Path) -> Agent:
 def _run(
     config: TrainConfig, run: RunDirectory, state: dict[str, Any] | None, report: Report | None
 ) -> dict[str, Any]:
-    assert isinstance(config, IPDConfig)
     threads = torch.get_num_threads()
     torch.set_num_threads(config.num_threads)
+    precision = torch.get_float32_matmul_precision()
     try:
-        trainer = IPDTrainer(config)
+        torch.set_float32_matmul_precision("medium" if config.matmul == "bfloat16" else "highest")
+        trainer: Trainer = _TRAINERS[_game_of(config)](config)
         seconds = 0.0
         if state is not None:
-            trainer.load_state_dict(state["trainer"])
+            trainer.load_state_dict(state["trainer"], run.path)
             seconds = float(state["seconds"])
         status, seconds = _loop(trainer, run, seconds, report)
         summary = {
@@ -207,10 +211,11 @@ def _run(
         return {**summary, "out": str(run.path)}
     finally:
         torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(precision)
 
 
 def _loop(
-    trainer: IPDTrainer, run: RunDirectory, seconds_before: float, report: Report | None
+    trainer: Trainer, run: RunDirectory, seconds_before: float, report: Report | None
 ) -> tuple[str, float]:
     """Iterates until the end; returns how it ended and the seconds of training in all."""
     config = trainer.config
@@ -226,14 +231,16 @@ def _loop(
             "seconds": seconds,
             "trainer": trainer.state_dict(),
         }
+        trainer.save_files(run.path)
         checkpoint.save_checkpoint(run.checkpoint_file(trainer.iteration), state)
         saved = trainer.iteration
 
     with run.metrics_file.open("a", encoding="utf-8") as metrics_file, _StopRequest() as stop:
-        while trainer.iteration < config.iterations:
+        while not trainer.finished:
             _iterate(trainer, run)
             seconds = seconds_before + time.perf_counter() - started
-            last = trainer.iteration == config.iterations
+            trainer.evaluate(seconds)
+            last = trainer.finished
             if last or trainer.iteration % config.log_every == 0:
                 line = _metrics_line(trainer, seconds)
                 metrics_file.write(json.dumps(line) + "\n")
@@ -254,7 +261,7 @@ def _loop(
     return status, seconds
 
 
-def _metrics_line(trainer: IPDTrainer, seconds: float) -> dict[str, Any]:
+def _metrics_line(trainer: Trainer, seconds: float) -> dict[str, Any]:
     return {
         "iteration": trainer.iteration,
         "env_steps": trainer.env_steps,
@@ -263,7 +270,7 @@ def _metrics_line(trainer: IPDTrainer, seconds: float) -> dict[str, Any]:
     }
 
 
-def _iterate(trainer: IPDTrainer, run: RunDirectory) -> None:
+def _iterate(trainer: Trainer, run: RunDirectory) -> None:
     try:
         trainer.iterate()
     except FloatingPointError as error:

@@ -12,6 +12,7 @@ T* pointer(std::uintptr_t address) {
   return reinterpret_cast<T*>(address);
 }
 
+void bind_gru(pybind11::module_& module);
 void bind_kernels(pybind11::module_& module);
 void bind_sim(pybind11::module_& module);
 void bind_tournament(pybind11::module_& module);

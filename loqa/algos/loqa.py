@@ -27,7 +27,8 @@ _CHOICES = {
     "shaping": ("loaded-dice", "n-step"),
     "advantage": ("td0", "mc"),
     "advantage_baseline": ("none", "batch"),
-    "critic_target": ("sarsa", "argmax", "returns"),
+    "advantage_scale": ("none", "batch"),
+    "critic_target": ("sarsa", "argmax", "lambda", "returns"),
 }
 
 
@@ -49,10 +50,12 @@ class LOQASettings:
         advantage_gradient: whether gradients pass through the "td0" advantage into actor and critic
             (published code) or it is a constant (paper). "mc" is always a constant.
         advantage_baseline: "batch" subtracts the mean over the batch at each step.
+        advantage_scale: "batch" then divides by the root mean square over batch and time.
         entropy_bonus: beta, weight of the policy's entropy.
         clip_norm: largest global norm of the actor step's gradient; None does not clip.
         critic_target: "sarsa" one step through the target network, "argmax" its maximum over
-            actions, "returns" the full discounted return.
+            actions, "lambda" a mixture of all numbers of steps, "returns" the full discounted return.
+        critic_lambda: weight of longer returns in "lambda"; 0 is "sarsa".
         actor_lr, critic_lr: Adam's learning rates.
         target_ema: decay of the target network.
 
@@ -71,9 +74,11 @@ class LOQASettings:
     advantage: str = "td0"
     advantage_gradient: bool = False
     advantage_baseline: str = "batch"
+    advantage_scale: str = "none"
     entropy_bonus: float = 0.0
     clip_norm: float | None = None
     critic_target: str = "sarsa"
+    critic_lambda: float = 0.9
     actor_lr: float = 1e-3
     critic_lr: float = 1e-2
     target_ema: float = 0.99
@@ -89,7 +94,7 @@ class LOQASettings:
             raise ValueError(f"softmax_temperature must be > 0, got {self.softmax_temperature}")
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ValueError(f"clip_norm must be > 0 or None, got {self.clip_norm}")
-        for name in ("gamma", "dice_discount", "target_ema"):
+        for name in ("gamma", "dice_discount", "target_ema", "critic_lambda"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must be in [0, 1], got {value}")
@@ -173,9 +178,11 @@ def shaping_advantages(rewards: Tensor, values: Tensor, settings: LOQASettings) 
 
 
 def _centre(advantage: Tensor, settings: LOQASettings) -> Tensor:
-    if settings.advantage_baseline == "none":
-        return advantage
-    return advantage - advantage.mean(1, keepdim=True)
+    if settings.advantage_baseline == "batch":
+        advantage = advantage - advantage.mean(1, keepdim=True)
+    if settings.advantage_scale == "batch":
+        advantage = advantage / (advantage.detach().square().mean().sqrt() + 1e-6)
+    return advantage
 
 
 def opponent_returns(
@@ -291,7 +298,9 @@ def critic_targets(rewards: Tensor, target: Evaluation | None, settings: LOQASet
     """Regression targets of q_t(a_t); constants.
 
     "sarsa": r_t + gamma qbar_{t+1}(a_{t+1}), at the last step r + gamma Vbar_T;
-    "argmax": r_t + gamma max_a qbar_{t+1}(a); "returns": sum_{k>=t} gamma^(k-t) r_k.
+    "argmax": r_t + gamma max_a qbar_{t+1}(a); "returns": sum_{k>=t} gamma^(k-t) r_k;
+    "lambda": y_t = r_t + gamma ((1 - lambda) qbar_{t+1}(a_{t+1}) + lambda y_{t+1}), ending in the
+    same Vbar_T as "sarsa" (Sutton and Barto 2018, section 12.1).
     An episode is truncated, so the one-step targets never take a terminal zero.
 
     Args:
@@ -308,6 +317,12 @@ def critic_targets(rewards: Tensor, target: Evaluation | None, settings: LOQASet
         return ops.discounted_returns(rewards, settings.gamma)
     if target is None:
         raise ValueError(f"critic_target {settings.critic_target!r} needs a target network")
+    if settings.critic_target == "lambda":
+        values = torch.cat([target.taken_q_values, target.values[-1:]]).detach()
+        corrections = ops.generalized_advantage(
+            rewards, values, settings.gamma, settings.critic_lambda
+        )
+        return corrections + values[:-1]
     if settings.critic_target == "argmax":
         following = target.max_q_values[1:]
     else:

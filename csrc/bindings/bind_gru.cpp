@@ -1,0 +1,86 @@
+#include <pybind11/pybind11.h>
+
+#include <stdexcept>
+#include <string>
+
+#include "bindings/bindings.h"
+#include "core/thread_pool.h"
+#include "kernels/gru.h"
+
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
+namespace py = pybind11;
+
+namespace loqa {
+namespace {
+
+using Address = std::uintptr_t;
+
+// Elements below which a second thread costs more than it brings.
+constexpr int64_t kGrain = 1 << 15;
+
+template <typename Job>
+void run(const Job& job, int64_t rows, int num_threads) {
+  if (rows < 0 || job.size < 1) {
+    throw std::invalid_argument("rows must be >= 0 and size >= 1, got " + std::to_string(rows) +
+                                " and " + std::to_string(job.size));
+  }
+  py::gil_scoped_release released;
+  parallel_for(rows, kGrain / job.size + 1, 1, num_threads,
+               [&](int64_t begin, int64_t end) { LOQA_DISPATCH(run_gru, job, begin, end); });
+}
+
+template <typename T>
+void gru_step(Address input, Address hidden, Address bias_hn, Address state, Address next,
+              Address saved, int64_t rows, int64_t size, int64_t group, int num_threads) {
+  if (group < 1 || rows % group != 0) {
+    throw std::invalid_argument("rows must be a multiple of group, got " + std::to_string(rows) +
+                                " and " + std::to_string(group));
+  }
+  run(GruStep<T>{pointer<const T>(input), pointer<const T>(hidden), pointer<const T>(bias_hn),
+                 pointer<const T>(state), pointer<T>(next), pointer<T>(saved), size, group},
+      rows, num_threads);
+}
+
+template <typename T>
+void gru_step_vjp(Address grad_next, Address grad_out, Address saved, Address state,
+                  Address grad_input, Address grad_hidden, Address grad_state, int64_t rows,
+                  int64_t size, int num_threads) {
+  run(GruStepVjp<T>{pointer<const T>(grad_next), pointer<const T>(grad_out),
+                    pointer<const T>(saved), pointer<const T>(state), pointer<T>(grad_input),
+                    pointer<T>(grad_hidden), pointer<T>(grad_state), size},
+      rows, num_threads);
+}
+
+template <typename T>
+void bind(py::module_& module, const std::string& suffix) {
+  using py::arg;
+  module.def(("gru_step_" + suffix).c_str(), &gru_step<T>, arg("input"), arg("hidden"),
+             arg("bias_hn"), arg("state"), arg("next"), arg("saved"), arg("rows"), arg("size"),
+             arg("group"), arg("num_threads"));
+  module.def(("gru_step_vjp_" + suffix).c_str(), &gru_step_vjp<T>, arg("grad_next"),
+             arg("grad_out"), arg("saved"), arg("state"), arg("grad_input"), arg("grad_hidden"),
+             arg("grad_state"), arg("rows"), arg("size"), arg("num_threads"));
+}
+
+}  // namespace
+
+void bind_gru(py::module_& module) {
+  bind<float>(module, "f32");
+  bind<double>(module, "f64");
+  module.def(
+      "keep_freed_memory",
+      [] {
+#if defined(__GLIBC__)
+        // Large blocks otherwise go back to the system when freed, and every page of the next one
+        // is zeroed anew: five times the cost of writing it.
+        mallopt(M_MMAP_MAX, 0);
+        mallopt(M_TRIM_THRESHOLD, INT32_MAX);
+#endif
+      },
+      "Lets this process keep freed memory for its next allocations (glibc; else nothing).");
+}
+
+}  // namespace loqa

@@ -1,0 +1,238 @@
+"""Training on the Coin Game: the iteration, the evaluation on the way, and what the run came to."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator
+
+from loqa._native import core
+from loqa.agents import Agent, build_agent
+from loqa.algos.learner import Learner, UpdateMetrics
+from loqa.algos.naive import naive_settings, share_rewards
+from loqa.algos.replay import ReplayPool
+from loqa.coin_rollout import Actor, rollout
+from loqa.config import CoinConfig
+from loqa.envs.coin_game import CoinGame, make_coin_game
+from loqa.envs.statistics import coin_statistics
+from loqa.rollout import Trajectory
+from loqa.thresholds import THRESHOLDS, reached
+from loqa.trainer import Trainer
+
+_ACTIONS = 4
+# Whose numbers: each use of randomness has a stream of its own.
+_TRAINING, _OPPONENTS, _EVALUATION = range(3)
+_SEED_STREAMS = 8
+
+
+class CoinTrainer(Trainer):
+    """Self-play against past agents: the agent in seat 0 learns, past agents sit in seat 1.
+
+    Args:
+        config: of the run.
+    """
+
+    config: CoinConfig
+
+    def __init__(self, config: CoinConfig) -> None:
+        super().__init__(config)
+        core.keep_freed_memory()
+        self._settings = naive_settings(config) if config.algo == "naive" else config
+        self.agent = make_agent(config)
+        self.learner = Learner(self.agent, self._settings)
+        self.pool = ReplayPool(self.agent, config.replay_capacity)
+        self.pool.push(self.agent)
+        self.env = _make_env(config, config.batch_size, _TRAINING)
+        self.evaluation_env = _make_env(config, config.evaluation_episodes, _EVALUATION)
+        self.seconds_to_threshold: dict[str, float | None] = dict.fromkeys(THRESHOLDS)
+        self.evaluation: dict[str, Any] = {}
+        self._phases: dict[str, float] = {}
+        self._last: tuple[Trajectory, UpdateMetrics] | None = None
+
+    def iterate(self) -> None:
+        config = self.config
+        self.iteration += 1
+        self._anneal()
+        with self._phase("rollout"):
+            opponents = Actor.of(
+                self.pool.sample(config.opponents, self._generator(_OPPONENTS)),
+                with_critic=self._settings.shaping_weight != 0,
+            )
+            trajectory, opponent = rollout(
+                self.env, (Actor.of_agent(self.agent), opponents), self._generator(_TRAINING)
+            )
+        with self._phase("update"):
+            trained = share_rewards(trajectory) if config.shared_reward else trajectory
+            update = self.learner.update(trained, opponent)
+            self.check(update)
+        if self.iteration % config.replay_every == 0:
+            self.pool.push(self.agent)
+        self._last = (trajectory, update)
+
+    def evaluate(self, seconds: float) -> None:
+        """Plays the agent against itself, always-cooperate and always-defect, when it is time.
+
+        Args:
+            seconds: of training so far, what a threshold that is met now is said to have taken.
+        """
+        if not self._evaluates_now:
+            return
+        with self._phase("evaluate"):
+            agent = Actor.of_agent(self.agent)
+            self.evaluation = {}
+            for number, (name, other) in enumerate(
+                {
+                    "self_play": agent,
+                    "vs_always_cooperate": "always-cooperate",
+                    "vs_always_defect": "always-defect",
+                }.items()
+            ):
+                generator = self._generator(_EVALUATION, number)
+                trajectory, _ = rollout(self.evaluation_env, (agent, other), generator)
+                self.evaluation[name] = trajectory.rewards.mean((0, 1)).tolist()
+                if name == "self_play":
+                    statistics = coin_statistics(
+                        trajectory.obs, trajectory.actions, trajectory.rewards
+                    )
+                    self.evaluation["own_coin_share"] = _share(1 - statistics.other_share.mean())
+        met = reached(
+            sum(self.evaluation["self_play"]) / 2,
+            self.evaluation["vs_always_defect"][0],
+            self.config.height,
+            self.config.width,
+        )
+        for name in met:
+            if self.seconds_to_threshold[name] is None:
+                self.seconds_to_threshold[name] = seconds
+
+    @property
+    def _evaluates_now(self) -> bool:
+        """Whether this iteration is one after which to evaluate."""
+        config = self.config
+        return self.iteration % config.evaluate_every == 0 or self.iteration == config.iterations
+
+    @property
+    def finished(self) -> bool:
+        config = self.config
+        if config.stop_at != "never" and self.seconds_to_threshold[config.stop_at] is not None:
+            return True
+        return super().finished
+
+    def metrics(self) -> dict[str, Any]:
+        """Numbers of the last iteration; seconds by phase are those since the last call."""
+        assert self._last is not None
+        trajectory, update = self._last
+        losses = {
+            "agent": update.agent_loss,
+            "opponent": update.opponent_loss,
+            "critic": update.critic_loss,
+        }
+        phases, self._phases = self._phases, {}
+        line = {
+            "reward": trajectory.rewards.mean((0, 1)).tolist(),
+            "entropy": -update.entropy_loss.item(),
+            "loss": {name: loss.item() for name, loss in losses.items() if loss is not None},
+            "phase_seconds": phases,
+            "replay": len(self.pool),
+        }
+        if update.grad_norm is not None:
+            line["grad_norm"] = update.grad_norm.item()
+        if self._evaluates_now:
+            line |= self.evaluation
+        return line
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "height": self.config.height,
+            "width": self.config.width,
+            **self.evaluation,
+            "seconds_to_threshold": self.seconds_to_threshold,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "iteration": self.iteration,
+            "learner": self.learner.state_dict(),
+            "env": self.env.state_dict(),
+            "evaluation_env": self.evaluation_env.state_dict(),
+            "pool": self.pool.state_dict(),
+            "evaluation": self.evaluation,
+            "seconds_to_threshold": self.seconds_to_threshold,
+        }
+
+    def save_files(self, run: Path) -> None:
+        """Past agents."""
+        directory = run / "replay"
+        directory.mkdir(exist_ok=True)
+        self.pool.save_blocks(directory)
+
+    def load_state_dict(self, state: dict[str, Any], run: Path) -> None:
+        self.iteration = int(state["iteration"])
+        self.learner.load_state_dict(state["learner"])
+        self.env.load_state_dict(state["env"])
+        self.evaluation_env.load_state_dict(state["evaluation_env"])
+        self.pool.load_state_dict(state["pool"], run / "replay")
+        self.evaluation = dict(state["evaluation"])
+        self.seconds_to_threshold = dict(state["seconds_to_threshold"])
+
+    def _anneal(self) -> None:
+        config = self.config
+        if not config.anneal:
+            return
+        share = min(1.0, max(0, self.iteration - config.anneal_after) / config.anneal)
+        bonus = config.entropy_bonus + share * (config.entropy_final - config.entropy_bonus)
+        self.learner.settings = replace(self._settings, entropy_bonus=bonus)
+        lr = config.actor_lr + share * (config.actor_lr_final - config.actor_lr)
+        for group in self.learner.actor_optimizer.param_groups:
+            group["lr"] = lr
+
+    def _generator(self, stream: int, substream: int = 0) -> Generator:
+        """A source of numbers for (seed, iteration, stream)."""
+        key = (self.iteration * _SEED_STREAMS + stream) * _SEED_STREAMS + substream
+        return Generator().manual_seed((self.config.seed << 40 ^ key) % 2**63)
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self._phases[name] = self._phases.get(name, 0.0) + time.perf_counter() - started
+
+
+def make_agent(config: CoinConfig) -> Agent:
+    """The untrained agent of a configuration."""
+    return build_agent(
+        "gru",
+        "gru",
+        num_features=4 * config.height * config.width,
+        num_actions=_ACTIONS,
+        actor_hidden=config.actor_hidden,
+        critic_hidden=config.critic_hidden,
+        actor_layers_before_gru=config.layers_before_gru,
+        critic_layers_before_gru=config.layers_before_gru,
+        generator=torch.Generator().manual_seed(config.seed),
+    )
+
+
+def _make_env(config: CoinConfig, num_envs: int, stream: int) -> CoinGame:
+    return make_coin_game(
+        "loqa24",
+        num_envs,
+        height=config.height,
+        width=config.width,
+        episode_length=config.episode_length,
+        seed=(config.seed << 3) + stream,
+        num_threads=config.num_threads,
+        check_actions=False,
+    )
+
+
+def _share(value: torch.Tensor) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None

@@ -1,0 +1,229 @@
+"""The gated recurrent unit over whole sequences and by the step, for one or several parameter sets.
+
+With gates in the order r, z, n (as `torch.nn.GRU`, its b_hr = b_hz = 0):
+
+    r = sigmoid(i_r + W_hr h)
+    z = sigmoid(i_z + W_hz h)
+    n = tanh(i_n + r (W_hn h + b_hn))
+    h' = (1 - z) n + z h
+
+where i = W_i x + b_i, `[..., 3H]`, is what the input says to the three gates. On the CPU the matrix
+products are torch's and the rest of a step is one native pass over memory; elsewhere the whole is
+`torch.gru`. Parameter sets are stacked: G sets serve B = G b sequences, b in a row each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from loqa._native import core
+
+_STEPS = {
+    torch.float32: (core.gru_step_f32, core.gru_step_vjp_f32),
+    torch.float64: (core.gru_step_f64, core.gru_step_vjp_f64),
+}
+
+
+def gru(inputs: Tensor, weight_hh: Tensor, bias_hn: Tensor) -> Tensor:
+    """Hidden states of whole sequences that start from h = 0.
+
+    Args:
+        inputs: `[T, B, 3H]`, i.
+        weight_hh: `[3H, H]`, or `[G, 3H, H]` for stacked sets.
+        bias_hn: `[H]` or `[G, H]`.
+
+    Returns:
+        `[T, B, H]`. First derivatives in all three exist for one set; stacked sets are constants.
+    """
+    if weight_hh.ndim == 3 or not _native(inputs):
+        return _by_steps(inputs, weight_hh, bias_hn)
+    output: Tensor = _Gru.apply(inputs, weight_hh, bias_hn)  # type: ignore[no-untyped-call]
+    return output
+
+
+def gru_step(inputs: Tensor, state: Tensor, weight_hh: Tensor, bias_hn: Tensor) -> Tensor:
+    """One step, `inputs [B, 3H]` and `state [B, H]` to the next state `[B, H]`.
+
+    Stacked sets as in `gru`. Without gradients on the CPU it runs natively.
+    """
+    hidden = _product(state, weight_hh)
+    if torch.is_grad_enabled() or not _native(inputs):
+        sets = bias_hn.shape[0] if bias_hn.ndim == 2 else 1
+        bias = bias_hn.view(sets, 1, -1).expand(-1, len(state) // sets, -1).reshape(state.shape)
+        input_rz, input_n = inputs.tensor_split([2 * state.shape[-1]], -1)
+        hidden_rz, hidden_n = hidden.tensor_split([2 * state.shape[-1]], -1)
+        r, z = torch.sigmoid(input_rz + hidden_rz).chunk(2, -1)
+        n = torch.tanh(input_n + r * (hidden_n + bias))
+        return n + z * (state - n)
+    following = torch.empty_like(state)
+    _forward(inputs.contiguous(), hidden, bias_hn, state, following, None)
+    return following
+
+
+def _product(rows: Tensor, weight: Tensor) -> Tensor:
+    """`rows [B, F]` times the transpose of `weight [O, F]`, or of each of `[G, O, F]`, `[B, O]`."""
+    if weight.ndim == 2:
+        return rows @ weight.t()
+    return torch.bmm(rows.view(weight.shape[0], -1, rows.shape[-1]), weight.mT).flatten(0, 1)
+
+
+def fold(weight_ih: Tensor, bias_ih: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """The linear layer `weight x + bias` and the gates' input matrix after it as one layer.
+
+    W_i (W x + b) + b_i = (W_i W) x + (W_i b + b_i): no nonlinearity lies between them.
+
+    Args:
+        weight_ih, bias_ih: `[..., 3H, H]`, `[..., 3H]`.
+        weight, bias: `[..., H, F]`, `[..., H]`.
+
+    Returns:
+        `[..., 3H, F]` and `[..., 3H]`.
+    """
+    return weight_ih @ weight, bias_ih + (weight_ih @ bias.unsqueeze(-1)).squeeze(-1)
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`weight x + bias` for x `[B, F]`; stacked weights `[G, O, F]`, `[G, O]` as in `gru`."""
+    if weight.ndim == 2:
+        return functional.linear(x, weight, bias)
+    groups = x.reshape(weight.shape[0], -1, x.shape[-1])
+    return torch.baddbmm(bias.unsqueeze(1), groups, weight.mT).flatten(0, 1)
+
+
+@dataclass(frozen=True)
+class GRUPolicy:
+    """A recurrent head as it is used step by step: folded weights, of one set or of G stacked.
+
+    The same numbers as `loqa.models.GRUHead.step` up to rounding. Constants: no gradients.
+    """
+
+    first: tuple[Tensor, Tensor] | None
+    gates: tuple[Tensor, Tensor]
+    weight_hh: Tensor
+    bias_hn: Tensor
+    end: tuple[Tensor, Tensor]
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Tensor], prefix: str = "") -> GRUPolicy:
+        """From the parameters of a `GRUHead` by name, `prefix` before each."""
+        named = {
+            name.removeprefix(prefix): value.detach()
+            for name, value in parameters.items()
+            if name.startswith(prefix)
+        }
+
+        def layer(name: str) -> tuple[Tensor, Tensor] | None:
+            return (
+                (named[f"{name}.weight"], named[f"{name}.bias"])
+                if f"{name}.weight" in named
+                else None
+            )
+
+        gates = (named["weight_ih"], named["bias_ih"])
+        first, second, end = layer("linear1"), layer("linear2"), layer("linear_end")
+        assert end is not None
+        if second is not None:
+            gates = fold(*gates, *second)
+        layers = [
+            None if one is None else (_laid_out(one[0]), one[1]) for one in (first, gates, end)
+        ]
+        return cls(layers[0], layers[1], _laid_out(named["weight_hh"]), named["bias_hn"], layers[2])
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """h = 0, `[B, H]`."""
+        return self.bias_hn.new_zeros(batch_size, self.bias_hn.shape[-1])
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """`x [B, F]`, `state [B, H]` -> (`[B, K]`, the next state)."""
+        with torch.no_grad():
+            if self.first is not None:
+                x = affine(x, *self.first).relu_()
+            state = gru_step(affine(x, *self.gates), state, self.weight_hh, self.bias_hn)
+            return affine(state, *self.end), state
+
+
+def _laid_out(weight: Tensor) -> Tensor:
+    """Stacked weights as `[G, O, F]` over memory `[G, F, O]`: batched products read it twice as fast."""
+    return weight.mT.contiguous().mT if weight.ndim == 3 else weight
+
+
+def _native(like: Tensor) -> bool:
+    return like.device.type == "cpu" and like.dtype in _STEPS
+
+
+def _by_steps(inputs: Tensor, weight_hh: Tensor, bias_hn: Tensor) -> Tensor:
+    state = inputs.new_zeros(inputs.shape[1], bias_hn.shape[-1])
+    states = []
+    for one in inputs:
+        state = gru_step(one, state, weight_hh, bias_hn)
+        states.append(state)
+    return torch.stack(states)
+
+
+def _forward(
+    inputs: Tensor,
+    hidden: Tensor,
+    bias_hn: Tensor,
+    state: Tensor,
+    following: Tensor,
+    saved: Tensor | None,
+) -> None:
+    rows, size = state.shape
+    sets = bias_hn.shape[0] if bias_hn.ndim == 2 else 1
+    _STEPS[state.dtype][0](
+        inputs.data_ptr(), hidden.data_ptr(), bias_hn.data_ptr(), state.data_ptr(),
+        following.data_ptr(), 0 if saved is None else saved.data_ptr(),
+        rows, size, max(rows // sets, 1), torch.get_num_threads(),
+    )  # fmt: skip
+
+
+class _Gru(torch.autograd.Function):
+    """One parameter set, native steps."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weight_hh: Tensor, bias_hn: Tensor) -> Tensor:
+        inputs, weight, bias = inputs.contiguous(), weight_hh.contiguous(), bias_hn.contiguous()
+        steps, batch, _ = inputs.shape
+        size = bias.shape[0]
+        wanted = any(ctx.needs_input_grad)
+        states = inputs.new_empty(steps + 1, batch, size)
+        states[0] = 0
+        saved = inputs.new_empty(steps, batch, 4 * size) if wanted else None
+        hidden = inputs.new_empty(batch, 3 * size)
+        for t in range(steps):
+            torch.mm(states[t], weight.t(), out=hidden)
+            _forward(inputs[t], hidden, bias, states[t], states[t + 1],
+                     None if saved is None else saved[t])  # fmt: skip
+        if wanted:
+            ctx.save_for_backward(states, saved, weight)
+        return states[1:]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        states, saved, weight = ctx.saved_tensors
+        grad = grad.contiguous()
+        steps, batch, size = grad.shape
+        grad_inputs = grad.new_empty(steps, batch, 3 * size)
+        grad_hidden = grad.new_empty(steps, batch, 3 * size)
+        carried = grad.new_zeros(batch, size)
+        direct = torch.empty_like(carried)
+        step_vjp = _STEPS[grad.dtype][1]
+        threads = torch.get_num_threads()
+        for t in reversed(range(steps)):
+            step_vjp(
+                carried.data_ptr(), grad[t].data_ptr(), saved[t].data_ptr(), states[t].data_ptr(),
+                grad_inputs[t].data_ptr(), grad_hidden[t].data_ptr(), direct.data_ptr(),
+                batch, size, threads,
+            )  # fmt: skip
+            if t:  # h = 0 at the start is a constant
+                torch.addmm(direct, grad_hidden[t], weight, out=carried)
+        flat = grad_hidden.flatten(0, 1)
+        grad_weight = torch.mm(flat.t(), states[:-1].flatten(0, 1))
+        return grad_inputs, grad_weight, flat[:, 2 * size :].sum(0)
