@@ -282,7 +282,7 @@ def _stacked_head(head: Head, prefix: str, parameters: Mapping[str, Tensor], x: 
         if name.startswith(prefix)
     }
     num_sets = next(iter(own.values())).shape[0]
-    groups = x.unflatten(1, (num_sets, -1))
+    groups = x.reshape(len(x), num_sets, -1, *x.shape[2:])
 
     def call(values: dict[str, Tensor], group: Tensor) -> Tensor:
         output: Tensor = torch.func.functional_call(head, values, (group,))

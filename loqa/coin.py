@@ -14,12 +14,13 @@ import torch
 from torch import Generator
 
 from loqa._native import core
-from loqa.agents import Agent, build_agent
+from loqa.agents import Agent, Evaluation, build_agent
 from loqa.algos.learner import Learner, UpdateMetrics
 from loqa.algos.naive import naive_settings, share_rewards
 from loqa.algos.replay import ReplayPool
 from loqa.coin_rollout import Actor, rollout
 from loqa.config import CoinConfig
+from loqa.distributed import ProcessGroup
 from loqa.envs.coin_game import CoinGame, make_coin_game
 from loqa.envs.statistics import coin_statistics
 from loqa.rollout import Trajectory
@@ -27,9 +28,9 @@ from loqa.thresholds import THRESHOLDS, reached
 from loqa.trainer import Trainer
 
 _ACTIONS = 4
-# Whose numbers: each use of randomness has a stream of its own.
+# Each use of randomness has a stream of its own; evaluation has one for each of its opponents.
 _TRAINING, _OPPONENTS, _EVALUATION = range(3)
-_SEED_STREAMS = 8
+_STREAMS = 8
 
 
 class CoinTrainer(Trainer):
@@ -37,20 +38,24 @@ class CoinTrainer(Trainer):
 
     Args:
         config: of the run.
+        processes: that share its batch. Every process plays its part of the episodes that one alone
+            would play.
     """
 
     config: CoinConfig
 
-    def __init__(self, config: CoinConfig) -> None:
+    def __init__(self, config: CoinConfig, processes: ProcessGroup | None = None) -> None:
         super().__init__(config)
+        self._processes = processes or ProcessGroup()
         core.keep_freed_memory()
         self._settings = naive_settings(config) if config.algo == "naive" else config
         self.agent = make_agent(config)
-        self.learner = Learner(self.agent, self._settings)
+        self.learner = Learner(self.agent, self._settings, self._processes)
         self.pool = ReplayPool(self.agent, config.replay_capacity)
         self.pool.push(self.agent)
-        self.env = _make_env(config, config.batch_size, _TRAINING)
-        self.evaluation_env = _make_env(config, config.evaluation_episodes, _EVALUATION)
+        self._opponents = self._processes.share(config.opponents)
+        self.env = self._make_env(config.batch_size)
+        self.evaluation_env = self._make_env(config.evaluation_episodes)
         self.seconds_to_threshold: dict[str, float | None] = dict.fromkeys(THRESHOLDS)
         self.evaluation: dict[str, Any] = {}
         self._phases: dict[str, float] = {}
@@ -61,12 +66,13 @@ class CoinTrainer(Trainer):
         self.iteration += 1
         self._anneal()
         with self._phase("rollout"):
+            drawn = self.pool.sample(config.opponents, self._generator(_OPPONENTS))
             opponents = Actor.of(
-                self.pool.sample(config.opponents, self._generator(_OPPONENTS)),
+                {name: stacked[self._opponents] for name, stacked in drawn.items()},
                 with_critic=self._settings.shaping_weight != 0,
             )
-            trajectory, opponent = rollout(
-                self.env, (Actor.of_agent(self.agent), opponents), self._generator(_TRAINING)
+            trajectory, opponent = self._play(
+                self.env, (Actor.of_agent(self.agent), opponents), _TRAINING
             )
         with self._phase("update"):
             trained = share_rewards(trajectory) if config.shared_reward else trajectory
@@ -86,22 +92,22 @@ class CoinTrainer(Trainer):
             return
         with self._phase("evaluate"):
             agent = Actor.of_agent(self.agent)
-            self.evaluation = {}
-            for number, (name, other) in enumerate(
-                {
-                    "self_play": agent,
-                    "vs_always_cooperate": "always-cooperate",
-                    "vs_always_defect": "always-defect",
-                }.items()
-            ):
-                generator = self._generator(_EVALUATION, number)
-                trajectory, _ = rollout(self.evaluation_env, (agent, other), generator)
-                self.evaluation[name] = trajectory.rewards.mean((0, 1)).tolist()
-                if name == "self_play":
-                    statistics = coin_statistics(
-                        trajectory.obs, trajectory.actions, trajectory.rewards
-                    )
-                    self.evaluation["own_coin_share"] = _share(1 - statistics.other_share.mean())
+            others: dict[str, Actor | str] = {
+                "self_play": agent,
+                "vs_always_cooperate": "always-cooperate",
+                "vs_always_defect": "always-defect",
+            }
+            rewards, shares = [], []
+            for stream, other in enumerate(others.values(), start=_EVALUATION):
+                played, _ = self._play(self.evaluation_env, (agent, other), stream)
+                rewards.append(played.rewards.mean((0, 1)))
+                statistics = coin_statistics(played.obs, played.actions, played.rewards)
+                shares.append(1 - statistics.other_share.mean())
+            self._processes.mean_([*rewards, shares[0]])
+            self.evaluation = {
+                name: mean.tolist() for name, mean in zip(others, rewards, strict=True)
+            }
+            self.evaluation["own_coin_share"] = _share(shares[0])
         met = reached(
             sum(self.evaluation["self_play"]) / 2,
             self.evaluation["vs_always_defect"][0],
@@ -160,8 +166,6 @@ class CoinTrainer(Trainer):
         return {
             "iteration": self.iteration,
             "learner": self.learner.state_dict(),
-            "env": self.env.state_dict(),
-            "evaluation_env": self.evaluation_env.state_dict(),
             "pool": self.pool.state_dict(),
             "evaluation": self.evaluation,
             "seconds_to_threshold": self.seconds_to_threshold,
@@ -176,8 +180,6 @@ class CoinTrainer(Trainer):
     def load_state_dict(self, state: dict[str, Any], run: Path) -> None:
         self.iteration = int(state["iteration"])
         self.learner.load_state_dict(state["learner"])
-        self.env.load_state_dict(state["env"])
-        self.evaluation_env.load_state_dict(state["evaluation_env"])
         self.pool.load_state_dict(state["pool"], run / "replay")
         self.evaluation = dict(state["evaluation"])
         self.seconds_to_threshold = dict(state["seconds_to_threshold"])
@@ -193,10 +195,35 @@ class CoinTrainer(Trainer):
         for group in self.learner.actor_optimizer.param_groups:
             group["lr"] = lr
 
-    def _generator(self, stream: int, substream: int = 0) -> Generator:
-        """A source of numbers for (seed, iteration, stream)."""
-        key = (self.iteration * _SEED_STREAMS + stream) * _SEED_STREAMS + substream
-        return Generator().manual_seed((self.config.seed << 40 ^ key) % 2**63)
+    def _key(self, stream: int) -> int:
+        """A seed for (seed, iteration, stream)."""
+        return (self.config.seed << 40 ^ (self.iteration * _STREAMS + stream)) % 2**63
+
+    def _generator(self, stream: int) -> Generator:
+        return Generator().manual_seed(self._key(stream))
+
+    def _play(
+        self, env: CoinGame, players: tuple[Actor, Actor | str], stream: int
+    ) -> tuple[Trajectory, Evaluation | None]:
+        """This process's part of the episodes of (seed, iteration, stream)."""
+        episodes = env.num_envs * self._processes.size
+        draws = torch.rand((env.episode_length, 2, episodes), generator=self._generator(stream))
+        mine = draws[:, :, self._processes.share(episodes)]
+        return rollout(env, players, mine, self._key(stream))
+
+    def _make_env(self, episodes: int) -> CoinGame:
+        """An environment for this process's part of so many episodes."""
+        config, part = self.config, self._processes.share(episodes)
+        return make_coin_game(
+            "loqa24",
+            part.stop - part.start,
+            height=config.height,
+            width=config.width,
+            episode_length=config.episode_length,
+            num_threads=config.num_threads,
+            first_env=part.start,
+            check_actions=False,
+        )
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
@@ -220,19 +247,7 @@ def make_agent(config: CoinConfig) -> Agent:
     )
 
 
-def _make_env(config: CoinConfig, num_envs: int, stream: int) -> CoinGame:
-    return make_coin_game(
-        "loqa24",
-        num_envs,
-        height=config.height,
-        width=config.width,
-        episode_length=config.episode_length,
-        seed=(config.seed << 3) + stream,
-        num_threads=config.num_threads,
-        check_actions=False,
-    )
-
-
 def _share(value: torch.Tensor) -> float | None:
+    """A number that JSON can hold: NaN, nothing was counted, becomes None."""
     number = float(value)
     return number if math.isfinite(number) else None

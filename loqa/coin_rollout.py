@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from loqa.agents import Agent, Evaluation
 from loqa.envs.coin_game import CoinGame
@@ -39,54 +39,56 @@ class Actor:
 
 
 def rollout(
-    env: CoinGame, players: tuple[Actor, Actor | str], generator: Generator
+    env: CoinGame, players: tuple[Actor, Actor | str], draws: Tensor, seed: int
 ) -> tuple[Trajectory, Evaluation | None]:
-    """A batch of whole episodes from a fresh reset, on policy.
-
-    Actions are drawn by inversion of uniform numbers, all taken from the generator beforehand: seat
-    and step have fixed places among them.
+    """A batch of whole episodes, on policy.
 
     Args:
         env: with float32 planes.
         players: of seat 0 and 1; a name is a scripted player.
-        generator: of the numbers that actions are drawn with.
+        draws: uniform numbers `[T, 2, B]` that actions are drawn with, by inversion.
+        seed: that the environment is reset with.
 
     Returns:
         The episodes, and what seat 1's networks say of them if its critic was given (constants).
     """
     steps, batch = env.episode_length, env.num_envs
-    draws = torch.rand((steps, 2, batch), generator=generator).to(env.device)
+    device = env.device
+    obs = torch.empty((steps + 1, batch, 2, *env.obs_shape), device=device)
+    actions = torch.empty((steps, batch, 2), dtype=torch.uint8, device=device)
+    rewards = torch.empty((steps, batch, 2), device=device)
     first, second = players
-    scripted = isinstance(second, str)
-    observations = torch.empty((steps + 1, batch, 2, *env.obs_shape), device=env.device)
-    actions = torch.empty((steps, batch, 2), dtype=torch.uint8, device=env.device)
-    rewards = torch.empty((steps, batch, 2), device=env.device)
-    tables: list[tuple[Tensor, Tensor]] = []
-    seats = [(0, first)] + ([] if isinstance(second, str) else [(1, second)])
-    states = [actor.policy.initial_state(batch) for _, actor in seats]
-    critic = None if isinstance(second, str) else second.critic
+    networks = [first] if isinstance(second, str) else [first, second]
+    script = second if isinstance(second, str) else None
+    states = [network.policy.initial_state(batch) for network in networks]
+    critic = networks[-1].critic if script is None else None
     critic_state = None if critic is None else critic.initial_state(batch)
-    observations[0] = env.reset()
-    for t in range(steps + 1):
-        if scripted and t < steps:
-            actions[t] = env.scripted_actions([None, second])
-        for index, (seat, actor) in enumerate(seats):
-            if t == steps and (seat == 0 or critic is None):
-                continue  # nobody asks what would come next
-            features = observations[t, :, seat].flatten(1)
-            logits, states[index] = actor.policy.step(features, states[index])
+    tables: list[tuple[Tensor, Tensor]] = []
+    obs[0] = env.reset(seed=seed)
+    for t in range(steps):
+        if script is not None:
+            actions[t] = env.scripted_actions([None, script])
+        for seat, network in enumerate(networks):
+            features = obs[t, :, seat].flatten(1)
+            logits, states[seat] = network.policy.step(features, states[seat])
             log_probs = logits.log_softmax(-1)
-            if t < steps:
-                edges = log_probs.exp().cumsum(-1)[:, :-1]
-                actions[t, :, seat] = (draws[t, seat, :, None] >= edges).sum(-1)
-            if seat == 1 and critic is not None and critic_state is not None:
-                timed = torch.cat([features, features.new_full((batch, 1), t)], 1)
-                q_values, critic_state = critic.step(timed, critic_state)
-                tables.append((log_probs, q_values))
-        if t < steps:
-            observations[t + 1], rewards[t], _, _ = env.step(actions[t])
-    trajectory = Trajectory(observations, actions, rewards)
-    if not tables:
+            edges = log_probs.exp().cumsum(-1)[:, :-1]
+            actions[t, :, seat] = (draws[t, seat, :, None] >= edges).sum(-1)
+        if critic is not None and critic_state is not None:  # features are those of seat 1
+            q_values, critic_state = critic.step(_with_time(features, t), critic_state)
+            tables.append((log_probs, q_values))
+        obs[t + 1], rewards[t], _, _ = env.step(actions[t])
+    trajectory = Trajectory(obs, actions, rewards)
+    if critic is None or critic_state is None:
         return trajectory, None
+    features = obs[steps, :, 1].flatten(1)
+    logits, _ = networks[1].policy.step(features, states[1])
+    q_values, _ = critic.step(_with_time(features, steps), critic_state)
+    tables.append((logits.log_softmax(-1), q_values))
     log_prob_table, q_table = (torch.stack(table) for table in zip(*tables, strict=True))
     return trajectory, Evaluation(log_prob_table, q_table, actions[:, :, 1].long())
+
+
+def _with_time(features: Tensor, t: int) -> Tensor:
+    """`[B, F]` -> `[B, F+1]`, the step index last."""
+    return torch.cat([features, features.new_full((len(features), 1), t)], 1)

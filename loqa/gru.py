@@ -40,6 +40,9 @@ def gru(inputs: Tensor, weight_hh: Tensor, bias_hn: Tensor) -> Tensor:
 
     Returns:
         `[T, B, H]`. First derivatives in all three exist for one set; stacked sets are constants.
+
+    Raises:
+        RuntimeError: a second derivative is asked for (in the backward, on the CPU).
     """
     if weight_hh.ndim == 3 or not _native(inputs):
         return _by_steps(inputs, weight_hh, bias_hn)
@@ -112,28 +115,24 @@ class GRUPolicy:
     @classmethod
     def of(cls, parameters: Mapping[str, Tensor], prefix: str = "") -> GRUPolicy:
         """From the parameters of a `GRUHead` by name, `prefix` before each."""
-        named = {
+        own = {
             name.removeprefix(prefix): value.detach()
             for name, value in parameters.items()
             if name.startswith(prefix)
         }
-
-        def layer(name: str) -> tuple[Tensor, Tensor] | None:
-            return (
-                (named[f"{name}.weight"], named[f"{name}.bias"])
-                if f"{name}.weight" in named
-                else None
-            )
-
-        gates = (named["weight_ih"], named["bias_ih"])
-        first, second, end = layer("linear1"), layer("linear2"), layer("linear_end")
-        assert end is not None
-        if second is not None:
-            gates = fold(*gates, *second)
-        layers = [
-            None if one is None else (_laid_out(one[0]), one[1]) for one in (first, gates, end)
-        ]
-        return cls(layers[0], layers[1], _laid_out(named["weight_hh"]), named["bias_hn"], layers[2])
+        gates = (own["weight_ih"], own["bias_ih"])
+        if "linear2.weight" in own:
+            gates = fold(*gates, own["linear2.weight"], own["linear2.bias"])
+        first = None
+        if "linear1.weight" in own:
+            first = (_laid_out(own["linear1.weight"]), own["linear1.bias"])
+        return cls(
+            first=first,
+            gates=(_laid_out(gates[0]), gates[1]),
+            weight_hh=_laid_out(own["weight_hh"]),
+            bias_hn=own["bias_hn"],
+            end=(_laid_out(own["linear_end.weight"]), own["linear_end.bias"]),
+        )
 
     def initial_state(self, batch_size: int) -> Tensor:
         """h = 0, `[B, H]`."""
@@ -205,8 +204,9 @@ class _Gru(torch.autograd.Function):
         return states[1:]
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if torch.is_grad_enabled():  # what follows would be a constant without saying so
+            raise RuntimeError("the native GRU has first derivatives only: no create_graph=True")
         states, saved, weight = ctx.saved_tensors
         grad = grad.contiguous()
         steps, batch, size = grad.shape

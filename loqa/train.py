@@ -7,16 +7,18 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
 from loqa import checkpoint, coin, ipd
 from loqa.agents import Agent
 from loqa.config import CoinConfig, IPDConfig, TrainConfig
+from loqa.distributed import ProcessGroup
 from loqa.trainer import Trainer
 
 GAMES: dict[str, type[TrainConfig]] = {"ipd": IPDConfig, "coin": CoinConfig}
@@ -123,8 +125,10 @@ def train(
         FileExistsError, OSError: the directory holds a run already, or cannot be written.
         TrainingError: a loss or parameter is not finite; the last good checkpoint stays.
     """
-    run = RunDirectory.create(RunDirectory.unused(config) if out is None else Path(out), config)
-    return _run(config, run, None, report)
+    processes = _join(config)
+    path = processes.of_leader(RunDirectory.unused(config) if out is None else Path(out))
+    run = RunDirectory.create(path, config) if processes.leads else RunDirectory(path)
+    return _run(config, run, None, report, processes)
 
 
 def resume(
@@ -147,11 +151,15 @@ def resume(
     reached = 0 if state is None else state["trainer"]["iteration"]
     if config.iterations < reached:
         raise ValueError(f"the run is at iteration {reached}, iterations must not be fewer")
-    checkpoint.write_json(run.config_file, {"game": _game_of(config), **config.to_dict()})
-    kept = [line for line in run.metrics() if line["iteration"] <= reached]
-    with checkpoint.atomic_path(run.metrics_file) as temporary:
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-    return _run(config, run, state, report)
+    processes = _join(config)
+    if processes.leads:
+        checkpoint.write_json(run.config_file, {"game": _game_of(config), **config.to_dict()})
+        kept = "".join(
+            json.dumps(line) + "\n" for line in run.metrics() if line["iteration"] <= reached
+        )
+        with checkpoint.atomic_path(run.metrics_file) as temporary:
+            temporary.write_text(kept, encoding="utf-8")
+    return _run(config, run, state, report, processes)
 
 
 def load_agent(path: str | Path) -> Agent:
@@ -171,7 +179,7 @@ def load_agent(path: str | Path) -> Agent:
     try:
         config = dict(state["config"])
         game = config.pop("game")
-        agent = _AGENTS[game](GAMES[game].from_dict(config))
+        agent: Agent = _AGENTS[game](GAMES[game].from_dict(config))
         parameters = state["trainer"]["learner"]["agent"]
         checkpoint.check_finite(parameters, str(path))
         agent.load_state_dict(parameters)
@@ -180,20 +188,40 @@ def load_agent(path: str | Path) -> Agent:
     return agent
 
 
+def _join(config: TrainConfig) -> ProcessGroup:
+    """The processes that torchrun started with this one.
+
+    Raises:
+        ValueError: there are several, and this game cannot be shared.
+    """
+    processes = ProcessGroup.of_environment()
+    if processes.size > 1 and not isinstance(config, CoinConfig):
+        raise ValueError("only `loqa train coin` can be shared by several processes")
+    return processes
+
+
 def _run(
-    config: TrainConfig, run: RunDirectory, state: dict[str, Any] | None, report: Report | None
+    config: TrainConfig,
+    run: RunDirectory,
+    state: dict[str, Any] | None,
+    report: Report | None,
+    processes: ProcessGroup,
 ) -> dict[str, Any]:
     threads = torch.get_num_threads()
     torch.set_num_threads(config.num_threads)
     precision = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("medium" if config.matmul == "bfloat16" else "highest")
-        trainer: Trainer = _TRAINERS[_game_of(config)](config)
+        trainer: Trainer = (
+            coin.CoinTrainer(config, processes)
+            if isinstance(config, CoinConfig)
+            else _TRAINERS[_game_of(config)](config)
+        )
         seconds = 0.0
         if state is not None:
             trainer.load_state_dict(state["trainer"], run.path)
             seconds = float(state["seconds"])
-        status, seconds = _loop(trainer, run, seconds, report)
+        status, seconds = _loop(trainer, run, seconds, report, processes)
         summary = {
             "status": status,
             "game": _game_of(config),
@@ -207,7 +235,8 @@ def _run(
             "seconds": seconds,
             **trainer.summary(),
         }
-        checkpoint.write_json(run.summary_file, summary)
+        if processes.leads:
+            checkpoint.write_json(run.summary_file, summary)
         return {**summary, "out": str(run.path)}
     finally:
         torch.set_num_threads(threads)
@@ -215,7 +244,11 @@ def _run(
 
 
 def _loop(
-    trainer: Trainer, run: RunDirectory, seconds_before: float, report: Report | None
+    trainer: Trainer,
+    run: RunDirectory,
+    seconds_before: float,
+    report: Report | None,
+    processes: ProcessGroup,
 ) -> tuple[str, float]:
     """Iterates until the end; returns how it ended and the seconds of training in all."""
     config = trainer.config
@@ -226,6 +259,8 @@ def _loop(
 
     def save() -> None:
         nonlocal saved
+        if not processes.leads:
+            return
         state = {
             "config": {"game": _game_of(config), **config.to_dict()},
             "seconds": seconds,
@@ -235,7 +270,7 @@ def _loop(
         checkpoint.save_checkpoint(run.checkpoint_file(trainer.iteration), state)
         saved = trainer.iteration
 
-    with run.metrics_file.open("a", encoding="utf-8") as metrics_file, _StopRequest() as stop:
+    with _appending(run.metrics_file, processes.leads) as metrics_file, _StopRequest() as stop:
         while not trainer.finished:
             _iterate(trainer, run)
             seconds = seconds_before + time.perf_counter() - started
@@ -243,22 +278,32 @@ def _loop(
             last = trainer.finished
             if last or trainer.iteration % config.log_every == 0:
                 line = _metrics_line(trainer, seconds)
-                metrics_file.write(json.dumps(line) + "\n")
-                metrics_file.flush()
-                if report is not None:
-                    report(line)
+                if metrics_file is not None:
+                    metrics_file.write(json.dumps(line) + "\n")
+                    metrics_file.flush()
+                    if report is not None:
+                        report(line)
             if trainer.iteration % config.checkpoint_every == 0:
                 save()
-            if stop.requested:
+            if processes.any(stop.requested):
                 status = "interrupted"
                 break
             limit = math.inf if config.time_limit is None else config.time_limit
-            if seconds - seconds_before >= limit and not last:
+            if processes.any(seconds - seconds_before >= limit) and not last:
                 status = "time limit"
                 break
         if saved != trainer.iteration:
             save()
     return status, seconds
+
+
+@contextmanager
+def _appending(path: Path, really: bool) -> Iterator[TextIO | None]:
+    if not really:
+        yield None
+        return
+    with path.open("a", encoding="utf-8") as file:
+        yield file
 
 
 def _metrics_line(trainer: Trainer, seconds: float) -> dict[str, Any]:

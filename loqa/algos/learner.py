@@ -11,6 +11,7 @@ from torch import Tensor
 
 from loqa.agents import Agent, Evaluation
 from loqa.algos.loqa import ActorLosses, LOQASettings, actor_losses, critic_losses, critic_targets
+from loqa.distributed import ProcessGroup
 from loqa.rollout import Trajectory
 
 
@@ -57,11 +58,16 @@ class Learner:
     Args:
         agent: trained in place.
         settings: of losses and steps.
+        processes: that hold the same agent and have each a part of the batch, all of one size; their
+            gradients are averaged. Means over the batch inside the losses are each one's own.
     """
 
-    def __init__(self, agent: Agent, settings: LOQASettings) -> None:
+    def __init__(
+        self, agent: Agent, settings: LOQASettings, processes: ProcessGroup | None = None
+    ) -> None:
         self.agent = agent
         self.settings = settings
+        self._processes = processes or ProcessGroup()
         self.target = copy.deepcopy(agent).requires_grad_(False)
         self._actor_trains_critic = settings.advantage == "td0" and settings.advantage_gradient
         self._actor_parameters = list(
@@ -110,6 +116,7 @@ class Learner:
 
         losses = actor_losses(own, opponent, rewards, other_rewards, settings)
         gradients = torch.autograd.grad(losses.total(settings), self._actor_parameters)
+        self._processes.mean_(gradients)
         grad_norm = None
         if settings.clip_norm is not None:
             grad_norm = clip_global_norm_(gradients, settings.clip_norm)
@@ -123,6 +130,7 @@ class Learner:
             own = self._evaluate(trajectory, player)  # else the critic is what it was
         critic_loss = critic_losses(own, critic_targets(rewards, target, settings)).mean()
         gradients = torch.autograd.grad(critic_loss, self._critic_parameters)
+        self._processes.mean_(gradients)
         _apply(self.critic_optimizer, self._critic_parameters, gradients)
 
         with torch.no_grad():

@@ -70,7 +70,7 @@ class ReplayPool:
             raise ValueError("the pool is empty: push an agent before sampling")
         index = torch.randint(len(self), (count,), generator=generator)
         rows = self._rows[index].to(device=self._device, dtype=self._dtype)
-        parts = rows.split(self._sizes, 1)
+        parts = torch.split(rows, self._sizes, 1)
         return {
             name: part.reshape(count, *shape)
             for name, part, shape in zip(self._names, parts, self._shapes, strict=True)

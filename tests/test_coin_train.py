@@ -1,0 +1,263 @@
+"""Training on the Coin Game: rollouts, the run directory, resumption, killed processes, failure."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from loqa.agents import Agent, evaluate_stacked
+from loqa.checkpoint import load_checkpoint
+from loqa.cli import main
+from loqa.coin import CoinTrainer, make_agent
+from loqa.coin_rollout import Actor, rollout
+from loqa.config import CoinConfig
+from loqa.envs import make
+from loqa.envs.coin_game import CoinGame
+from loqa.train import TrainingError, load_agent, resume, train
+
+TINY = {
+    "batch_size": 8,
+    "opponents": 4,
+    "episode_length": 6,
+    "actor_hidden": 8,
+    "critic_hidden": 8,
+    "iterations": 7,
+    "evaluate_every": 3,
+    "evaluation_episodes": 8,
+    "checkpoint_every": 2,
+    "replay_every": 1,
+    "log_every": 1,
+}
+
+
+def _config(**fields) -> CoinConfig:
+    return CoinConfig.of_preset("default", **{**TINY, **fields})
+
+
+def _stack(agents: list[Agent]) -> dict[str, torch.Tensor]:
+    named = [dict(agent.named_parameters()) for agent in agents]
+    return {name: torch.stack([each[name].detach() for each in named]) for name in named[0]}
+
+
+def _run(config: CoinConfig, tmp_path: Path, name: str = "run") -> dict:
+    return train(config, tmp_path / name)
+
+
+def _parameters(path: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(path)["trainer"]["learner"]["agent"]
+
+
+def test_rollout_is_on_policy_and_records_the_opponents() -> None:
+    config = _config(height=4)
+    agent = make_agent(config)
+    others = [make_agent(_config(height=4, seed=seed)) for seed in (1, 2)]
+    env = make("coin_game", num_envs=6, height=4, width=3, episode_length=9)
+    assert isinstance(env, CoinGame)
+    draws = torch.rand(9, 2, 6, generator=torch.Generator().manual_seed(3))
+    opponents = Actor.of(_stack(others), with_critic=True)
+    trajectory, recorded = rollout(env, (Actor.of_agent(agent), opponents), draws, seed=5)
+    with torch.no_grad():
+        own = agent.log_probs(trajectory.obs[:, :, 0])
+    expected = evaluate_stacked(
+        agent, _stack(others), trajectory.obs[:, :, 1], trajectory.actions[:, :, 1]
+    )
+    assert recorded is not None
+    torch.testing.assert_close(recorded.log_prob_table, expected.log_prob_table)
+    torch.testing.assert_close(recorded.q_table, expected.q_table)
+    assert torch.equal(recorded.actions, trajectory.actions[:, :, 1].long())
+    for seat, log_probs in enumerate((own, expected.log_prob_table)):
+        edges = log_probs[:-1].exp().cumsum(-1)[..., :-1]
+        chosen = (draws[:, seat, :, None] >= edges).sum(-1)
+        assert torch.equal(chosen, trajectory.actions[:, :, seat].long())
+    replayed = make("coin_game", num_envs=6, height=4, width=3, episode_length=9)
+    replayed.reset(seed=5)
+    obs, rewards = replayed.rollout(trajectory.actions)
+    assert torch.equal(obs, trajectory.obs)
+    assert torch.equal(rewards, trajectory.rewards)
+
+
+def test_rollout_against_a_scripted_player() -> None:
+    env = make("coin_game", num_envs=4, episode_length=5)
+    assert isinstance(env, CoinGame)
+    draws = torch.rand(5, 2, 4)
+    trajectory, recorded = rollout(
+        env, (Actor.of_agent(make_agent(_config())), "always-defect"), draws, seed=1
+    )
+    assert recorded is None
+    replayed = make("coin_game", num_envs=4, episode_length=5)
+    assert isinstance(replayed, CoinGame)
+    replayed.reset(seed=1)
+    for actions in trajectory.actions:
+        assert torch.equal(
+            replayed.scripted_actions([None, "always-defect"])[:, 1], actions[:, 1]
+        )
+        replayed.step(actions)
+
+
+def test_run_directory_and_summary(tmp_path: Path) -> None:
+    config = _config()
+    summary = _run(config, tmp_path)
+    assert summary["status"] == "finished"
+    assert summary["env_steps"] == 7 * 8 * 6
+    assert set(summary["seconds_to_threshold"]) == {"weak", "medium", "strong"}
+    for name in ("self_play", "vs_always_cooperate", "vs_always_defect"):
+        assert len(summary[name]) == 2
+    run = tmp_path / "run"
+    written = json.loads((run / "summary.json").read_text())
+    assert {**written, "out": str(run)} == summary
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == list(range(1, 8))
+    assert ["self_play" in line for line in lines] == [False, False, True] * 2 + [True]
+    assert {"rollout", "update"} <= set(lines[0]["phase_seconds"])
+    agent = load_agent(run)
+    latest = _parameters(run / "checkpoints" / "iteration_00000007.safetensors")
+    for name, value in agent.state_dict().items():
+        assert torch.equal(value, latest[name])
+
+
+@pytest.mark.parametrize("fields", [{}, {"algo": "naive"}, {"anneal": 4, "anneal_after": 2},
+                                    {"height": 4, "width": 5, "replay_capacity": 3}])  # fmt: skip
+def test_resuming_gives_the_same_bits(tmp_path: Path, fields: dict) -> None:
+    config = _config(**fields)
+    _run(config, tmp_path, "whole")
+    _run(_config(**{**fields, "iterations": 3}), tmp_path, "parts")
+    resume(tmp_path / "parts", iterations=5)
+    resume(tmp_path / "parts", iterations=7)
+    name = "checkpoints/iteration_00000007.safetensors"
+    whole, parts = (load_checkpoint(tmp_path / each / name) for each in ("whole", "parts"))
+    for part in ("agent", "target"):
+        for key, value in whole["trainer"]["learner"][part].items():
+            assert torch.equal(value, parts["trainer"]["learner"][part][key]), key
+
+
+def test_a_seed_is_a_run(tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        _run(_config(seed=seed), tmp_path, name)
+    name = "checkpoints/iteration_00000007.safetensors"
+    a, b, c = (_parameters(tmp_path / each / name) for each in "abc")
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert not all(torch.equal(a[key], c[key]) for key in a)
+
+
+def test_the_annealed_bonus_and_learning_rate() -> None:
+    config = _config(anneal=4, anneal_after=1, entropy_bonus=0.1, entropy_final=0.02,
+                     actor_lr=1e-3, actor_lr_final=5e-4, iterations=6)  # fmt: skip
+    trainer = CoinTrainer(config)
+    seen = []
+    for _ in range(6):
+        trainer.iterate()
+        (group,) = trainer.learner.actor_optimizer.param_groups
+        seen.append((trainer.learner.settings.entropy_bonus, group["lr"]))
+    assert seen == [
+        pytest.approx(pair)
+        for pair in [(0.1, 1e-3), (0.08, 8.75e-4), (0.06, 7.5e-4), (0.04, 6.25e-4),
+                     (0.02, 5e-4), (0.02, 5e-4)]
+    ]  # fmt: skip
+
+
+def test_stop_at_a_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loqa.coin.reached", lambda *_: ("weak",))
+    summary = _run(_config(stop_at="weak"), tmp_path)
+    assert summary["iterations"] == 3
+    assert summary["seconds_to_threshold"]["weak"] == pytest.approx(summary["seconds"], abs=1)
+    assert summary["seconds_to_threshold"]["medium"] is None
+
+
+def test_a_run_that_explodes_stops_and_says_where(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"is (nan|inf) at iteration \d+; the last checkpoint is"):
+        _run(_config(actor_lr=1e38, critic_lr=1e38, iterations=50), tmp_path)
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def test_settings_that_cannot_be() -> None:
+    for fields, message in [
+        ({"opponents": 3}, "opponents must divide batch_size 8, got 3"),
+        ({"height": 1, "width": 2}, "3 cells or more, got 1 x 2"),
+        ({"stop_at": "solid"}, "stop_at must be one of"),
+        ({"matmul": "int4"}, "matmul must be one of"),
+        ({"actor_hidden": 0}, "actor_hidden must be"),
+        ({"critic_lambda": 1.5}, r"critic_lambda must be in \[0, 1\], got 1.5"),
+        ({"advantage_scale": "max"}, "advantage_scale must be one of"),
+        ({"heigth": 5}, "no field 'heigth'.*height"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            _config(**fields)
+
+
+def _command(out: Path, *more: str) -> list[str]:
+    fields = [part for name, value in TINY.items() if name != "iterations"
+              for part in (f"--{name.replace('_', '-')}", str(value))]  # fmt: skip
+    return [sys.executable, "-m", "loqa", "train", "coin", "--out", str(out), *fields, *more]
+
+
+def test_the_command_says_what_came_out(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    code = main(_command(tmp_path / "run", "--iterations", "7")[3:])
+    out = capsys.readouterr().out
+    assert code == 0
+    assert "reward per step: self-play" in out
+    assert "thresholds: weak" in out
+    assert main(["resume", str(tmp_path / "run"), "--iterations", "9"]) == 0
+    assert "9 iterations" in capsys.readouterr().out
+
+
+def test_killed_at_any_moment_it_goes_on(tmp_path: Path) -> None:
+    """kill -9 twenty times: what is on disk can always be resumed, and ends in the same bits."""
+    out, rng = tmp_path / "killed", random.Random(0)
+    many = ["--iterations", "1000000"]
+    process = subprocess.Popen(_command(out, *many), stdout=subprocess.DEVNULL)
+    checkpoints = out / "checkpoints"
+    for kill in range(20):
+        deadline = time.monotonic() + 120
+        reached = _newest(checkpoints)
+        while _newest(checkpoints) <= reached and time.monotonic() < deadline:
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(rng.random() * 0.1)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert _newest(checkpoints) > reached, f"kill {kill}: no progress"
+        if kill < 19:
+            command = [sys.executable, "-m", "loqa", "resume", str(out)]
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    last = _newest(checkpoints)
+    resume(out, iterations=last + 1)
+    train(_config(iterations=last + 1), tmp_path / "whole")
+    name = f"checkpoints/iteration_{last + 1:08d}.safetensors"
+    killed, whole = _parameters(out / name), _parameters(tmp_path / "whole" / name)
+    assert all(torch.equal(killed[key], whole[key]) for key in whole)
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == list(range(1, last + 2))
+
+
+def _newest(checkpoints: Path) -> int:
+    files = checkpoints.glob("iteration_*.safetensors")
+    return max((int(file.stem.partition("_")[2]) for file in files), default=0)
+
+
+def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
+    """Each plays half of the episodes that one would play: parameters differ by rounding alone."""
+    arguments = _command(tmp_path / "two", "--iterations", "6")[3:]
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
+         "-m", "loqa", *arguments],
+        check=True, capture_output=True, timeout=300,
+    )  # fmt: skip
+    _run(_config(iterations=6), tmp_path, "one")
+    name = "checkpoints/iteration_00000006.safetensors"
+    one, two = (_parameters(tmp_path / each / name) for each in ("one", "two"))
+    for key in one:
+        torch.testing.assert_close(one[key], two[key], rtol=1e-3, atol=1e-4)
+    lines = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["iteration"] for line in lines] == list(range(1, 7))
+    summary = json.loads((tmp_path / "two" / "summary.json").read_text())
+    assert summary["self_play"] == pytest.approx(
+        json.loads((tmp_path / "one" / "summary.json").read_text())["self_play"], abs=0.05
+    )
