@@ -238,7 +238,7 @@ def _of_path(path: Path, name: str | None) -> Player:
                 raise
     published = load_published(path)
     return _of_policy(published.policy, name or path.stem, published.algorithm, COIN,
-                      published.grid or (3, 3))  # fmt: skip
+                      published.grid)  # fmt: skip
 
 
 def _of_checkpoint(path: Path, name: str) -> Player:
