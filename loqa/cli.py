@@ -82,10 +82,12 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, _Parser]]:
     resuming.set_defaults(run=_resume)
 
     plotting = commands.add_parser(
-        "plot", help="draw the figures of a run, or several runs side by side"
+        "plot", help="draw the figures of a run or a league, or runs side by side, seeds together"
     )
     plotting.add_argument("directories", nargs="+", metavar="DIR")
-    plotting.add_argument("--out", help="the comparison's file", default="comparison.png")
+    plotting.add_argument("--wall-clock", action="store_true",
+                          help="time to the thresholds by board, beside published times")  # fmt: skip
+    plotting.add_argument("--out", metavar="FILE", help="[comparison.png or wall_clock.png]")
     plotting.set_defaults(run=_plot)
 
     cli_eval.add_commands(commands)
@@ -183,11 +185,14 @@ def _follow(console: Console, iterations: int, done: int, work: Any) -> int:
 
 def _plot(options: argparse.Namespace, console: Console) -> int:
     from loqa.plot import plot_comparison, plot_run
+    from loqa.plot_wall_clock import plot_wall_clock
 
-    if len(options.directories) == 1:
+    if options.wall_clock:
+        files = [plot_wall_clock(options.directories, Path(options.out or "wall_clock.png"))]
+    elif len(options.directories) == 1:
         files = plot_run(options.directories[0])
     else:
-        files = [plot_comparison(options.directories, Path(options.out))]
+        files = [plot_comparison(options.directories, Path(options.out or "comparison.png"))]
     for file in files:
         console.print(str(file), highlight=False, soft_wrap=True)
     return DONE
