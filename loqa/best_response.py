@@ -105,11 +105,12 @@ def train_best_response(
             if report is not None:
                 report({"iteration": iteration + 1, **line})
     agent = learner.agent.eval().requires_grad_(False)
-    grid = None
+    grid, rules = None, None
     if played.game == COIN:
         grid = (int(played.make["height"]), int(played.make["width"]))
+        rules = learner.env.spec.preset
     found = as_player(agent, f"response to {opponent.name}")
-    return replace(found, group="best response", games=(played.game,), grid=grid)
+    return replace(found, group="best response", games=(played.game,), grid=grid, rules=rules)
 
 
 class _Learner:

@@ -19,7 +19,7 @@ from loqa._native import core
 from loqa.config import TrainConfig
 from loqa.envs.coin_game import make_coin_game
 from loqa.matches import coin_actor
-from loqa.players import COIN, as_player, common_game, common_grid
+from loqa.players import COIN, as_player, check_rules, common_game, common_grid
 from loqa.train import GAMES, RunDirectory, TrainingError, resume, train
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -204,6 +204,7 @@ def _watch(options: argparse.Namespace, console: Console) -> int:
     speed = _checks.real("speed", options.speed, 0.1, 50)
     players = [as_player(name) for name in options.players]
     common_game(players, COIN)
+    check_rules(players, options.preset)
     height, width = common_grid(players, options.height, options.width)
     env = make_coin_game(
         options.preset,

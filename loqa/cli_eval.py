@@ -93,7 +93,8 @@ def _evaluate(options: argparse.Namespace, console: Console) -> int:
         console.print_json(data=plain)
     else:
         console.print(_reward_table(results))
-        console.print(_statistics_table(results))
+        if results[0].total.statistics:
+            console.print(_statistics_table(results))
     if options.out:
         directory = Path(options.out)
         directory.mkdir(parents=True, exist_ok=True)

@@ -170,11 +170,26 @@ class Match:
             shares = (actions == 0).double().mean((0, 1)).tolist()
             return {"cooperation": (shares[0], shares[1])}
         assert obs is not None
-        if obs.ndim != 6 or not self.env.preset.relative:
+        if self.env.egocentric:  # places of two steps cannot be compared
             return {}
-        measured: CoinStatistics = coin_statistics(obs, actions, rewards)
+        planes = relative_planes(obs, self.env)
+        first_takes = self.env.preset.first_takes
+        measured: CoinStatistics = coin_statistics(planes, actions, rewards, first_takes)
         pairs = {name: value.tolist() for name, value in vars(measured).items()}
         return {name: (pair[0], pair[1]) for name, pair in pairs.items()}
+
+
+def relative_planes(obs: Tensor, env: CoinGame) -> Tensor:
+    """Observations of two players by any preset as loqa24 shows them (history left out):
+    `[T+1, B, 2, ...]` -> planes self, other, own coin, other's coin, `[T+1, B, 2, 4, H, W]`."""
+    if env.preset.layout == "channels_last":
+        planes = obs.movedim(-1, -3)
+    else:
+        planes = obs.reshape(*obs.shape[:3], -1, env.height, env.width)
+    planes = planes[:, :, :, :4]
+    if env.preset.relative:
+        return planes
+    return torch.stack([planes[:, :, 0], planes[:, :, 1][:, :, [1, 0, 3, 2]]], 2)
 
 
 def make_env(

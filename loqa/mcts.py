@@ -105,7 +105,7 @@ def mcts_best_response(
     parts = (opponent.digest, given[0].digest, board, length, seed, search)
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()
     name = f"search against {opponent.name}"
-    return Player(name, "best response", (COIN,), digest, policy=policy, grid=board)
+    return Player(name, "best response", (COIN,), digest, policy=policy, grid=board, rules="loqa24")
 
 
 class MCTSPolicy:

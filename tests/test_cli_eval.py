@@ -117,7 +117,7 @@ def test_exploit_by_both_methods(tmp_path: Path, capsys) -> None:
         (["exploit", "tft", "--method", "mcts"], "Coin Game by the rules of loqa24 only"),
         (["exploit", "randon"], "did you mean 'random'"),
         (["exploit", "ac", "--iterations", "0"], "iterations"),
-        (["exploit", "ac", "--methot", "mcts"], "did you mean '--method'"),
+        (["exploit", "ac", "--method", "guess"], "invalid choice: 'guess'"),
         (["eval", "ac"], "--against"),
     ],
 )
