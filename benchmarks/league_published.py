@@ -1,6 +1,7 @@
 """The published league again: every group mean beside the one recorded with the published environment.
 
-    LOQA_REFERENCE_AGENTS_DIR=DIR python benchmarks/league_published.py [--episodes 600] [--out DIR]
+    LOQA_REFERENCE_AGENTS_DIR=DIR python benchmarks/league_published.py [--episodes 1000] [--out DIR]
+    ... --families LOQA POLA --scripted --json benchmarks/results/league.json      a league of 20 agents
 
 DIR holds the arrays of the ten published agents each of LOQA, POLA and M-FOS. Exits with 1 if a mean is
 further than two standard errors from the recorded one; a standard error is the recorded standard
@@ -10,12 +11,17 @@ deviation over pairs, divided by the root of their number (mean +- deviation is 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
+
+from conftest import commit, machine, versions
 
 import loqa
+from loqa.league import GroupPair
 
 # Mean and standard deviation over pairs, of the first and the second; None was not recorded.
 RECORDED: dict[tuple[str, str], tuple[tuple[float, float | None], tuple[float, float | None]]] = {
@@ -31,35 +37,55 @@ RECORDED: dict[tuple[str, str], tuple[tuple[float, float | None], tuple[float, f
 }
 
 
+FAMILIES = {"LOQA": "loqa", "POLA": "pola", "M-FOS": "mfos"}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--episodes", type=int, default=600)
-    parser.add_argument("--out")
+    parser.add_argument("--episodes", type=int, default=1000)
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("--scripted", nargs="*", default=["ad", "ac", "random"])
+    parser.add_argument("--out", help="directory of the league")
+    parser.add_argument("--json", type=Path, help="results, for report.py")
     options = parser.parse_args()
     directory = Path(os.environ["LOQA_REFERENCE_AGENTS_DIR"])
-    names = [f"{name}_{i}" for name in ("loqa", "pola") for i in range(1, 11)]
-    names += [f"mfos_{seed}" for seed in range(42, 52)]
-    agents = [*(directory / f"{name}.npz" for name in names), "ad", "ac", "random"]
+    files = [directory / f"{FAMILIES[family]}_{number}.npz" for family in options.families
+             for number in (range(42, 52) if family == "M-FOS" else range(1, 11))]  # fmt: skip
     started = time.perf_counter()
-    league = loqa.league(agents, episodes=options.episodes, out=options.out)
+    league = loqa.league([*files, *options.scripted], episodes=options.episodes, out=options.out)
     seconds = time.perf_counter() - started
     print(f"{len(league.pairs)} pairs of {options.episodes} episodes in {seconds:.1f} s")
-    worst = 0.0
-    for pair in league.group_pairs:
-        recorded = RECORDED.get((pair.first, pair.second))
-        if recorded is None:
-            continue
-        cells = []
-        for (mean, deviation), own, estimate in zip(
-            recorded, pair.deviation, pair.reward, strict=True
-        ):
-            error = (own if deviation is None else deviation) / pair.pairs**0.5
-            away = (estimate.mean - mean) / error
-            worst = max(worst, abs(away))
-            cells.append(f"{estimate.mean:7.4f} (recorded {mean:7.4f}, {away:+.2f} errors)")
-        print(f"{pair.first:>6} x {pair.second:<16} {pair.pairs:3} pairs  {'  '.join(cells)}")
+    rows = [compare(pair) for pair in league.group_pairs if (pair.first, pair.second) in RECORDED]
+    for row in rows:
+        cells = [f"{one['mean']:7.4f} (recorded {one['recorded']:7.4f}, {one['errors']:+.2f} errors)"
+                 for one in row["sides"]]  # fmt: skip
+        print(f"{row['first']:>6} x {row['second']:<16} {row['pairs']:3} pairs  {'  '.join(cells)}")
+    worst = max(abs(side["errors"]) for row in rows for side in row["sides"])
     print(f"largest distance: {worst:.2f} standard errors")
+    if options.json:
+        about = {"machine_info": machine(), "commit_info": {"id": commit()}, "versions": versions()}
+        found = {
+            "agents": len(league.names),
+            "pairs": len(league.pairs),
+            "episodes": options.episodes,
+            "episode_length": 50,
+            "seconds": seconds,
+            "groups": rows,
+        }
+        options.json.write_text(json.dumps({**about, **found}, indent=1) + "\n")
     return int(worst > 2)
+
+
+def compare(pair: GroupPair) -> dict[str, Any]:
+    """Both sides of two algorithms beside what was recorded; distances in standard errors."""
+    sides = []
+    for (recorded, deviation), own, estimate in zip(
+        RECORDED[pair.first, pair.second], pair.deviation, pair.reward, strict=True
+    ):
+        error = (own if deviation is None else deviation) / pair.pairs**0.5
+        away = (estimate.mean - recorded) / error
+        sides.append({"mean": estimate.mean, "recorded": recorded, "errors": away})
+    return {"first": pair.first, "second": pair.second, "pairs": pair.pairs, "sides": sides}
 
 
 if __name__ == "__main__":

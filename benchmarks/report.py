@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import tables_environments
+import tables_evaluation
 import tables_kernels
 import tables_training
 
@@ -23,6 +24,9 @@ TABLES = {
     "matrix_game": tables_environments.tables,
     "kernels": tables_kernels.tables,
     "train_ipd": tables_training.tables,
+    "exploitability": tables_evaluation.exploitability,
+    "league": tables_evaluation.league,
+    "tournament": tables_evaluation.tournament,
 }
 
 

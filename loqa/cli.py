@@ -20,7 +20,7 @@ from loqa._native import core
 from loqa.config import CoinConfig, TrainConfig
 from loqa.envs.coin_game import make_coin_game
 from loqa.matches import coin_actor
-from loqa.players import COIN, as_player, common_game, common_grid
+from loqa.players import COIN, as_player, check_rules, common_game, common_grid
 from loqa.train import GAMES, RunDirectory, TrainingError, resume, train
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -83,10 +83,12 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, _Parser]]:
     resuming.set_defaults(run=_resume)
 
     plotting = commands.add_parser(
-        "plot", help="draw the figures of a run, or several runs side by side"
+        "plot", help="draw the figures of a run or a league, or runs side by side, seeds together"
     )
     plotting.add_argument("directories", nargs="+", metavar="DIR")
-    plotting.add_argument("--out", help="the comparison's file", default="comparison.png")
+    plotting.add_argument("--wall-clock", action="store_true",
+                          help="time to the thresholds by board, beside published times")  # fmt: skip
+    plotting.add_argument("--out", metavar="FILE", help="[comparison.png or wall_clock.png]")
     plotting.set_defaults(run=_plot)
 
     cli_eval.add_commands(commands)
@@ -210,11 +212,14 @@ def _outcome(summary: dict[str, Any]) -> str:
 
 def _plot(options: argparse.Namespace, console: Console) -> int:
     from loqa.plot import plot_comparison, plot_run
+    from loqa.plot_wall_clock import plot_wall_clock
 
-    if len(options.directories) == 1:
+    if options.wall_clock:
+        files = [plot_wall_clock(options.directories, Path(options.out or "wall_clock.png"))]
+    elif len(options.directories) == 1:
         files = plot_run(options.directories[0])
     else:
-        files = [plot_comparison(options.directories, Path(options.out))]
+        files = [plot_comparison(options.directories, Path(options.out or "comparison.png"))]
     for file in files:
         console.print(str(file), highlight=False, soft_wrap=True)
     return DONE
@@ -226,6 +231,7 @@ def _watch(options: argparse.Namespace, console: Console) -> int:
     speed = _checks.real("speed", options.speed, 0.1, 50)
     players = [as_player(name) for name in options.players]
     common_game(players, COIN)
+    check_rules(players, options.preset)
     height, width = common_grid(players, options.height, options.width)
     env = make_coin_game(
         options.preset,

@@ -1,4 +1,4 @@
-"""`loqa eval` and `loqa league`."""
+"""`loqa eval`, `loqa league` and `loqa import`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from loqa import cli_exploit
 from loqa.checkpoint import atomic_path, write_json
 from loqa.evaluate import Estimate, MatchResult, Score, evaluate, to_csv
 from loqa.league import League, league
+from loqa.published import import_pickle
 
 WHO = (
     "a run directory, a checkpoint, a published agent (npz, safetensors), a strategy's name (ac, ad, "
@@ -23,7 +25,7 @@ WHO = (
 
 
 def add_commands(commands: Any) -> None:
-    """Adds both commands to the subparsers of `loqa`."""
+    """Adds these commands, and `loqa exploit`, to the subparsers of `loqa`."""
     one = commands.add_parser("eval", help="play an agent against others, in both seats")
     one.add_argument("agents", nargs="+", metavar="AGENT", help=f"{WHO}; several are seeds")
     one.add_argument("--against", nargs="+", required=True, metavar="OPPONENT")
@@ -44,7 +46,17 @@ def add_commands(commands: Any) -> None:
                       help="results and figures; what is there is not played again [league]")  # fmt: skip
     many.set_defaults(run=_league)
 
-    for parser in (one, many):
+    bringing = commands.add_parser(
+        "import", help="turn a published pickle into safetensors, without running it"
+    )
+    bringing.add_argument("source", metavar="FILE.pkl")
+    bringing.add_argument("target", metavar="OUT.safetensors")
+    bringing.add_argument("--algorithm", metavar="NAME", help="[told from the architecture]")
+    for name in ("height", "width"):
+        bringing.add_argument(f"--{name}", type=int, help="of its board [square]")
+    bringing.set_defaults(run=_import)
+
+    for parser in (one, many, cli_exploit.add_command(commands, WHO)):
         parser.add_argument("--game", choices=["coin", "ipd"], help="[the one that all play]")
         parser.add_argument("--preset", help="whose rules [loqa24]")
         parser.add_argument("--episode-length", type=int, metavar="T", help="[the preset's]")
@@ -81,7 +93,8 @@ def _evaluate(options: argparse.Namespace, console: Console) -> int:
         console.print_json(data=plain)
     else:
         console.print(_reward_table(results))
-        console.print(_statistics_table(results))
+        if results[0].total.statistics:
+            console.print(_statistics_table(results))
     if options.out:
         directory = Path(options.out)
         directory.mkdir(parents=True, exist_ok=True)
@@ -92,6 +105,24 @@ def _evaluate(options: argparse.Namespace, console: Console) -> int:
             console.print(
                 f"{directory}: evaluation.json, evaluation.csv", highlight=False, soft_wrap=True
             )
+    return 0
+
+
+def _import(options: argparse.Namespace, console: Console) -> int:
+    if (options.height is None) != (options.width is None):
+        raise ValueError("--height and --width must be given together")
+    meta: dict[str, Any] = {"source": Path(options.source).name}
+    if options.algorithm is not None:
+        meta["algorithm"] = options.algorithm
+    if options.height is not None:
+        meta["grid"] = [options.height, options.width]
+    agent = import_pickle(options.source, options.target, meta)
+    height, width = agent.grid
+    console.print(
+        f"{options.target}: {agent.algorithm} agent for a board of {height} x {width}",
+        highlight=False,
+        soft_wrap=True,
+    )
     return 0
 
 

@@ -16,7 +16,7 @@ import torch
 
 from loqa import _checks
 from loqa.matches import Episodes, Match, Settings
-from loqa.players import COIN, Player, as_player, common_game, common_grid
+from loqa.players import COIN, Player, as_player, check_rules, common_game, common_grid
 
 _Z95 = 1.959963984540054
 _RESAMPLES = 10_000
@@ -184,6 +184,7 @@ def settings_of(
     """The settings of matches among players: their common game and board."""
     game = common_game(players, game)
     if game == COIN:
+        check_rules(players, settings.get("preset"))
         height, width = common_grid(players, settings.get("height"), settings.get("width"))
         settings = {**settings, "height": height, "width": width}
     return Settings(game, settings, discount, seed)

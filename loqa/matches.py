@@ -55,20 +55,22 @@ class Actors:
     Args:
         env: the environment, which knows the scripted players of the Coin Game.
         players: in seat order.
+
+    Attributes:
         policies: of each seat; None for a scripted player of the Coin Game.
+        states: of the policies, `[B, S]` each; None where there is no policy.
     """
 
-    def __init__(
-        self,
-        env: CoinGame | MatrixGame,
-        players: Sequence[Player],
-        policies: Sequence[Policy | None],
-    ) -> None:
-        self.env, self.policies = env, policies
-        self._states = [None if p is None else p.initial_state(env.num_envs) for p in policies]
+    def __init__(self, env: CoinGame | MatrixGame, players: Sequence[Player]) -> None:
+        self.env = env
+        self.policies = [_policy_in(env, player) for player in players]
+        self.states = [
+            None if policy is None else policy.initial_state(env.num_envs)
+            for policy in self.policies
+        ]
         self._scripts = [
             player.scripted if policy is None else None
-            for player, policy in zip(players, policies, strict=True)
+            for player, policy in zip(players, self.policies, strict=True)
         ]
 
     def choose(self, obs: Tensor, draw: Tensor) -> Tensor:
@@ -78,9 +80,9 @@ class Actors:
         else:
             actions = torch.empty((self.env.num_envs, 2), dtype=torch.uint8)
         for seat, policy in enumerate(self.policies):
-            state = self._states[seat]
+            state = self.states[seat]
             if policy is not None and state is not None:
-                log_probs, self._states[seat] = policy.step(obs[:, seat], state)
+                log_probs, self.states[seat] = policy.step(obs[:, seat], state)
                 edges = log_probs.exp().cumsum(-1)[:, :-1]
                 actions[:, seat] = (draw[:, seat, None] >= edges).sum(-1)
         return actions
@@ -113,18 +115,7 @@ class Match:
         self.players, self.block, self.statistics = players, block, statistics
         key = f"{settings.seed}/{stream}/{players[0].digest}/{players[1].digest}".encode()
         self._key = int.from_bytes(hashlib.sha256(key).digest()[:8], "little")
-        common = {**settings.make, "seed": self._key, "num_threads": num_threads}
-        preset = common.pop("preset", None)
-        self._seats: list[Policy | None]
-        self.env: CoinGame | MatrixGame
-        if settings.game == COIN:
-            self.env = make_coin_game(preset, block, **common)
-            self._seats = [player.policy for player in players]
-        else:
-            self.env = make_matrix_game(
-                "ipd", preset, block, **{**common, "obs": "index", "obs_dtype": torch.int64}
-            )
-            self._seats = [_ipd_policy(player) for player in players]
+        self.env = make_env(settings, block, self._key, num_threads)
         discount = self.env.spec.discount if settings.discount is None else settings.discount
         steps = torch.arange(self.env.episode_length, dtype=torch.float64)
         self._discounts = discount**steps
@@ -145,11 +136,11 @@ class Match:
     ) -> tuple[Tensor | None, Tensor, Tensor]:
         """observations [T+1, ...] (None unless statistics need them), actions and rewards [T, B, 2]."""
         env, steps = self.env, self.env.episode_length
-        if isinstance(env, CoinGame) and self._seats == [None, None]:
+        if isinstance(env, CoinGame) and all(one.policy is None for one in self.players):
             return env.rollout_scripted([player.scripted for player in self.players], steps)
         if isinstance(env, MatrixGame):
             machines = [player.machine for player in self.players]
-            vectors = [_memory1_of(machine) for machine in machines]
+            vectors = [memory1_of(machine) for machine in machines]
             if vectors[0] is not None and vectors[1] is not None:
                 return env.rollout_memory1(torch.tensor(vectors), steps)
         return self._stepwise(first_obs, generator)
@@ -158,7 +149,7 @@ class Match:
         self, obs: Tensor, generator: torch.Generator
     ) -> tuple[Tensor | None, Tensor, Tensor]:
         env, steps = self.env, self.env.episode_length
-        actors = Actors(env, self.players, self._seats)
+        actors = Actors(env, self.players)
         draws = torch.rand((steps, self.block, 2), generator=generator)
         all_obs = [obs.clone()] if self.statistics else []
         all_actions, all_rewards = [], []
@@ -179,21 +170,50 @@ class Match:
             shares = (actions == 0).double().mean((0, 1)).tolist()
             return {"cooperation": (shares[0], shares[1])}
         assert obs is not None
-        if obs.ndim != 6 or not self.env.preset.relative:
+        if self.env.egocentric:  # places of two steps cannot be compared
             return {}
-        measured: CoinStatistics = coin_statistics(obs, actions, rewards)
+        planes = relative_planes(obs, self.env)
+        first_takes = self.env.preset.first_takes
+        measured: CoinStatistics = coin_statistics(planes, actions, rewards, first_takes)
         pairs = {name: value.tolist() for name, value in vars(measured).items()}
         return {name: (pair[0], pair[1]) for name, pair in pairs.items()}
 
 
-def _ipd_policy(player: Player) -> Policy:
-    if player.policy is not None:
+def relative_planes(obs: Tensor, env: CoinGame) -> Tensor:
+    """Observations of two players by any preset as loqa24 shows them (history left out):
+    `[T+1, B, 2, ...]` -> planes self, other, own coin, other's coin, `[T+1, B, 2, 4, H, W]`."""
+    if env.preset.layout == "channels_last":
+        planes = obs.movedim(-1, -3)
+    else:
+        planes = obs.reshape(*obs.shape[:3], -1, env.height, env.width)
+    planes = planes[:, :, :, :4]
+    if env.preset.relative:
+        return planes
+    return torch.stack([planes[:, :, 0], planes[:, :, 1][:, :, [1, 0, 3, 2]]], 2)
+
+
+def make_env(
+    settings: Settings, num_envs: int, seed: int, num_threads: int | None = None
+) -> CoinGame | MatrixGame:
+    """The environment of matches; the prisoner's dilemma shows the state index."""
+    common = {**settings.make, "seed": seed, "num_threads": num_threads}
+    preset = common.pop("preset", None)
+    if settings.game == COIN:
+        return make_coin_game(preset, num_envs, **common)
+    return make_matrix_game(
+        "ipd", preset, num_envs, **{**common, "obs": "index", "obs_dtype": torch.int64}
+    )
+
+
+def _policy_in(env: CoinGame | MatrixGame, player: Player) -> Policy | None:
+    """What plays for a player in `env`; None where the simulator itself does."""
+    if player.policy is not None or isinstance(env, CoinGame):
         return player.policy
     assert player.machine is not None
     return MachinePolicy(player.machine)
 
 
-def _memory1_of(machine: Any) -> list[float] | None:
+def memory1_of(machine: Any) -> list[float] | None:
     """P(C) at the start and after CC, CD, DC, DD if a machine is a memory-1 strategy as it stands."""
     if machine is None or machine.cooperate.shape != (5,):
         return None
@@ -204,7 +224,7 @@ def _memory1_of(machine: Any) -> list[float] | None:
 def coin_actor(env: CoinGame, players: Sequence[Player], seed: int) -> Callable[[Tensor], Tensor]:
     """Choices of players of the Coin Game in one episode: observations `[B, A, ...]` to actions
     `[B, A]`."""
-    actors = Actors(env, players, [player.policy for player in players])
+    actors = Actors(env, players)
     generator = torch.Generator().manual_seed(seed)
 
     def act(obs: Tensor) -> Tensor:

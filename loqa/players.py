@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class Player:
         machine: a strategy of the prisoner's dilemma, or None.
         scripted: a scripted player's name in the Coin Game, or None.
         grid: the board that its network is for, None for any.
+        rules: preset of the Coin Game whose planes and action codes its network knows, None for any.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Player:
     machine: Machine | None = None
     scripted: str | None = None
     grid: tuple[int, int] | None = None
+    rules: str | None = None
 
 
 class MachinePolicy:
@@ -145,6 +147,14 @@ def common_grid(
             f"{name} is for a board of {natural[0]} x {natural[1]}, got {wanted[0]} x {wanted[1]}"
         )
     return wanted
+
+
+def check_rules(players: Sequence[Player], preset: str | None) -> None:
+    """Raises ValueError if a network of the Coin Game knows other rules than those of the preset."""
+    wanted = "loqa24" if preset is None else preset.replace("_", "-")
+    for one in players:
+        if one.rules not in (None, wanted):
+            raise ValueError(f"{one.name} plays by the rules of {one.rules}, not {wanted}")
 
 
 def expand(paths: Sequence[str | Path]) -> list[str | Path]:
@@ -237,8 +247,9 @@ def _of_path(path: Path, name: str | None) -> Player:
             if "expected format" not in str(error):
                 raise
     published = load_published(path)
-    return _of_policy(published.policy, name or path.stem, published.algorithm, COIN,
-                      published.grid or (3, 3))  # fmt: skip
+    player = _of_policy(published.policy, name or path.stem, published.algorithm, COIN,
+                        published.grid)  # fmt: skip
+    return replace(player, rules="loqa24")
 
 
 def _of_checkpoint(path: Path, name: str) -> Player:

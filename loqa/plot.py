@@ -1,30 +1,33 @@
-"""Figures of training runs, drawn from metrics.jsonl and summary.json alone."""
+"""Figures of training runs, drawn from config.json, metrics.jsonl and summary.json alone."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from loqa.checkpoint import atomic_path
+from loqa import plot_coin
 from loqa.ipd import COOPERATES, DEFECTS, STATES
-from loqa.train import RunDirectory
-
-# Okabe and Ito's palette, readable with every common colour blindness.
-BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
-    "#000000",
-    "#e69f00",
-    "#56b4e9",
-    "#009e73",
-    "#0072b2",
-    "#d55e00",
-    "#cc79a7",
+from loqa.plot_league import plot_heatmap
+from loqa.plot_runs import Group, group_runs, read_run
+from loqa.plot_style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    VERMILION,
+    draw_seed_range,
+    draw_spread,
+    new_figure,
+    save,
 )
+
 STATE_STYLES = {
     "start": (BLACK, "-"),
     "CC": (BLUE, "-"),
@@ -42,108 +45,118 @@ STATE_LABELS = {
 
 
 def plot_run(directory: str | Path) -> list[Path]:
-    """Draws a run's figures into its figures/ and returns their files.
+    """Draws a run's figures into its figures/, or a league's heatmaps beside its league.json, and
+    returns their files.
 
     Raises:
-        FileNotFoundError: the directory holds no run.
+        FileNotFoundError: the directory holds neither.
         ValueError: its files are damaged, or it has no metrics yet.
     """
-    run = RunDirectory(Path(directory))
-    title, metrics, p_cooperate, _ = _read(run)
-    run.figures.mkdir(exist_ok=True)
-
-    figure, axes = _figure(1)
-    _draw_cooperation(axes[0], metrics)
-    axes[0].set_title(title)
-    files = [_save(figure, run.figures / "cooperation.png")]
-
-    figure, axes = _figure(1)
-    _draw_bars(axes[0], p_cooperate)
-    axes[0].set_title(title)
-    files.append(_save(figure, run.figures / "strategy.png"))
-
-    figure, axes = _figure(1)
-    _draw_rewards(axes[0], metrics)
-    axes[0].set_title(title)
-    files.append(_save(figure, run.figures / "reward.png"))
+    if (Path(directory) / "league.json").is_file():
+        return _plot_league(Path(directory))
+    run = read_run(directory)
+    figures = run.path / "figures"
+    figures.mkdir(exist_ok=True)
+    if run.game == "coin":
+        return [save(plot_coin.draw_run(run), figures / "learning.png")]
+    group = Group(run.learner, (run,))
+    files = []
+    for name, draw in (
+        ("cooperation", _draw_cooperation),
+        ("strategy", _draw_bars),
+        ("reward", _draw_rewards),
+    ):
+        figure, axes = new_figure(1)
+        draw(axes[0], group)
+        axes[0].set_title(_title(group))
+        files.append(save(figure, figures / f"{name}.png"))
     return files
 
 
 def plot_comparison(directories: Sequence[str | Path], out: Path) -> Path:
-    """Runs side by side: cooperation over time above, the learned answers below; returns `out`.
+    """Runs side by side, seeds of one configuration together (median, lowest and highest); returns
+    `out`.
+
+    The prisoner's dilemma: cooperation over time above, the learned answers below. The Coin Game:
+    learning curves above, the newest evaluation below.
 
     Raises:
-        FileNotFoundError, ValueError: as `plot_run`, for any of the directories.
+        FileNotFoundError, ValueError: as `plot_run`, for any of the directories; runs of different
+            games.
     """
-    runs = [_read(RunDirectory(Path(directory))) for directory in directories]
-    figure, axes = _figure(len(runs), rows=2)
-    for column, (title, metrics, p_cooperate, _) in enumerate(runs):
-        _draw_cooperation(axes[column], metrics, legend=column == 0)
-        axes[column].set_title(title)
-        _draw_bars(axes[len(runs) + column], p_cooperate)
+    runs = [read_run(directory) for directory in directories]
+    if len({run.game for run in runs}) != 1:
+        raise ValueError("runs of one game can be compared, these are of ipd and coin")
+    groups = group_runs(runs)
+    if runs[0].game == "coin":
+        figure = plot_coin.draw_comparison(groups)
+    else:
+        figure, axes = new_figure(len(groups), rows=2)
+        for column, group in enumerate(groups):
+            _draw_cooperation(axes[column], group, legend=column == 0)
+            axes[column].set_title(_title(group))
+            _draw_bars(axes[len(groups) + column], group)
     out.parent.mkdir(parents=True, exist_ok=True)
-    return _save(figure, out)
+    return save(figure, out)
 
 
-def _read(
-    run: RunDirectory,
-) -> tuple[str, list[dict[str, Any]], dict[str, float], dict[str, Any]]:
-    config = run.config()
-    metrics = run.metrics()
-    if not metrics:
-        raise ValueError(f"{run.path} has no metrics yet")
-    summary: dict[str, Any] = {}
-    if run.summary_file.exists():
-        summary = json.loads(run.summary_file.read_text(encoding="utf-8"))
-    learner = "LOQA" if config.algo == "loqa" else "naive learner"
-    reward = ", shared reward" if config.shared_reward else ""
-    strategy = f": {summary['strategy']}" if "strategy" in summary else ""
-    return f"{learner}{reward}{strategy}", metrics, metrics[-1]["p_cooperate"], summary
+def _title(group: Group) -> str:
+    """The learner, and what its seeds came to, the most frequent first."""
+    label = group.label if len(group.runs) == 1 else f"{group.label}, {len(group.runs)} seeds"
+    found = Counter(run.summary["strategy"] for run in group.runs if "strategy" in run.summary)
+    if not found:
+        return label
+    if len(found) == 1:
+        return f"{label}: {next(iter(found))}"
+    return f"{label}: " + ", ".join(f"{count} {name}" for name, count in found.most_common())
 
 
-def _figure(columns: int, rows: int = 1) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(5.6 * columns, 3.6 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
-    for one in axes:
-        one.spines[["top", "right"]].set_visible(False)
-        one.grid(axis="y", alpha=0.25)
-    return figure, axes
-
-
-def _draw_cooperation(axes: Axes, metrics: list[dict[str, Any]], legend: bool = True) -> None:
-    steps = [line["iteration"] for line in metrics]
+def _draw_cooperation(axes: Axes, group: Group, legend: bool = True) -> None:
     for state in STATES:
-        colour, line_style = STATE_STYLES[state]
-        values = [line["p_cooperate"][state] for line in metrics]
-        axes.plot(steps, values, line_style, color=colour, lw=2, label=STATE_LABELS[state])
+        colour, line = STATE_STYLES[state]
+        x, values = group.curves(partial(_inner, key="p_cooperate", part=state), "iteration")
+        draw_spread(axes, x, values, colour, line, STATE_LABELS[state])
     axes.set(xlabel="iteration", ylabel="probability of cooperating", ylim=(-0.03, 1.03))
     if legend:
         axes.legend(frameon=False, loc="center right", fontsize="small")
 
 
-def _draw_bars(axes: Axes, p_cooperate: dict[str, float]) -> None:
-    values = [p_cooperate[state] for state in STATES]
+def _draw_bars(axes: Axes, group: Group) -> None:
+    values = np.array([group.last(partial(_inner, key="p_cooperate", part=state))
+                       for state in STATES])  # fmt: skip
+    medians = np.median(values, 1)
     bars = axes.bar(
-        range(len(STATES)), values, color=[BLUE if value >= 0.5 else ORANGE for value in values]
+        range(len(STATES)), medians, color=[BLUE if value >= 0.5 else ORANGE for value in medians]
     )
-    axes.bar_label(bars, [f"{value:.2f}" for value in values], padding=2)
+    draw_seed_range(axes, list(range(len(STATES))), values)
+    axes.bar_label(bars, [f"{value:.2f}" for value in medians], padding=3)
     for bound in (COOPERATES, DEFECTS):
         axes.axhline(bound, color=BLACK, lw=0.8, ls=":")
     axes.set_xticks(range(len(STATES)), ["first\nmove", *(f"after\n{s}" for s in STATES[1:])])
     axes.set(ylabel="probability of cooperating", ylim=(0, 1.1))
 
 
-def _draw_rewards(axes: Axes, metrics: list[dict[str, Any]]) -> None:
-    steps = [line["iteration"] for line in metrics]
+def _draw_rewards(axes: Axes, group: Group) -> None:
     for seat, (label, colour) in enumerate((("agent", BLUE), ("its copy", ORANGE))):
-        values = [line["reward"][seat] for line in metrics]
-        axes.plot(steps, values, color=colour, lw=1.5, label=label, alpha=0.9)
+        x, values = group.curves(partial(_inner, key="reward", part=seat), "iteration")
+        draw_spread(axes, x, values, colour, "-", label)
     axes.set(xlabel="iteration", ylabel="mean reward per step, while exploring")
     axes.legend(frameon=False)
 
 
-def _save(figure: Figure, path: Path) -> Path:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:] or "png", dpi=120)
-    return path
+def _inner(line: dict[str, Any], key: str, part: str | int) -> float:
+    return float(line[key][part])
+
+
+def _plot_league(directory: Path) -> list[Path]:
+    path = directory / "league.json"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        matrix = np.array(found["matrix"], np.float64)
+        names, groups = list(found["names"]), list(found["groups"])
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}") from error
+    if matrix.shape != (len(names), len(names)) or len(groups) != len(names):
+        raise ValueError(f"{path} is damaged: its matrix must be {len(names)} x {len(names)}")
+    return [plot_heatmap(names, matrix, directory / f"agents.{kind}", groups)
+            for kind in ("png", "svg")]  # fmt: skip

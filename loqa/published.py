@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import struct
 import zipfile
 import zlib
@@ -56,14 +57,14 @@ class PublishedAgent:
         algorithm: as the file says, else the family of its architecture.
         meta: what the file says of itself.
         arrays: everything in the file that is not a parameter (recorded outputs, for example).
-        grid: height and width of the board, None if the file does not say.
+        grid: height and width of the board; square if the file does not say.
     """
 
     policy: Policy
     algorithm: str
     meta: dict[str, Any]
     arrays: Arrays
-    grid: tuple[int, int] | None
+    grid: tuple[int, int]
 
 
 def load_published(path: str | Path) -> PublishedAgent:
@@ -119,14 +120,28 @@ def agent_of_arrays(arrays: Arrays, meta: Mapping[str, Any]) -> PublishedAgent:
     else:
         found = ", ".join(sorted(arrays)[:4]) or "none"
         raise ValueError(f"expected the arrays of LOQA, POLA or M-FOS, got {found}")
-    grid = meta.get("grid")
-    if grid is not None:
-        height, width = (int(side) for side in grid)
-        grid = (height, width)
+    grid = _grid_of(policy, meta.get("grid"))
     rest = {name: array for name, array in arrays.items() if name not in names}
     for parameter in policy.parameters():
         parameter.requires_grad_(False)
     return PublishedAgent(policy.eval(), str(meta.get("algorithm", family)), meta, rest, grid)
+
+
+def _grid_of(policy: Agent | HeadPolicy | MFOSPolicy, said: Any) -> tuple[int, int]:
+    """The board that a network reads four planes of; a file may say more than "square"."""
+    if isinstance(policy, MFOSPolicy):
+        return policy.board[1], policy.board[2]
+    head = policy.actor if isinstance(policy, Agent) else policy.head
+    assert isinstance(head, GRUHead)
+    features = head.linear1.in_features if head.linear1 else head.weight_ih.shape[1]
+    side = math.isqrt(features // 4)
+    height, width = (int(one) for one in ((side, side) if said is None else said))
+    if 4 * height * width != features:
+        raise ValueError(
+            f"the network reads {features} numbers, not 4 planes of "
+            + ("a square board: the grid must be given" if said is None else f"{height} x {width}")
+        )
+    return height, width
 
 
 # --- architectures
@@ -315,7 +330,7 @@ def _read_npy(name: str, data: bytes) -> NDArray[Any]:
 
 def import_pickle(
     source: str | Path, target: str | Path, meta: Mapping[str, Any] | None = None
-) -> None:
+) -> PublishedAgent:
     """Turns a published pickle into a safetensors file that `load_published` reads.
 
     Nothing in the pickle is run (`loqa.safe_pickle`). The agent is the first part of it whose arrays
@@ -325,6 +340,9 @@ def import_pickle(
         source: the pickle.
         target: the safetensors file to write.
         meta: what to note beside the parameters: algorithm, seed, grid...
+
+    Returns:
+        The agent.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -339,10 +357,11 @@ def import_pickle(
     try:
         tree = safe_pickle.loads(source.read_bytes())
         parameters = _find_agent(_flatten(tree))
-        agent_of_arrays(parameters, {})
+        agent = agent_of_arrays(parameters, meta or {})
     except ValueError as error:
         raise ValueError(f"{source} cannot be imported: {error}") from error
-    save_published(Path(target), parameters, meta or {})
+    save_published(Path(target), parameters, {**(meta or {}), "grid": agent.grid})
+    return agent
 
 
 def _flatten(tree: Any, where: str = "") -> Arrays:

@@ -14,6 +14,7 @@ from test_published import head_arrays, pola_arrays, reference_agents
 
 import loqa
 from loqa.agents import build_agent
+from loqa.envs.coin_presets import COIN_PRESETS
 from loqa.evaluate import Estimate, to_csv
 from loqa.memory1 import discounted_value
 from loqa.players import MachinePolicy, as_player, expand
@@ -78,6 +79,23 @@ def test_coin_game_oracles() -> None:
         assert result.game == "coin_game"
         for estimate, (low, high) in zip(result.total.reward, bounds, strict=True):
             assert low - 0.015 < estimate.mean < high + 0.015
+
+
+@pytest.mark.parametrize("preset", COIN_PRESETS)
+def test_pickups_account_for_the_rewards_of_every_preset(preset: str) -> None:
+    """r_i = coins taken by i - 2 (coins of i taken by the other), whatever the planes look like."""
+    result = loqa.evaluate("random", "ad", episodes=64, preset=preset, height=3, width=4)
+    for score in (result.total, *result.seats):
+        taken, foreign = (score.statistics[name] for name in ("any_pickups", "other_pickups"))
+        for who in (0, 1):
+            expected = taken[who] - 2 * foreign[1 - who]
+            assert score.reward[who].mean == pytest.approx(expected, abs=1e-6)
+        assert taken[1] > taken[0] > 0.01
+
+
+def test_egocentric_planes_have_no_statistics() -> None:
+    result = loqa.evaluate("ac", "ad", episodes=4, preset="pax23", egocentric=True)
+    assert result.total.statistics == {}
 
 
 def test_scripted_against_network_equals_native_rollout_of_both() -> None:
@@ -150,6 +168,8 @@ def test_wrong_players(tmp_path: Path) -> None:
         loqa.evaluate(pola, tmp_path / "wide.npz")
     with pytest.raises(ValueError, match="wide is for a board of 4 x 4, got 3 x 4"):
         loqa.evaluate(tmp_path / "wide.npz", "ad", height=3)
+    with pytest.raises(ValueError, match="pola plays by the rules of loqa24, not pola22"):
+        loqa.evaluate(pola, "ad", preset="pola22")
     with pytest.raises(ValueError, match="did you mean 'random'"):
         loqa.evaluate("randon", "tft")
     with pytest.raises(ValueError, match=r"0.5,0.5 must be"):

@@ -159,7 +159,12 @@ def test_safetensors_round_trip(tmp_path: Path) -> None:
     save_published(tmp_path / "a.safetensors", pola_arrays(), {"algorithm": "POLA", "grid": [3, 3]})
     np.savez(tmp_path / "a.npz", **pola_arrays())
     one, other = (load_published(tmp_path / f"a.{kind}") for kind in ("safetensors", "npz"))
-    assert (one.algorithm, one.grid, other.algorithm, other.grid) == ("POLA", (3, 3), "POLA", None)
+    assert (one.algorithm, one.grid, other.algorithm, other.grid) == (
+        "POLA",
+        (3, 3),
+        "POLA",
+        (3, 3),
+    )
     obs = torch.rand(4, 2, 4, 3, 3)
     assert torch.equal(rollout_log_probs(one.policy, obs), rollout_log_probs(other.policy, obs))
 
@@ -201,6 +206,20 @@ def test_mfos_of_another_board(tmp_path: Path) -> None:
     path = tmp_path / "m.npz"
     np.savez(path, **mfos_arrays(), meta=np.array(json.dumps({"grid": [4, 4]})))
     refused(path, r"linear_a_0.weight must be floating \['any', 64\]")
+
+
+def test_the_board_must_fit_the_network(tmp_path: Path) -> None:
+    """A square board is told from the network; any other must be said, and fit."""
+    path = tmp_path / "p.npz"
+    np.savez(path, **head_arrays("", 4 * 25, 4, 1))
+    assert load_published(path).grid == (5, 5)
+    wide = head_arrays("", 4 * 12, 4, 1)
+    np.savez(path, **wide, meta=np.array(json.dumps({"grid": [3, 4]})))
+    assert load_published(path).grid == (3, 4)
+    np.savez(path, **wide)
+    refused(path, "reads 48 numbers, not 4 planes of a square board")
+    np.savez(path, **wide, meta=np.array(json.dumps({"grid": [4, 4]})))
+    refused(path, "reads 48 numbers, not 4 planes of 4 x 4")
 
 
 def test_unknown_architecture(tmp_path: Path) -> None:

@@ -33,7 +33,9 @@ class CoinStatistics:
     """The same for coins of other colours."""
 
 
-def coin_statistics(obs: Tensor, actions: Tensor, rewards: Tensor) -> CoinStatistics:
+def coin_statistics(
+    obs: Tensor, actions: Tensor, rewards: Tensor, first_takes: bool = False
+) -> CoinStatistics:
     """Statistics of rollouts with relative planes (presets loqa24 and, less history, mfos22).
 
     A player took a coin if it stands, after the step, where the coin was before it. Shares with
@@ -44,6 +46,7 @@ def coin_statistics(obs: Tensor, actions: Tensor, rewards: Tensor) -> CoinStatis
             then coins (own first).
         actions: [T, B, A] of an integer type.
         rewards: [T, B, A].
+        first_takes: of players who step on a coin at once only the first takes it (lola18).
     Raises:
         ValueError: shapes do not belong together.
     """
@@ -64,8 +67,12 @@ def coin_statistics(obs: Tensor, actions: Tensor, rewards: Tensor) -> CoinStatis
         for shift in (-1, 1):
             near |= self_before.roll(shift, dim)
 
+    taking = self_after
+    if first_takes:
+        taking = self_after & (self_after.cumsum(2) == 1)
+
     def took(coin: Tensor) -> Tensor:
-        return (self_after & coin).flatten(-2).any(-1)
+        return (taking & coin).flatten(-2).any(-1)
 
     def missed(coin: Tensor) -> Tensor:
         beside = (near & coin).flatten(-2).any(-1)

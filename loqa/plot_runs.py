@@ -1,0 +1,147 @@
+"""Run directories as figures need them: read without the trainer, grouped by configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loqa.train import RunDirectory
+
+# What does not change what is learned.
+_IRRELEVANT = {"seed", "time_limit", "num_threads", "device", "log_every", "checkpoint_every"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run directory holds.
+
+    Attributes:
+        path: of the directory.
+        config: of config.json.
+        metrics: lines of metrics.jsonl.
+        summary: of summary.json; empty before the end.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    summary: dict[str, Any]
+
+    @property
+    def game(self) -> str:
+        """ "ipd" or "coin"."""
+        return str(self.config["game"])
+
+    @property
+    def learner(self) -> str:
+        """Its algorithm, in words."""
+        name = "LOQA" if self.config.get("algo") == "loqa" else "naive learner"
+        return name + (", shared reward" if self.config.get("shared_reward") else "")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed only.
+
+    Attributes:
+        label: what tells them from other groups.
+        runs: in the order given.
+    """
+
+    label: str
+    runs: tuple[Run, ...]
+
+    def curves(
+        self, value: Callable[[dict[str, Any]], Any], by: str
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """A value of the metrics over `by`, at every place where any run has one.
+
+        Args:
+            value: of a line of metrics; None where it has none.
+            by: key of the abscissa.
+
+        Returns:
+            x `[N]`, and the values `[runs, N]`: interpolated, NaN outside of a run.
+        """
+        series = []
+        for run in self.runs:
+            points = [(line[by], value(line)) for line in run.metrics]
+            known = [(x, y) for x, y in points if y is not None]
+            series.append(np.array(known, np.float64).reshape(-1, 2))
+        x = np.unique(np.concatenate([one[:, 0] for one in series]))
+        rows = [
+            np.interp(x, one[:, 0], one[:, 1], left=np.nan, right=np.nan)
+            if len(one)
+            else np.full(len(x), np.nan)
+            for one in series
+        ]
+        return x, np.array(rows).reshape(len(series), len(x))
+
+    def last(self, value: Callable[[dict[str, Any]], Any]) -> NDArray[np.float64]:
+        """The newest value of each run, `[runs]`; NaN for a run that has none."""
+        found = []
+        for run in self.runs:
+            values = [value(line) for line in run.metrics]
+            found.append(next((one for one in reversed(values) if one is not None), np.nan))
+        return np.array(found, np.float64)
+
+
+def read_run(directory: str | Path) -> Run:
+    """The contents of a run directory.
+
+    Raises:
+        FileNotFoundError: the directory holds no run.
+        ValueError: its files are damaged, or it has no metrics yet.
+    """
+    files = RunDirectory(Path(directory))
+    if not files.config_file.is_file():
+        raise FileNotFoundError(f"{directory} is no run directory: it has no config.json")
+    config = _read_object(files.config_file)
+    if config.get("game") not in ("ipd", "coin"):
+        raise ValueError(f"{files.config_file} is damaged: it names no game")
+    metrics = files.metrics()
+    if not metrics:
+        raise ValueError(f"{directory} has no metrics yet")
+    summary = _read_object(files.summary_file) if files.summary_file.exists() else {}
+    return Run(files.path, config, metrics, summary)
+
+
+def group_runs(runs: Sequence[Run]) -> list[Group]:
+    """Runs by configuration, seeds together, in order of appearance.
+
+    Groups whose learners have the same name are told apart by the settings that differ.
+    """
+    members: dict[str, list[Run]] = {}
+    for run in runs:
+        members.setdefault(json.dumps(_settings(run), sort_keys=True), []).append(run)
+    groups = list(members.values())
+    labels = []
+    for group in groups:
+        first = group[0]
+        rivals = [other[0] for other in groups if other[0].learner == first.learner]
+        mine = _settings(first)
+        differing = [name for name, value in mine.items()
+                     if any(_settings(rival).get(name) != value for rival in rivals)]  # fmt: skip
+        said = ", ".join(f"{name.replace('_', ' ')} {mine[name]}" for name in differing)
+        labels.append(f"{first.learner} ({said})" if said else first.learner)
+    return [Group(label, tuple(group)) for label, group in zip(labels, groups, strict=True)]
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    return {name: value for name, value in run.config.items() if name not in _IRRELEVANT}
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} is damaged: it holds no JSON object")
+    return value
