@@ -37,6 +37,8 @@ class TrainConfig(LOQASettings):
             where the processor is faster at it (sums stay float32).
         device: where the run takes place.
         log_every: iterations between two lines of metrics.jsonl.
+        wandb: project of Weights & Biases to send the metrics to; None sends nothing. Where
+            TensorBoard is installed, its files are written to the run directory.
         checkpoint_every: iterations between two checkpoints.
     """
 
@@ -54,6 +56,7 @@ class TrainConfig(LOQASettings):
     matmul: str = "float32"
     device: str = "cpu"
     log_every: int = 10
+    wandb: str | None = None
     checkpoint_every: int = 500
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 
@@ -19,6 +19,7 @@ from loqa import checkpoint, coin, ipd
 from loqa.agents import Agent
 from loqa.config import CoinConfig, IPDConfig, TrainConfig
 from loqa.distributed import ProcessGroup
+from loqa.trackers import Tracker, trackers
 from loqa.trainer import Trainer
 
 GAMES: dict[str, type[TrainConfig]] = {"ipd": IPDConfig, "coin": CoinConfig}
@@ -270,7 +271,7 @@ def _loop(
         checkpoint.save_checkpoint(run.checkpoint_file(trainer.iteration), state)
         saved = trainer.iteration
 
-    with _appending(run.metrics_file, processes.leads) as metrics_file, _StopRequest() as stop:
+    with _metrics_of(run, config, processes) as publish, _StopRequest() as stop:
         while not trainer.finished:
             _iterate(trainer, run)
             seconds = seconds_before + time.perf_counter() - started
@@ -278,11 +279,9 @@ def _loop(
             last = trainer.finished
             if last or trainer.iteration % config.log_every == 0:
                 line = _metrics_line(trainer, seconds)
-                if metrics_file is not None:
-                    metrics_file.write(json.dumps(line) + "\n")
-                    metrics_file.flush()
-                    if report is not None:
-                        report(line)
+                publish(line)
+                if report is not None and processes.leads:
+                    report(line)
             if trainer.iteration % config.checkpoint_every == 0:
                 save()
             if processes.any(stop.requested):
@@ -298,12 +297,21 @@ def _loop(
 
 
 @contextmanager
-def _appending(path: Path, really: bool) -> Iterator[TextIO | None]:
-    if not really:
-        yield None
+def _metrics_of(
+    run: RunDirectory, config: TrainConfig, processes: ProcessGroup
+) -> Iterator[Tracker]:
+    """Where lines of metrics go: to metrics.jsonl and the trackers, from the process that leads."""
+    if not processes.leads:
+        yield lambda line: None
         return
-    with path.open("a", encoding="utf-8") as file:
-        yield file
+    with run.metrics_file.open("a", encoding="utf-8") as file, trackers(run.path, config) as track:
+
+        def publish(line: dict[str, Any]) -> None:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            track(line)
+
+        yield publish
 
 
 def _metrics_line(trainer: Trainer, seconds: float) -> dict[str, Any]:

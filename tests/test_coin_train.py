@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -96,9 +96,7 @@ def test_rollout_against_a_scripted_player() -> None:
     assert isinstance(replayed, CoinGame)
     replayed.reset(seed=1)
     for actions in trajectory.actions:
-        assert torch.equal(
-            replayed.scripted_actions([None, "always-defect"])[:, 1], actions[:, 1]
-        )
+        assert torch.equal(replayed.scripted_actions([None, "always-defect"])[:, 1], actions[:, 1])
         replayed.step(actions)
 
 
@@ -172,7 +170,9 @@ def test_stop_at_a_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_run_that_explodes_stops_and_says_where(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"is (nan|inf) at iteration \d+; the last checkpoint is"):
+    with pytest.raises(
+        TrainingError, match=r"is (nan|inf) at iteration \d+; the last checkpoint is"
+    ):
         _run(_config(actor_lr=1e38, critic_lr=1e38, iterations=50), tmp_path)
     assert not (tmp_path / "run" / "summary.json").exists()
 
@@ -211,22 +211,22 @@ def test_the_command_says_what_came_out(tmp_path: Path, capsys: pytest.CaptureFi
 def test_killed_at_any_moment_it_goes_on(tmp_path: Path) -> None:
     """kill -9 twenty times: what is on disk can always be resumed, and ends in the same bits."""
     out, rng = tmp_path / "killed", random.Random(0)
-    many = ["--iterations", "1000000"]
-    process = subprocess.Popen(_command(out, *many), stdout=subprocess.DEVNULL)
+    context = multiprocessing.get_context("forkserver")  # starts in no time: torch is imported once
+    context.set_forkserver_preload(["loqa.train"])
     checkpoints = out / "checkpoints"
-    for kill in range(20):
-        deadline = time.monotonic() + 120
+    process = context.Process(target=train, args=(_config(iterations=10**6), out))
+    for _ in range(20):
         reached = _newest(checkpoints)
-        while _newest(checkpoints) <= reached and time.monotonic() < deadline:
-            assert process.poll() is None
-            time.sleep(0.01)
+        process.start()
+        deadline = time.monotonic() + 120
+        while _newest(checkpoints) <= reached:
+            assert process.is_alive(), "the run ended by itself"
+            assert time.monotonic() < deadline, "no progress"
+            time.sleep(0.002)
         time.sleep(rng.random() * 0.1)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert _newest(checkpoints) > reached, f"kill {kill}: no progress"
-        if kill < 19:
-            command = [sys.executable, "-m", "loqa", "resume", str(out)]
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        process.kill()
+        process.join()
+        process = context.Process(target=resume, args=(out,))
     last = _newest(checkpoints)
     resume(out, iterations=last + 1)
     train(_config(iterations=last + 1), tmp_path / "whole")
