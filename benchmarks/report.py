@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import tables_coin
 import tables_environments
 import tables_evaluation
 import tables_kernels
@@ -23,6 +24,10 @@ README = HERE.parent / "README.md"
 TABLES = {
     "matrix_game": tables_environments.tables,
     "kernels": tables_kernels.tables,
+    "train_coin_learners": tables_coin.learners,
+    "train_coin_ablations": tables_coin.training,
+    "train_coin_boards": tables_coin.training,
+    "train_coin_phases": tables_coin.phases,
     "train_ipd": tables_training.tables,
     "exploitability": tables_evaluation.exploitability,
     "league": tables_evaluation.league,

@@ -31,6 +31,8 @@ _ACTIONS = 4
 # Each use of randomness has a stream of its own; evaluation has one for each of its opponents.
 _TRAINING, _OPPONENTS, _EVALUATION = range(3)
 _STREAMS = 8
+STATISTICS = ("other_share", "own_pickups", "other_pickups", "easy_misses", "near_passes")
+"""Of `loqa.envs.statistics.CoinStatistics`, in self-play, mean of both players."""
 
 
 class CoinTrainer(Trainer):
@@ -97,17 +99,19 @@ class CoinTrainer(Trainer):
                 "vs_always_cooperate": "always-cooperate",
                 "vs_always_defect": "always-defect",
             }
-            rewards, shares = [], []
+            rewards, measured = [], []
             for stream, other in enumerate(others.values(), start=_EVALUATION):
                 played, _ = self._play(self.evaluation_env, (agent, other), stream)
                 rewards.append(played.rewards.mean((0, 1)))
-                statistics = coin_statistics(played.obs, played.actions, played.rewards)
-                shares.append(1 - statistics.other_share.mean())
-            self._processes.mean_([*rewards, shares[0]])
+                if other is agent:
+                    statistics = coin_statistics(played.obs, played.actions, played.rewards)
+                    measured = [getattr(statistics, name).mean() for name in STATISTICS]
+            self._processes.mean_([*rewards, *measured])
             self.evaluation = {
-                name: mean.tolist() for name, mean in zip(others, rewards, strict=True)
+                **{name: mean.tolist() for name, mean in zip(others, rewards, strict=True)},
+                "own_coin_share": _number(1 - measured[0]),
+                "statistics": dict(zip(STATISTICS, map(_number, measured), strict=True)),
             }
-            self.evaluation["own_coin_share"] = _share(shares[0])
         met = reached(
             sum(self.evaluation["self_play"]) / 2,
             self.evaluation["vs_always_defect"][0],
@@ -247,7 +251,7 @@ def make_agent(config: CoinConfig) -> Agent:
     )
 
 
-def _share(value: torch.Tensor) -> float | None:
+def _number(value: torch.Tensor) -> float | None:
     """A number that JSON can hold: NaN, nothing was counted, becomes None."""
     number = float(value)
     return number if math.isfinite(number) else None

@@ -1,0 +1,132 @@
+"""Trains on the Coin Game as a user does and keeps the results, one file a study.
+
+    python benchmarks/train_coin.py learners      LOQA and the naive learners, default preset
+    python benchmarks/train_coin.py ablations     the default preset with one setting changed
+    python benchmarks/train_coin.py boards        larger boards
+    python benchmarks/train_coin.py phases        seconds an iteration, by phase, published sizes
+
+    --seeds 0 1 2   --jobs 1   --keep DIR (run directories)   --only NAME...
+
+Runs are processes of `loqa train coin`. With `--jobs 2` two single-threaded runs share the two
+cores: their seconds are longer than those of a run alone. Results of an earlier call with other seeds
+or names are kept; benchmarks/results/train_coin_STUDY.json, which report.py puts in the README.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from conftest import commit, machine, versions
+
+STUDIES: dict[str, dict[str, list[str]]] = {
+    "learners": {
+        "LOQA": [],
+        "naive": ["--algo", "naive"],
+        "naive, shared reward": ["--algo", "naive", "--shared-reward"],
+    },
+    "ablations": {},
+    "boards": {
+        "4x4": ["--height", "4", "--width", "4"],
+        "5x5": ["--height", "5", "--width", "5"],
+    },
+}
+PHASES = {
+    "published size, K = 512": ["--preset", "paper"],
+    "published size, K = 32": ["--preset", "paper", "--opponents", "32"],
+    "published size, K = 32, bfloat16": [
+        "--preset", "paper", "--opponents", "32", "--matmul", "bfloat16",
+    ],
+    "default": [],
+}  # fmt: skip
+_PHASE_ITERATIONS = 20
+RESULTS = Path(__file__).parent / "results"
+
+
+def train(name: str, out: Path, seed: int, options: list[str]) -> dict[str, Any]:
+    """One process; its summary, and the evaluations on the way."""
+    command = [sys.executable, "-m", "loqa", "train", "coin", "--seed", str(seed)]
+    subprocess.run([*command, "--out", str(out), *options], check=True, stdout=subprocess.DEVNULL)
+    summary = json.loads((out / "summary.json").read_text())
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    last = [line for line in lines if "self_play" in line][-1]
+    said = {key: last[key] for key in ("own_coin_share", "entropy") if key in last}
+    print(name, seed, json.dumps({**said, **summary["seconds_to_threshold"]}), flush=True)
+    return {"name": name, "options": options, **summary, **said,
+            "load": round(os.getloadavg()[0], 2)}  # fmt: skip
+
+
+def phases(folder: Path) -> list[dict[str, Any]]:
+    """Mean seconds an iteration by phase, the first ten left out, and the largest memory."""
+    runs = []
+    for name, options in PHASES.items():
+        for threads in (1, 2):
+            out = folder / f"{name}-{threads}"
+            command = [sys.executable, "-m", "loqa", "train", "coin", "--out", str(out), *options]
+            command += ["--iterations", str(_PHASE_ITERATIONS), "--num-threads", str(threads),
+                        "--evaluate-every", str(_PHASE_ITERATIONS), "--log-every", "10"]  # fmt: skip
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            _, status, usage = os.wait4(process.pid, 0)
+            if status:
+                raise SystemExit(f"{' '.join(command)} failed")
+            last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+            seconds = {
+                phase: last["phase_seconds"][phase] / (_PHASE_ITERATIONS - 10)
+                for phase in ("rollout", "update")
+            }
+            kilobytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+            runs.append({"name": name, "threads": threads, "memory_mib": kilobytes / 1024,
+                         **seconds})  # fmt: skip
+            print(runs[-1], flush=True)
+    return runs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("study", choices=[*STUDIES, "phases"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
+    parser.add_argument("--keep", type=Path, help="where run directories stay")
+    parser.add_argument("--only", nargs="+", help="names of the study")
+    parser.add_argument("options", nargs="*", help="further options of every run, after --")
+    options = parser.parse_args()
+    file = RESULTS / f"train_coin_{options.study}.json"
+    about = {"machine_info": machine(), "commit_info": {"id": commit()}, "versions": versions()}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        if options.study == "phases":
+            runs = phases(folder)
+        else:
+            study = STUDIES[options.study]
+            names = options.only or list(study)
+            todo = [(name, seed) for seed in options.seeds for name in names]
+            with ThreadPoolExecutor(options.jobs) as pool:
+                runs = list(
+                    pool.map(
+                        lambda one: train(
+                            one[0],
+                            folder / f"{one[0].replace(' ', '-').replace(',', '')}-seed{one[1]}",
+                            one[1],
+                            [*study[one[0]], *options.options],
+                        ),
+                        todo,
+                    )
+                )
+            if file.exists():
+                new = {(run["name"], run["seed"]) for run in runs}
+                old = json.loads(file.read_text())["training"]
+                runs = [run for run in old if (run["name"], run["seed"]) not in new] + runs
+    about["machine_info"] = machine()
+    file.write_text(json.dumps({**about, "training": runs}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
