@@ -1,12 +1,15 @@
 """The sequence kernels: microseconds, bytes per second, share of the rate of a plain copy.
 
-    pytest benchmarks/bench_kernels.py --benchmark-json=FILE     then benchmarks/report_kernels.py FILE
+    pytest benchmarks/bench_kernels.py --benchmark-json=benchmarks/results/kernels.json
     pytest benchmarks/bench_kernels.py --benchmark-disable       checks the results only
 
-Contenders: `loqa.ops`; a loop of torch operations over time (eager and compiled); a product with the
-matrix of discounts; TorchRL's vectorised estimators and a jitted JAX scan where these are installed.
-Every result is compared with `loqa.reference` before it is timed. Bytes: each input read once, each
-output written once; the copy moves as many in the same run. float32.
+With `-k` and several files: `python benchmarks/merge.py FILE... benchmarks/results/kernels.json`.
+
+Contenders: `loqa.ops`, and its native kernels alone, writing into a given array; a loop of torch
+operations over time (eager and compiled); a product with the matrix of discounts; TorchRL's
+vectorised estimators and a jitted JAX scan where these are installed. Every result is compared with
+`loqa.reference` before it is timed. Bytes: each input read once, each output written once; the copy
+moves as many, into a given array too, in the same run. float32.
 """
 
 from __future__ import annotations
@@ -18,8 +21,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from loqa import ops
+from loqa._native import core
 from loqa.reference import kernels as reference
 
 GAMMA, LAMBDA = 0.96, 0.9
@@ -29,6 +34,7 @@ KERNELS = ("discounted_returns", "generalized_advantage", "loaded_dice_returns")
 MODES = ("forward", "forward and backward")
 CONTENDERS = (
     "copy",
+    "kernel",
     "loqa",
     "eager loop",
     "torch.compile",
@@ -107,6 +113,38 @@ def torchrl_call(kernel: str, steps: int, batch: int) -> Call:
     )
 
 
+def kernel_runner(kernel: str, mode: str, inputs: Inputs) -> Callable[[], list[Tensor]]:
+    """The native kernels alone: no new array, no operator, no autograd."""
+    rewards, values, _, cotangent = inputs
+    (steps, width), threads = rewards.shape, torch.get_num_threads()
+    out, grad, grad_values = (torch.empty_like(x) for x in (rewards, rewards, values))
+    r, v, g, o, d, dv = (x.data_ptr() for x in (rewards, values, cotangent, out, grad, grad_values))
+    size = steps, width, threads
+
+    def forward() -> None:
+        if kernel == "generalized_advantage":
+            core.advantage(0, r, v, o, GAMMA, LAMBDA, *size)
+        else:
+            core.linear_scan(0, r, 0, o, GAMMA, True, *size)
+
+    def backward() -> None:
+        if kernel == "discounted_returns":
+            core.linear_scan(0, g, 0, d, GAMMA, False, *size)
+        elif kernel == "generalized_advantage":
+            core.advantage_vjp(0, g, d, dv, GAMMA, LAMBDA, *size)
+        else:
+            core.loaded_dice_vjp(0, g, o, v, d, GAMMA, LAMBDA, False, *size)
+
+    def run() -> list[Tensor]:
+        forward()
+        if mode == "forward":
+            return [out]
+        backward()
+        return [out, grad, grad_values] if kernel == "generalized_advantage" else [out, grad]
+
+    return run
+
+
 def torch_runner(call: Call, kernel: str, mode: str, inputs: Inputs) -> Callable[[], list[Tensor]]:
     if mode == "forward":
         plain = [x.detach() for x in inputs[:3]]
@@ -166,6 +204,8 @@ def runner_of(contender: str, kernel: str, mode: str, inputs: Inputs) -> Callabl
     steps, batch = inputs[0].shape
     if contender == "JAX scan":
         return jax_runner(kernel, mode, inputs)
+    if contender == "kernel":
+        return kernel_runner(kernel, mode, inputs)
     if contender == "torch.compile":
         if steps > LONG:
             pytest.skip(f"compiling a loop of {steps} steps takes minutes")
@@ -190,6 +230,13 @@ def check(results: Any, expected: list[Tensor]) -> None:
         )
         atol = 1e-4 * float(wanted.abs().max())  # matrix products and long sums in float32
         torch.testing.assert_close(got.double(), wanted, rtol=1e-4, atol=atol)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _keep_freed_memory() -> None:
+    """Lets glibc see a large array freed: it gives memory back to the system, and everybody pays page
+    faults for the next array, above twice the largest it has seen."""
+    torch.empty(7 << 20)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -235,11 +282,78 @@ def _time(run: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_host_overhead(benchmark: Any, kernel: str) -> None:
-    """A call on [2, 1] without autograd: what Python, the dispatcher and the binding take."""
-    inputs = [torch.randn(t, 1) for t in (2, 3, 2)]
-    call = call_of(ops, kernel)
+def test_host_overhead(benchmark: Any, kernel: str, mode: str) -> None:
+    """A call on [1, 1]: what Python, torch and the binding take."""
+    inputs = [torch.randn(t, 1) for t in (1, 2, 1, 1)]
+    run = torch_runner(call_of(ops, kernel), kernel, mode, inputs)
     benchmark.group = "host overhead"
-    benchmark.extra_info.update(kernel=kernel, mode="host overhead", contender="loqa")
-    benchmark.pedantic(lambda: call(*inputs), rounds=25, iterations=2000, warmup_rounds=2)
+    benchmark.extra_info.update(kernel=kernel, mode=mode, contender="loqa", overhead=True)
+    benchmark.pedantic(run, rounds=25, iterations=2000, warmup_rounds=2)
+
+
+def shaping_loss(q_values: Tensor, others: Tensor, advantage: Tensor) -> Tensor:
+    """What LOQA's actor loss makes of the opponent's differentiable values: -mean(log pihat A)."""
+    return -(functional.logsigmoid(q_values - others) * advantage).mean()
+
+
+def shifted(rewards: Tensor, returns: Tensor) -> Tensor:
+    """r_s + gamma Rhat_{s+1} by torch."""
+    later = torch.cat([returns[1:], torch.zeros_like(returns[:1])])
+    return torch.add(rewards, later, alpha=GAMMA)
+
+
+def by_parts(r: Tensor, v: Tensor, p: Tensor) -> Tensor:
+    """A kernel for the returns, one for the weights, one for the sum of what is caused."""
+    returns = ops.discounted_returns(r, GAMMA)
+    weighted = (returns - v[:-1]) * ops.dice_weights(p, LAMBDA)
+    return shifted(r, returns + ops.discounted_returns(weighted, GAMMA * LAMBDA))
+
+
+FUSION: dict[str, Call] = {
+    "separate kernels": by_parts,
+    "`loaded_dice_returns`": lambda r, v, p: shifted(
+        r, ops.loaded_dice_returns(r, v, p, GAMMA, LAMBDA)
+    ),
+    "`loaded_dice_q_values`": lambda r, v, p: ops.loaded_dice_q_values(r, v, p, GAMMA, LAMBDA),
+    "`loaded_dice_q_values` without the loss": lambda r, v, p: ops.loaded_dice_q_values(
+        r, v, p, GAMMA, LAMBDA
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FUSION)
+@pytest.mark.parametrize("batch", [256, 512, 2048])
+def test_fusion(benchmark: Any, batch: int, form: str) -> None:
+    """Shaping term of LOQA's actor loss, forward and backward, [50, batch]."""
+    generator = torch.Generator().manual_seed(0)
+    rewards, values, logps, others, advantage = (
+        torch.randn(t, batch, generator=generator) for t in (50, 51, 50, 50, 50)
+    )
+    logps.requires_grad_()
+
+    def loss_gradient(call: Call, *args: Tensor) -> Tensor:
+        loss = shaping_loss(call(*args), others.to(args[0]), advantage.to(args[0]))
+        return torch.autograd.grad(loss, args[2])[0]
+
+    def reference_call(r: Tensor, v: Tensor, p: Tensor) -> Tensor:
+        return reference.loaded_dice_q_values(r, v, p, GAMMA, LAMBDA)
+
+    call = FUSION[form]
+    if form.endswith("without the loss"):
+
+        def run() -> Tensor:
+            return torch.autograd.grad(call(rewards, values, logps), logps, advantage)[0]
+
+    else:
+
+        def run() -> Tensor:
+            return loss_gradient(call, rewards, values, logps)
+
+        doubles = [x.detach().double() for x in (rewards, values, logps)]
+        doubles[2].requires_grad_()
+        check([run()], [loss_gradient(reference_call, *doubles)])
+    benchmark.group = f"fusion 50x{batch}"
+    benchmark.extra_info.update(form=form, shape=[50, batch], threads=torch.get_num_threads())
+    benchmark.pedantic(run, rounds=25, iterations=50, warmup_rounds=1)

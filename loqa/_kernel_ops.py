@@ -19,10 +19,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from loqa._native import core
 
 _library: Any = torch.library.Library("loqa", "DEF")  # type: ignore[no-untyped-call]
+_PLAIN = (Tensor, torch.nn.Parameter)
 _DTYPE_CODES = {torch.float32: 0, torch.float64: 1}
 
 
@@ -55,21 +57,19 @@ def _define(
         out = call(*moved)
         return out, (-1 if isinstance(out, Tensor) else (-1,) * len(out))
 
-    def below_autograd(*args: Any) -> Any:
-        with torch._C._AutoDispatchBelowAutograd():
-            return operator(*args)
-
     def forward(ctx: Any, *args: Any) -> Any:
-        output = below_autograd(*args)
+        output = kernel(*args)
         save(ctx, args, output)
         return output
 
-    # What register_autograd makes takes twice as long as `eager`, and torch.func (grad, vmap,
+    # What register_autograd makes takes three times as long as `eager`, and torch.func (grad, vmap,
     # jacrev) refuses both: it wants a separate setup_context, which takes as long again.
     parts = {"backward": staticmethod(backward)}
     eager: Any = type(
         f"{name}_eager", (torch.autograd.Function,), {"forward": staticmethod(forward), **parts}
     )
+    # Without what `apply` does for torch.func alone.
+    eager_apply = super(torch.autograd.Function, eager).apply
     parts |= {"setup_context": staticmethod(save), "vmap": staticmethod(batched)}
     transformable: Any = type(
         f"{name}_transformable",
@@ -84,9 +84,21 @@ def _define(
             return operator(*args)
         if torch._C._are_functorch_transforms_active():
             return transformable.apply(*args)
-        if torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
-            return eager.apply(*args)
-        return below_autograd(*args)
+        if torch._C._len_torch_dispatch_stack() or torch._C._autograd._profiler_enabled():
+            return operator(*args)
+        # Nobody watches: past torch's dispatcher, which takes as long again as all the rest of a
+        # call (5 microseconds, or 30 after a kernel has swept its code from the cache).
+        differentiable = False
+        for arg in args:
+            if isinstance(arg, Tensor):
+                if type(arg) not in _PLAIN or arg.is_neg() or arg._is_zerotensor():
+                    return operator(*args)
+                differentiable = differentiable or arg.requires_grad
+        if differentiable and torch.is_grad_enabled():
+            return eager_apply(*args)
+        if forward_ad._current_level >= 0:  # `apply` says that there is no such mode
+            return eager_apply(*args)
+        return kernel(*args)
 
     return call
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from kernel_cases import ALL, CALLS, DEVICES, Call, draw
+from kernel_cases import ALL, CALLS, DEVICES, WINDOWED, Call, draw
 from torch import Tensor
 
 from loqa import ops
@@ -83,6 +83,20 @@ def test_short_and_empty(name: str, shape: tuple[int, ...]) -> None:
         strict=True,
     ):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("name", WINDOWED)
+@pytest.mark.parametrize("shape", [(2,), (2, 3), (2, 0), (5, 0), (5, 2, 0), (5, 1)])
+def test_short_and_empty_windows(name: str, shape: tuple[int, ...]) -> None:
+    for one, other in zip(
+        gradients(WINDOWED[name], ops, draw(*shape)),
+        gradients(WINDOWED[name], reference, draw(*shape)),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+    rewards, values, _ = draw(1, 3)
+    one_step = ops.n_step_returns(rewards, values, 0.5, 1)
+    assert torch.equal(one_step, rewards + 0.5 * values[1:])
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -182,6 +196,7 @@ def test_out_of_time_order_is_noticed() -> None:
 
 R, V, L = draw(5, 3, dtype=torch.float32)
 INT = torch.zeros(5, 3, dtype=torch.int64)
+NAN = float("nan")
 BAD: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: ops.discounted_returns([1.0], 0.9), TypeError, "rewards must be a torch tensor"),
     (lambda: ops.discounted_returns(torch.tensor(1.0), 0.9), ValueError, r"rewards .*got \[\]"),
@@ -203,6 +218,17 @@ BAD: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: ops.dice_weights(R, float("nan")), ValueError, "discount must be"),
     (lambda: ops.loaded_dice_returns(R, V, L[1:], 0.9, 0.9), ValueError, r"logps .*got \[4, 3\]"),
     (lambda: ops.loaded_dice_returns(R, V, None, 0.9, 0.9), TypeError, "logps .*got NoneType"),
+    (lambda: ops.loaded_dice_returns(R, V, L.double(), 0.9, 0.9), ValueError, "logps .*float64"),
+    (lambda: ops.loaded_dice_returns(R, V, L.to("meta"), 0.9, 0.9), ValueError, "logps .*on meta"),
+    (lambda: ops.loaded_dice_returns(R, V[:, 0], L, 0.9, 0.9), ValueError, r"\[6, 3\].*got \[6\]"),
+    (lambda: ops.loaded_dice_returns(R, V, L, NAN, 0.9), ValueError, "gamma must be .*got nan"),
+    (lambda: ops.loaded_dice_returns(R, V, L, 0.9, NAN), ValueError, "dice_discount must be .*nan"),
+    (lambda: ops.loaded_dice_q_values(R, V, L, NAN, 0.9), ValueError, "gamma must be .*got nan"),
+    (lambda: ops.generalized_advantage(R, V, NAN, 0.9), ValueError, "gamma must be .*got nan"),
+    (lambda: ops.n_step_returns(R, V, NAN, 2), ValueError, "gamma must be .*got nan"),
+    (lambda: ops.n_step_dice_returns(R, V, L, NAN, 2), ValueError, "gamma must be .*got nan"),
+    (lambda: ops.n_step_dice_returns(R, V, L, 0.9, -2), ValueError, "n must be between 2 .*got -2"),
+    (lambda: ops.n_step_dice_returns(R, V, L, 0.9, 6), ValueError, "n must be between 2 .*got 6"),
     (lambda: ops.n_step_dice_returns(R, V, L, 0.9, 1), ValueError, "between 2 and T = 5, got 1"),
     (
         lambda: ops.n_step_dice_returns(R, V, L, 0.9, 2, torch.zeros(4)),

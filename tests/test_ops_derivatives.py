@@ -6,7 +6,10 @@ import pytest
 import torch
 from kernel_cases import ALL, DEVICES, Call, draw
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.autograd import forward_ad
 from torch.func import grad, jacrev, vmap
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from loqa import ops
 from loqa.reference import kernels as reference
@@ -152,3 +155,57 @@ def test_no_gradient_reaches_values_or_baseline() -> None:
     baseline = rewards.mean()
     out = ops.n_step_dice_returns(rewards.detach(), values.detach(), logps, 0.9, 2, baseline)
     assert torch.autograd.grad(out.sum(), baseline, allow_unused=True)[0] is None
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")  # torch's own
+def test_forward_mode_is_refused() -> None:
+    """Rather than to lose the tangent."""
+    rewards, *_ = draw(STEPS, WIDTH)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(rewards, torch.ones_like(rewards))
+        with pytest.raises(NotImplementedError, match="jvp"):
+            ops.discounted_returns(dual, 0.9)
+
+
+class Watch(TorchDispatchMode):
+    """Notes the operators that pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(
+        self, func: object, types: object, args: tuple[object, ...] = (), kwargs: object = None
+    ) -> object:
+        self.seen.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+class Special(torch.Tensor):
+    """A subclass, as other libraries make them."""
+
+
+def test_whoever_watches_sees_the_operators() -> None:
+    """Calls that nobody watches go past torch's dispatcher."""
+    rewards, values, _ = (x.requires_grad_() for x in draw(STEPS, WIDTH))
+    with Watch() as watch:
+        out = ops.generalized_advantage(rewards, values, 0.9, 0.8)
+        torch.autograd.grad(out.sum(), rewards)
+    assert {"loqa.advantage.default", "loqa.advantage_vjp.default"} <= set(watch.seen)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        ops.discounted_returns(rewards, 0.9)
+    assert "loqa::linear_scan" in {event.key for event in profile.key_averages()}
+    special = ops.discounted_returns(rewards.detach().as_subclass(Special), 0.9)
+    assert type(special) is Special
+    with FakeTensorMode():
+        fake = ops.discounted_returns(torch.empty(STEPS, WIDTH), 0.9)
+    assert isinstance(fake, FakeTensor)
+    assert fake.shape == rewards.shape
+
+
+def test_lazy_negation() -> None:
+    """Torch keeps the sign of such a view apart; the native kernels read memory."""
+    rewards = torch.complex(*draw(STEPS, WIDTH)[::2]).conj().imag
+    assert rewards.is_neg()
+    plain = rewards.resolve_neg().clone()
+    assert torch.equal(ops.discounted_returns(rewards, 0.9), ops.discounted_returns(plain, 0.9))

@@ -26,9 +26,10 @@ constexpr int kMaxThreads = 1024;
 // A thread's share is cut into so many chunks, claimed one after the other: a thread that starts
 // late, or whose core is taken away, leaves what it has not begun to the others.
 constexpr int kChunksPerThread = 4;
-// Waking a sleeping thread takes 30 to 100 microseconds, as much as a small rollout: a thread that
-// waits looks again for about as long before it sleeps.
-constexpr std::chrono::microseconds kSpin{50};
+// Waking a sleeping thread takes 30 to 100 microseconds, as much as a small rollout, and between
+// two kernels of a backward pass lie up to 100 of Python whose code the first has swept from the
+// cache: a thread that waits looks again for longer than both before it sleeps.
+constexpr std::chrono::microseconds kSpin{200};
 
 // Whether `ready` came true within kSpin. Yields all the while, to whoever needs the core more.
 template <typename Ready>
