@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from loqa.algos.loqa import (
     advantages,
     critic_losses,
     critic_targets,
-    opponent_returns,
+    opponent_q_values,
     shaping_advantages,
     shaping_loss,
 )
@@ -130,7 +131,8 @@ def _check_losses(
     ):
         assert relative_error(got, golden[f"{key}/{name}"]) < tolerance, name
 
-    returns = opponent_returns(own.taken_log_probs, other_rewards, opponent.values, settings)
+    every_cause = replace(settings, current_reward_differentiable=True)
+    returns = opponent_q_values(own.taken_log_probs, other_rewards, opponent.values, every_cause)
     assert relative_error(returns.t(), golden[f"{key}/op_returns"]) < tolerance
 
     log_probs = own.taken_log_probs.detach().requires_grad_()

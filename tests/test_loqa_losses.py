@@ -19,7 +19,7 @@ from loqa.algos.loqa import (
     critic_losses,
     critic_targets,
     opponent_log_probs,
-    opponent_returns,
+    opponent_q_values,
     shaping_loss,
 )
 from loqa.algos.naive import naive_settings, share_rewards
@@ -73,7 +73,8 @@ def test_two_steps_by_hand() -> None:
     assert advantage.flatten().tolist() == [3.0, -1.0]
     # The opponent: r = (2, 4), R = (2 + 4/2, 4) = (4, 4), v = (1, 3).
     rewards, other_values = _column(2.0, 4.0), _column(1.0, 3.0, 9.0)
-    returns = opponent_returns(log_probs, rewards, other_values, settings)
+    every_cause = replace(settings, current_reward_differentiable=True)  # Qhat = Rhat
+    returns = opponent_q_values(log_probs, rewards, other_values, every_cause)
     assert returns.flatten().tolist() == [4.0, 4.0]
     # d R_0 = (3 d l_0 + 1/4 (4 - 3) d l_1) and d R_1 = (4 - 3) d l_1.
     (first,) = torch.autograd.grad(returns[0], log_probs, retain_graph=True)
@@ -322,3 +323,34 @@ def test_wrong_shapes_are_named() -> None:
         learner.update(_trajectory(2, 4))
     with pytest.raises(ValueError, match=r"critic_target 'sarsa' needs a target network"):
         critic_targets(rewards[..., 0], None, LOQASettings())
+
+
+def test_advantages_scaled_over_the_batch_by_hand() -> None:
+    rewards = torch.tensor([[3.0, 1.0], [1.0, -1.0]], dtype=F64)
+    values = torch.zeros(3, 2, dtype=F64)
+    settings = LOQASettings(advantage_baseline="batch", advantage_scale="batch")
+    # Centred: (1, -1) at both steps, whose root mean square is 1.
+    expected = torch.tensor([[1.0, -1.0], [1.0, -1.0]], dtype=F64)
+    torch.testing.assert_close(advantages(rewards, values, settings), expected, rtol=2e-6, atol=0.0)
+    scaled = advantages(rewards, values, replace(settings, advantage_baseline="none"))
+    torch.testing.assert_close(scaled, rewards / 3**0.5, rtol=2e-6, atol=0.0)
+
+
+@pytest.mark.parametrize("critic_lambda", [0.0, 0.6, 1.0])
+def test_lambda_targets_are_their_recursion(critic_lambda: float) -> None:
+    trajectory = _trajectory()
+    agent = build_agent("mlp", "mlp", 4, 2, generator=torch.Generator().manual_seed(1)).double()
+    target = agent.evaluate(
+        index_to_bits(trajectory.obs[:, :, 0], F64), trajectory.actions[:, :, 0]
+    ).detach()
+    rewards = trajectory.rewards[:, :, 0].double()
+    settings = LOQASettings(critic_target="lambda", critic_lambda=critic_lambda)
+    got = critic_targets(rewards, target, settings)
+    following = target.values[-1]
+    for t in reversed(range(len(rewards))):
+        expected = rewards[t] + settings.gamma * following
+        torch.testing.assert_close(got[t], expected)
+        following = (1 - critic_lambda) * target.taken_q_values[t] + critic_lambda * expected
+    if critic_lambda == 0:
+        one_step = critic_targets(rewards, target, replace(settings, critic_target="sarsa"))
+        torch.testing.assert_close(got, one_step)

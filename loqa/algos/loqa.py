@@ -185,12 +185,14 @@ def _centre(advantage: Tensor, settings: LOQASettings) -> Tensor:
     return advantage
 
 
-def opponent_returns(
+def opponent_q_values(
     log_probs: Tensor, rewards: Tensor, values: Tensor, settings: LOQASettings
 ) -> Tensor:
-    """The opponent's return, differentiable in the agent's policy.
+    """Qhat of the opponent's actions: sampled returns, differentiable in the agent's policy.
 
-    "loaded-dice": forward R, d Rhat_s / d l_k = (gamma lambda)^(k-s) (R_k - v_k) for k >= s.
+    "loaded-dice": Qhat_s = r^j_s + gamma Rhat_{s+1} (last step: r^j), or Rhat_s with
+    `current_reward_differentiable`; forward the discounted return R, and
+    d Rhat_s / d l_k = (gamma lambda)^(k-s) (R_k - v_k) for k >= s.
     "n-step": the next n rewards less their mean over batch and time, then the value.
 
     Args:
@@ -203,29 +205,30 @@ def opponent_returns(
     """
     values = values.detach()
     if settings.shaping == "loaded-dice":
-        return ops.loaded_dice_returns(
-            rewards, values, log_probs, settings.gamma, settings.dice_discount
-        )
+        return ops.loaded_dice_q_values(
+            rewards, values, log_probs, settings.gamma, settings.dice_discount,
+            settings.current_reward_differentiable,
+        )  # fmt: skip
     return ops.n_step_dice_returns(
         rewards, values, log_probs, settings.gamma, settings.n_step, rewards.mean()
     )
 
 
 def opponent_log_probs(
-    returns: Tensor, other_q_logsumexp: Tensor, settings: LOQASettings
+    q_values: Tensor, other_q_logsumexp: Tensor, settings: LOQASettings
 ) -> Tensor:
-    """log pihat(b_t|s_t), the softmax in which the taken action's value is the return.
+    """log pihat(b_t|s_t), the softmax in which the taken action's value is Qhat.
 
     With x = Qhat / tau and y = log sum_{b' != b} exp(q(b') / tau): log pihat = x - log(e^x + e^y).
 
     Args:
-        returns: `[S, B]`, Qhat.
+        q_values: `[S, B]`, Qhat.
         other_q_logsumexp: `[S, B]`, y, a constant.
 
     Returns:
         `[S, B]`; with `stop_normaliser_gradient` its derivative in x is 1.
     """
-    scaled = returns / settings.softmax_temperature
+    scaled = q_values / settings.softmax_temperature
     log_probs = F.logsigmoid(scaled - other_q_logsumexp.detach())
     if settings.stop_normaliser_gradient:
         return log_probs.detach() + (scaled - scaled.detach())
@@ -241,9 +244,6 @@ def shaping_loss(
 ) -> Tensor:
     """-mean_s(log pihat_s A_s), the loss through the opponent's policy.
 
-    Qhat_s = r^j_s + gamma Rhat_{s+1} (last step: r^j), or Rhat_s with
-    `current_reward_differentiable`; "n-step" always takes Rhat_s.
-
     Args:
         log_probs: `[T, B]` of the agent's own actions.
         advantage: of the agent, `[T, B]` ("loaded-dice") or `[T+1-n, B]` ("n-step").
@@ -253,12 +253,9 @@ def shaping_loss(
     Returns:
         `[B]`, differentiable in log_probs and in advantage; the opponent gets no gradient.
     """
-    returns = opponent_returns(log_probs, opponent_rewards, opponent.values, settings)
-    if settings.shaping == "loaded-dice" and not settings.current_reward_differentiable:
-        later = torch.cat([returns[1:], torch.zeros_like(returns[:1])])
-        returns = torch.add(opponent_rewards, later, alpha=settings.gamma)
-    others = opponent.other_q_logsumexp(settings.softmax_temperature)[: returns.shape[0]]
-    return -(opponent_log_probs(returns, others, settings) * advantage).mean(0)
+    q_values = opponent_q_values(log_probs, opponent_rewards, opponent.values, settings)
+    others = opponent.other_q_logsumexp(settings.softmax_temperature)[: q_values.shape[0]]
+    return -(opponent_log_probs(q_values, others, settings) * advantage).mean(0)
 
 
 def actor_losses(
