@@ -21,7 +21,7 @@ from loqa.config import CoinConfig, TrainConfig
 from loqa.envs.coin_game import make_coin_game
 from loqa.matches import coin_actor
 from loqa.players import COIN, as_player, check_rules, common_game, common_grid
-from loqa.train import GAMES, RunDirectory, TrainingError, resume, train
+from loqa.train import GAMES, RunDirectory, TrainingError, export_agent, resume, train
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _FLAGS = ("preset", "shared_reward")  # options with a form of their own
@@ -81,6 +81,12 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, _Parser]]:
     resuming.add_argument("directory", metavar="DIR")
     resuming.add_argument("--iterations", type=int, help="a new total")
     resuming.set_defaults(run=_resume)
+
+    exporting = commands.add_parser("export", help="write the agent of a run alone, to share it")
+    exporting.add_argument("run_or_checkpoint", metavar="DIR")
+    exporting.add_argument("file", metavar="FILE.safetensors")
+    exporting.add_argument("--note", default="", help="kept in the file")
+    exporting.set_defaults(run=_export)
 
     plotting = commands.add_parser(
         "plot", help="draw the figures of a run or a league, or runs side by side, seeds together"
@@ -154,6 +160,12 @@ def _resume(options: argparse.Namespace, console: Console) -> int:
     return _follow(
         console, config, done, lambda report: resume(run.path, options.iterations, report)
     )
+
+
+def _export(options: argparse.Namespace, console: Console) -> int:
+    export_agent(options.run_or_checkpoint, options.file, options.note)
+    console.print(options.file, highlight=False, soft_wrap=True)
+    return DONE
 
 
 def _follow(console: Console, config: TrainConfig, done: int, work: Any) -> int:

@@ -22,7 +22,7 @@ from loqa.envs.coin_presets import SCRIPTED_COIN_PLAYERS
 from loqa.policies import Policy
 from loqa.published import is_safetensors, load_published
 from loqa.strategies import NAMED, Machine, memory1_machine
-from loqa.train import RunDirectory, load_agent
+from loqa.train import TRAINED, RunDirectory, load_agent
 
 IPD, COIN = "ipd", "coin_game"
 SHORT_NAMES = {
@@ -196,11 +196,15 @@ def _of_text(text: str, name: str | None) -> Player:
             vector = []
         if vector:
             return _of_machine(memory1_machine(text, vector), name)
+    if text in TRAINED:
+        return _of_checkpoint(TRAINED[text], name or text)
     path = Path(text)
     if path.exists():
         return _of_path(path, name)
-    hint = _checks.nearest(text, [*NAMED, *SHORT_NAMES])
-    raise ValueError(f"{text!r} is no strategy, no list of five probabilities and no file{hint}")
+    hint = _checks.nearest(text, [*NAMED, *SHORT_NAMES, *TRAINED])
+    raise ValueError(
+        f"{text!r} is no strategy, no trained agent, no list of five probabilities and no file{hint}"
+    )
 
 
 def _of_machine(machine: Machine, name: str | None) -> Player:

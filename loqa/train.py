@@ -26,6 +26,11 @@ GAMES: dict[str, type[TrainConfig]] = {"ipd": IPDConfig, "coin": CoinConfig}
 _TRAINERS: dict[str, Any] = {"ipd": ipd.IPDTrainer, "coin": coin.CoinTrainer}
 _AGENTS: dict[str, Any] = {"ipd": ipd.make_agent, "coin": coin.make_agent}
 
+TRAINED: dict[str, Path] = {
+    file.stem: file for file in sorted((Path(__file__).parent / "trained").glob("*.safetensors"))
+}
+"""Agents that come with the package, by name; loqa/trained/README.md says how they were made."""
+
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -163,14 +168,37 @@ def resume(
     return _run(config, run, state, report, processes)
 
 
+def export_agent(source: str | Path, file: str | Path, note: str = "") -> None:
+    """Writes the agent of a run or checkpoint alone, small and loadable like a checkpoint.
+
+    Args:
+        source: run directory or checkpoint.
+        file: to write, atomically; its name ends in .safetensors.
+        note: kept in the file, for example how the agent was made.
+
+    Raises:
+        FileNotFoundError, ValueError: as in `load_agent`, or `file` has another ending.
+    """
+    if Path(file).suffix != ".safetensors":
+        raise ValueError(f"the file's name must end in .safetensors, got {file}")
+    agent = load_agent(source)
+    source = Path(source)
+    latest = RunDirectory(source).latest_checkpoint() if source.is_dir() else source
+    assert latest is not None  # the agent was loaded from it
+    whole = checkpoint.load_checkpoint(latest)
+    trainer = {"iteration": whole["trainer"]["iteration"], "learner": {"agent": agent.state_dict()}}
+    alone = {"config": whole["config"], "seconds": whole["seconds"], "trainer": trainer}
+    checkpoint.save_checkpoint(Path(file), {**alone, "note": note})
+
+
 def load_agent(path: str | Path) -> Agent:
-    """The agent of a checkpoint file, or of a run directory's newest checkpoint.
+    """The agent of a checkpoint file, of a run directory's newest checkpoint, or of `TRAINED`.
 
     Raises:
         FileNotFoundError: nothing is there.
         ValueError: the file is damaged or holds NaN.
     """
-    path = Path(path)
+    path = TRAINED.get(str(path), Path(path))
     if path.is_dir():
         latest = RunDirectory(path).latest_checkpoint()
         if latest is None:
