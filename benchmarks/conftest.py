@@ -14,7 +14,7 @@ import pytest
 
 from loqa._native import core
 
-_PACKAGES = ("loqa", "torch", "numpy", "jax", "pytest-benchmark")
+_PACKAGES = ("loqa", "torch", "numpy", "numba", "jax", "jaxmarl", "pytest-benchmark")
 
 
 def _processor() -> str:

@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 TABLES = {
     "matrix_game": tables_environments.tables,
+    "coin_game": tables_environments.tables,
     "kernels": tables_kernels.tables,
     "train_ipd": tables_training.tables,
 }
