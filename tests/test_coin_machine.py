@@ -17,7 +17,7 @@ from loqa.envs.coin_presets import COIN_PRESETS
 
 NUM_ENVS = 3
 STEPS = 30  # operations of an example
-# Operations in all; LOQA_MACHINE_OPERATIONS=100000 takes about ten minutes.
+# At most so many operations in all, and about 85% of it: hypothesis ends some examples early.
 OPERATIONS = int(os.environ.get("LOQA_MACHINE_OPERATIONS", "4500"))
 
 
