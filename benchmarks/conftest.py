@@ -14,7 +14,9 @@ import pytest
 
 from loqa._native import core
 
-_PACKAGES = ("loqa", "torch", "numpy", "jax", "torchrl", "pytest-benchmark")
+_PACKAGES = (
+    "loqa", "torch", "numpy", "numba", "jax", "jaxmarl", "torchrl", "pytest-benchmark",
+)  # fmt: skip
 
 
 def _processor() -> str:

@@ -23,6 +23,7 @@ HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 TABLES = {
     "matrix_game": tables_environments.tables,
+    "coin_game": tables_environments.tables,
     "kernels": tables_kernels.tables,
     "train_coin_learners": tables_coin.learners,
     "train_coin_ablations": tables_coin.training,

@@ -28,15 +28,21 @@ def rate(result: dict[str, Any]) -> float:
     return float(result["extra_info"]["env_steps_per_second"])
 
 
-def ratios(rows: dict[str, Row], batches: list[int]) -> list[str]:
-    """loqa / the best other contender that was timed at this batch size."""
+def ratios(rows: dict[str, Row], batches: list[int], others: str) -> list[str]:
+    """loqa / the best of the contenders whose names begin so that were timed at this batch size.
+
+    `write` is no simulator: it only writes what one writes.
+    """
     cells = []
     for batch in batches:
-        ours = [rate(row[batch]) for name, row in rows.items() if "loqa" in name and batch in row]
-        others = [
-            rate(row[batch]) for name, row in rows.items() if "loqa" not in name and batch in row
+        timed = {name: rate(row[batch]) for name, row in rows.items() if batch in row}
+        ours = [value for name, value in timed.items() if "loqa" in name]
+        theirs = [
+            value
+            for name, value in timed.items()
+            if "loqa" not in name and "write" not in name and name.startswith(others)
         ]
-        cells.append(f"{max(ours) / max(others):.3g}" if ours and others else "")
+        cells.append(f"{max(ours) / max(theirs):.3g}" if ours and theirs else "")
     return cells
 
 
@@ -58,7 +64,8 @@ def tables(results: dict[str, Any]) -> str:
         for name, row in rows.items():
             cells = [cell(row[batch]) if batch in row else "" for batch in batches]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
-        ratio = ratios(rows, batches)
-        if any(ratio):
-            lines.append("| best loqa / best other | " + " | ".join(ratio) + " |")
+        for others, title in (("", "best other"), ("numba", "numba"), ("jaxmarl", "jaxmarl")):
+            ratio = ratios(rows, batches, others)
+            if any(ratio):
+                lines.append(f"| best loqa / {title} | " + " | ".join(ratio) + " |")
     return "\n".join(lines)

@@ -110,6 +110,7 @@ def test_reset_mask_and_other_games() -> None:
     ipd = VectorEnv("ipd", 3, autoreset=False)
     ipd.reset(seed=1)
     assert ipd.step(np.zeros(3, int))[0] in ipd.observation_space
+    assert VectorEnv("ipd", 3).metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
     assert VectorEnv("coin_game", 2, render_mode="rgb_array").render()[1].shape == (145, 145, 3)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ import loqa.reference
 from loqa.envs.coin_presets import COIN_PRESETS
 
 NUM_ENVS = 3
+STEPS = 30  # operations of an example
+# At most so many operations in all, and about 85% of it: hypothesis ends some examples early.
+OPERATIONS = int(os.environ.get("LOQA_MACHINE_OPERATIONS", "4500"))
 
 
 class CoinMachine(RuleBasedStateMachine):
@@ -102,8 +106,8 @@ def test_random_operations() -> None:
     run_state_machine_as_test(
         CoinMachine,
         settings=settings(
-            max_examples=150,
-            stateful_step_count=30,
+            max_examples=-(-OPERATIONS // STEPS),
+            stateful_step_count=STEPS,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],
         ),

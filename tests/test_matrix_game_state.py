@@ -157,6 +157,7 @@ def test_empty_buffers() -> None:
 # --- processes
 
 
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of JAX, where another test used it
 def test_fork_after_threads() -> None:
     """A forked child steps with threads of its own, and gets the parent's numbers."""
     env = loqa.make("ipd", 50_000, num_threads=2)
@@ -191,3 +192,34 @@ def test_the_first_reset_is_the_episode_that_is_there_until_it_is_played(make: A
     played.step(actions[0])
     played.reset()
     assert not np.array_equal(np.asarray(played.rollout(actions)[1]), first)
+
+
+@pytest.mark.parametrize("mode", ["same_step", "next_step"])
+def test_autoreset(mode: str) -> None:
+    """Episodes end at random, so that environments are out of phase."""
+    settings: dict[str, Any] = {"num_envs": 40, "seed": 3, "obs": "index", "end_probability": 0.3}
+    env = loqa.make("ipd", autoreset=mode, **settings)
+    plain = loqa.make("ipd", **settings)
+    env.reset()
+    plain.reset()
+    ended = torch.zeros(40, dtype=torch.bool)
+    ends = 0
+    for t in range(12):
+        actions = torch.full((40, 2), t % 2)
+        obs, rewards, terminated, _ = env.step(actions)
+        expected = [value.clone() for value in plain.step(actions)]
+        if mode == "next_step" and ended.any():
+            expected[0] = plain.reset(mask=ended).clone()
+            expected[1][ended] = 0
+            expected[2][ended] = False
+        assert torch.equal(rewards, expected[1])
+        assert torch.equal(terminated, expected[2])
+        ended = terminated.clone()
+        ends += int(ended.sum())
+        if mode == "same_step" and ended.any():
+            assert torch.equal(env.final_obs[ended], expected[0][ended])
+            expected[0] = plain.reset(mask=ended)
+        assert torch.equal(obs, expected[0])
+    assert ends > 40
+    with pytest.raises(ValueError, match="rollout_memory1 needs autoreset=False"):
+        env.rollout_memory1([[0.5] * 5] * 2, 3)

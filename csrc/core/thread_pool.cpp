@@ -31,10 +31,10 @@ constexpr int kChunksPerThread = 4;
 // cache: a thread that waits looks again for longer than both before it sleeps.
 constexpr std::chrono::microseconds kSpin{200};
 
-// Whether `ready` came true within kSpin. Yields all the while, to whoever needs the core more.
+// Whether `ready` came true in time. Yields all the while, to whoever needs the core more.
 template <typename Ready>
-bool spin_until(const Ready& ready) {
-  const auto end = std::chrono::steady_clock::now() + kSpin;
+bool spin_until(const Ready& ready, std::chrono::nanoseconds time = kSpin) {
+  const auto end = std::chrono::steady_clock::now() + time;
   while (!ready()) {
     if (std::chrono::steady_clock::now() > end) return false;
     std::this_thread::yield();
@@ -96,9 +96,17 @@ class ThreadPool {
     }
   }
 
-  // Works through share `first`, then through what is left of the others.
+  // Works through share `first`, then through what is left of the others. Somebody else's chunk has
+  // to come from another core's cache, now and again when its owner needs it the next time: it is
+  // left to an owner who is only a little late.
   void claim_chunks(int first) {
+    const auto begin = std::chrono::steady_clock::now();
     for (int i = 0; i < threads_; ++i) {
+      if (i == 1) {
+        const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - begin;
+        spin_until([this] { return all_claimed(); },
+                   std::min<std::chrono::nanoseconds>(took / 4, kSpin));
+      }
       Share& share = shares_[(first + i) % threads_];
       for (int chunk; (chunk = share.next.fetch_add(1)) < share.end;) {
         try {
@@ -109,6 +117,13 @@ class ThreadPool {
         }
       }
     }
+  }
+
+  bool all_claimed() const {
+    for (int i = 0; i < threads_; ++i) {
+      if (shares_[i].next.load() < shares_[i].end) return false;
+    }
+    return true;
   }
 
   struct alignas(64) Share {  // chunks [next, end) are not yet claimed

@@ -83,39 +83,55 @@ LOQA_HD int32_t row_of_cell(int32_t cell, float inverse) {
   return static_cast<int32_t>((static_cast<float>(cell) + 0.5f) * inverse);
 }
 
+// The same for cells below 2^8 and a width from 2 on; `inverse` is 65536 / width + 1: the error,
+// at most cell * width / 65536 / width, is below 1 / width.
+LOQA_HD uint8_t row_of_small_cell(uint8_t cell, uint16_t inverse) {
+  return static_cast<uint8_t>((static_cast<uint32_t>(cell) * inverse) >> 16);
+}
+
+// Stands for a cell that is not on the board. Cells may be bytes on a board of fewer than 255.
+template <typename Cell>
+inline constexpr Cell kNowhere = sizeof(Cell) == 1 ? 0xFF : 0x7FFFFFFF;
+
 // The `index`-th cell (from 0) of those not occupied. occupied[0 .. count) must hold no cell twice;
-// values beyond the board stand for nothing. With r occupied cells below or at the answer the
-// answer is index + r: at most `count` rounds find it.
-template <int kCount>
-LOQA_HD int32_t free_cell(int32_t index, const int32_t (&occupied)[kCount], int count) {
-  int32_t cell = index;
+// kNowhere stands for nothing. With r occupied cells below or at the answer the answer is
+// index + r: at most `count` rounds find it.
+template <typename Cell, int kCount>
+LOQA_HD Cell free_cell(Cell index, const Cell (&occupied)[kCount], int count) {
+  Cell cell = index;
 #pragma GCC unroll 8
   for (int round = 0; round < kCount && round < count; ++round) {
-    int32_t found = index;
+    Cell found = index;
 #pragma GCC unroll 8
-    for (int i = 0; i < kCount && i < count; ++i) found += occupied[i] <= cell ? 1 : 0;
+    for (int i = 0; i < kCount && i < count; ++i) {
+      found = static_cast<Cell>(found + (occupied[i] <= cell ? 1 : 0));
+    }
     cell = found;
   }
   return cell;
 }
 
-inline constexpr int32_t kNowhere = 0x7FFFFFFF;
-
-// Where a coin appears: uniform over the cells that none of the players stands on.
-template <int kPlayers>
-LOQA_HD int32_t coin_cell(uint32_t word, const int32_t (&players)[kPlayers], int32_t board) {
-  int32_t occupied[kPlayers];
-  int32_t standing = 0;
+// The cells that players stand on, each once, the rest kNowhere; returns how many they are.
+template <typename Cell, int kPlayers>
+LOQA_HD Cell occupied_cells(const Cell (&players)[kPlayers], Cell (&occupied)[kPlayers]) {
+  Cell standing = 0;
 #pragma GCC unroll 8
   for (int i = 0; i < kPlayers; ++i) {
     bool again = false;
 #pragma GCC unroll 8
     for (int j = 0; j < i; ++j) again |= players[j] == players[i];
-    occupied[i] = again ? kNowhere : players[i];
-    standing += again ? 0 : 1;
+    occupied[i] = again ? kNowhere<Cell> : players[i];
+    standing = static_cast<Cell>(standing + (again ? 0 : 1));
   }
-  const int32_t index =
-      static_cast<int32_t>(bounded(word, static_cast<uint32_t>(board - standing)));
+  return standing;
+}
+
+// Where a coin appears: uniform over the cells that none of the players stands on.
+template <int kPlayers>
+LOQA_HD int32_t coin_cell(uint32_t word, const int32_t (&players)[kPlayers], int32_t board) {
+  int32_t occupied[kPlayers];
+  const int32_t free = board - occupied_cells(players, occupied);
+  const int32_t index = static_cast<int32_t>(bounded(word, static_cast<uint32_t>(free)));
   return free_cell(index, occupied, kPlayers);
 }
 
@@ -166,22 +182,27 @@ LOQA_HD CoinStart coin_start(const CoinRules& rules, uint64_t seed, uint32_t env
 // Number of planes of zeros and ones.
 LOQA_HD int32_t coin_planes(const CoinRules& rules) { return 2 * rules.num_players; }
 
+// The three below compute in the type of a cell, so that lanes of bytes stay bytes.
+
 // Place of the one of a plane in a player's flattened observation.
-LOQA_HD int32_t coin_place(int32_t plane, int32_t cell, int32_t plane_stride, int32_t cell_stride) {
-  return plane * plane_stride + cell * cell_stride;
+template <typename Cell>
+LOQA_HD Cell coin_place(Cell plane, Cell cell, Cell plane_stride, Cell cell_stride) {
+  return static_cast<Cell>(plane * plane_stride + cell * cell_stride);
 }
 
 // Plane of the coin of a colour, as seen by player `first` (0 if the preset is not relative).
-LOQA_HD int32_t coin_plane(int32_t owner, int32_t first, int32_t num_players) {
-  const int32_t ahead = owner - first;
-  return num_players + (ahead < 0 ? ahead + num_players : ahead);
+template <typename Cell>
+LOQA_HD Cell coin_plane(Cell owner, Cell first, Cell num_players) {
+  const Cell round = owner < first ? num_players : static_cast<Cell>(0);
+  return static_cast<Cell>(num_players + owner + round - first);
 }
 
-// Row or column as seen by a player that stands at `own` and sees itself in the middle.
-LOQA_HD int32_t egocentric(int32_t place, int32_t own, int32_t size) {
-  int32_t seen = place - own + size / 2;
-  seen = seen < 0 ? seen + size : seen;
-  return seen >= size ? seen - size : seen;
+// Row or column as seen by a player that stands at `own` and sees itself in the middle. `size` at
+// most a third of the largest Cell.
+template <typename Cell>
+LOQA_HD Cell egocentric(Cell place, Cell own, Cell size) {
+  const Cell ahead = static_cast<Cell>((place < own ? place + size : place) - own + size / 2);
+  return ahead >= size ? static_cast<Cell>(ahead - size) : ahead;
 }
 
 // --- scripted players
@@ -203,7 +224,7 @@ struct CoinView {
 LOQA_HD int32_t scripted_score(const CoinRules& rules, ScriptedCoin kind, const CoinView& view,
                                int player, int32_t row, int32_t column) {
   int32_t distance[kMaxCoins];
-  int32_t nearest = kNowhere;
+  int32_t nearest = kNowhere<int32_t>;
   int32_t on_others = 0;
   for (int c = 0; c < rules.num_coins; ++c) {
     distance[c] = circle_distance(row, view.coin_row[c], rules.height) +
@@ -226,7 +247,7 @@ LOQA_HD uint8_t scripted_action(const CoinRules& rules, ScriptedCoin kind, const
     return static_cast<uint8_t>(bounded(word, static_cast<uint32_t>(rules.num_actions)));
   }
   int best = 0;
-  int32_t best_score = kNowhere;
+  int32_t best_score = kNowhere<int32_t>;
   uint32_t best_word = 0;
   PhiloxBlock random = {};
   for (int action = 0; action < rules.num_actions; ++action) {

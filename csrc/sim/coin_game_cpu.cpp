@@ -65,12 +65,17 @@ uint8_t load_actions(const void* from, ActionType type, int64_t env, int64_t cou
   }
 }
 
-template <int kPlayers, int kCoins>
-inline void write_rewards(const CoinLanes<kPlayers, kCoins>& lanes, int64_t count, float* rewards) {
-  for (int64_t l = 0; l < count; ++l) {
-    for (int p = 0; p < kPlayers; ++p) {
-      rewards[l * kPlayers + p] = static_cast<float>(lanes.reward[p][l]);
-    }
+template <typename Cell, int kPlayers, int kCoins>
+inline void write_rewards(const CoinLanes<Cell, kPlayers, kCoins>& lanes, int64_t count,
+                          float* rewards) {
+  alignas(64) int8_t paid[kLanes * kPlayers];
+  for (int l = 0; l < kLanes; ++l) {
+    for (int p = 0; p < kPlayers; ++p) paid[l * kPlayers + p] = lanes.reward[p][l];
+  }
+  if (count == kLanes) {
+    for (int i = 0; i < kLanes * kPlayers; ++i) rewards[i] = static_cast<float>(paid[i]);
+  } else {
+    for (int64_t i = 0; i < count * kPlayers; ++i) rewards[i] = static_cast<float>(paid[i]);
   }
 }
 
@@ -86,28 +91,34 @@ inline void* obs_at(const CoinGameBatch& batch, void* obs, int64_t env) {
 }
 
 // Step `step` of the block that starts at `first`, from one state to another (or the same).
-template <int kPlayers, int kCoins>
+template <typename Cell, int kPlayers, int kCoins>
 inline void step_block(const CoinGameBatch& batch, int64_t first, int64_t count, int64_t step,
                        const uint8_t (&actions)[kPlayers][kLanes], const CoinResults& results,
                        const uint8_t* from, uint8_t* to) {
-  CoinLanes<kPlayers, kCoins> lanes;
+  const int64_t at = step * batch.num_envs + first;
+  CoinLanes<Cell, kPlayers, kCoins> lanes;
   move_state<true>(batch, from + first, lanes);
   step_lanes(batch, first, count, step, actions, lanes);
   move_state<false>(batch, to + first, lanes);
-  const int64_t at = step * batch.num_envs + first;
   write_rewards(lanes, count, results.rewards + at * kPlayers);
   write_obs(batch, lanes, static_cast<int>(count), results.stream, obs_at(batch, results.obs, at));
   if (results.truncated != nullptr) {
     alignas(64) uint8_t over[kLanes];
     const int32_t length = batch.episode_length;
     for (int l = 0; l < kLanes; ++l) over[l] = lanes.now[l] >= length ? 1 : 0;
-    const size_t lanes_here = static_cast<size_t>(count);
-    __builtin_memcpy(batch.t + first, lanes.now, lanes_here * sizeof(int32_t));
-    __builtin_memcpy(results.truncated + first, over, lanes_here);
+    if (count == kLanes) {  // copies of known size
+      __builtin_memcpy(batch.t + first, lanes.now, sizeof(lanes.now));
+      __builtin_memcpy(results.truncated + first, over, sizeof(over));
+    } else {
+      for (int64_t l = 0; l < count; ++l) {
+        batch.t[first + l] = lanes.now[l];
+        results.truncated[first + l] = over[l];
+      }
+    }
   }
 }
 
-template <int kPlayers, int kCoins>
+template <typename Cell, int kPlayers, int kCoins>
 struct Steps {
   static uint8_t run(const CoinGameBatch& batch, const void* source, ActionType type, int64_t steps,
                      const CoinResults& results, uint8_t* state, int64_t begin, int64_t end) {
@@ -121,8 +132,8 @@ struct Steps {
           const uint8_t block_largest =
               load_actions(source, type, step * batch.num_envs + first, count, actions);
           largest = block_largest > largest ? block_largest : largest;
-          step_block<kPlayers, kCoins>(batch, first, count, step, actions, results,
-                                       step == 0 ? batch.state : state, state);
+          step_block<Cell, kPlayers, kCoins>(batch, first, count, step, actions, results,
+                                             step == 0 ? batch.state : state, state);
         }
       }
     }
@@ -131,12 +142,12 @@ struct Steps {
   }
 };
 
-template <int kPlayers, int kCoins>
+template <typename Cell, int kPlayers, int kCoins>
 struct Observe {
   static uint8_t run(const CoinGameBatch& batch, void* obs, int64_t begin, int64_t end) {
     for (int64_t first = begin; first < end; first += kLanes) {
       const int64_t count = lanes_at(first, end);
-      CoinLanes<kPlayers, kCoins> lanes;
+      CoinLanes<Cell, kPlayers, kCoins> lanes;
       move_state<true>(batch, batch.state + first, lanes);
       load_times(batch, first, count, 0, lanes.now);
       write_obs(batch, lanes, static_cast<int>(count), false, obs_at(batch, obs, first));
@@ -145,10 +156,10 @@ struct Observe {
   }
 };
 
-template <int kPlayers, int kCoins>
+template <typename Cell, int kPlayers, int kCoins>
 inline void choose_block(const CoinGameBatch& batch, const CoinPlayers& players, int64_t first,
                          int64_t count, int64_t step, uint8_t* actions) {
-  CoinLanes<kPlayers, kCoins> lanes;
+  CoinLanes<Cell, kPlayers, kCoins> lanes;
   move_state<true>(batch, batch.state + first, lanes);
   load_times(batch, first, count, step, lanes.now);
   for (int p = 0; p < kPlayers; ++p) {
@@ -171,19 +182,19 @@ inline void choose_block(const CoinGameBatch& batch, const CoinPlayers& players,
   }
 }
 
-template <int kPlayers, int kCoins>
+template <typename Cell, int kPlayers, int kCoins>
 struct Choose {
   static uint8_t run(const CoinGameBatch& batch, const CoinPlayers& players, uint8_t* actions,
                      int64_t begin, int64_t end) {
     for (int64_t first = begin; first < end; first += kLanes) {
-      choose_block<kPlayers, kCoins>(batch, players, first, lanes_at(first, end), 0,
-                                     actions + first * kPlayers);
+      choose_block<Cell, kPlayers, kCoins>(batch, players, first, lanes_at(first, end), 0,
+                                           actions + first * kPlayers);
     }
     return 0;
   }
 };
 
-template <int kPlayers, int kCoins>
+template <typename Cell, int kPlayers, int kCoins>
 struct Play {
   static uint8_t run(const CoinGameBatch& batch, const CoinPlayers& players, int64_t steps,
                      uint8_t* played, const CoinResults& results, int64_t begin, int64_t end) {
@@ -194,11 +205,11 @@ struct Play {
         for (int64_t first = tile; first < tile_end; first += kLanes) {
           const int64_t count = lanes_at(first, tile_end);
           const int64_t at = step * batch.num_envs + first;
-          choose_block<kPlayers, kCoins>(batch, players, first, count, step,
-                                         played + at * kPlayers);
+          choose_block<Cell, kPlayers, kCoins>(batch, players, first, count, step,
+                                               played + at * kPlayers);
           load_actions(played, ActionType::kUint8, at, count, actions);
-          step_block<kPlayers, kCoins>(batch, first, count, step, actions, results, batch.state,
-                                       batch.state);
+          step_block<Cell, kPlayers, kCoins>(batch, first, count, step, actions, results,
+                                             batch.state, batch.state);
         }
       }
     }
@@ -207,25 +218,30 @@ struct Play {
   }
 };
 
-// Calls Job<players, coins>::run(batch, ...).
-template <template <int, int> class Job, typename... Arguments>
+// Calls Job<Cell, players, coins>::run(batch, ...).
+template <template <typename, int, int> class Job, typename... Arguments>
 uint8_t with_sizes(const CoinGameBatch& batch, Arguments... arguments) {
-  if (batch.rules.num_coins == 2) return Job<2, 2>::run(batch, arguments...);
+  const bool two_coins = batch.rules.num_coins == 2;
+  if (is_small(batch.rules)) {
+    return two_coins ? Job<uint8_t, 2, 2>::run(batch, arguments...)
+                     : Job<uint8_t, 2, 1>::run(batch, arguments...);
+  }
+  if (two_coins) return Job<int32_t, 2, 2>::run(batch, arguments...);
   switch (batch.rules.num_players) {
     case 2:
-      return Job<2, 1>::run(batch, arguments...);
+      return Job<int32_t, 2, 1>::run(batch, arguments...);
     case 3:
-      return Job<3, 1>::run(batch, arguments...);
+      return Job<int32_t, 3, 1>::run(batch, arguments...);
     case 4:
-      return Job<4, 1>::run(batch, arguments...);
+      return Job<int32_t, 4, 1>::run(batch, arguments...);
     case 5:
-      return Job<5, 1>::run(batch, arguments...);
+      return Job<int32_t, 5, 1>::run(batch, arguments...);
     case 6:
-      return Job<6, 1>::run(batch, arguments...);
+      return Job<int32_t, 6, 1>::run(batch, arguments...);
     case 7:
-      return Job<7, 1>::run(batch, arguments...);
+      return Job<int32_t, 7, 1>::run(batch, arguments...);
     default:
-      return Job<8, 1>::run(batch, arguments...);
+      return Job<int32_t, 8, 1>::run(batch, arguments...);
   }
 }
 

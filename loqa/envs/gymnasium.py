@@ -53,7 +53,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             opponent: a scripted Coin Game player by name, "random", or a function from the opponent's
                 observations [B, *obs_shape] (a tensor it must not keep) to its actions [B].
             seat: of the learner, 0 or 1.
-            autoreset: "next_step", "same_step" or False; games other than coin_game only have False.
+            autoreset: "next_step", "same_step" or False.
             render_mode: None or "rgb_array".
         """
         if autoreset is not False:

@@ -65,6 +65,7 @@ class MatrixGame(VectorEnv):
         noise: float | None = None,
         end_probability: float = 0.0,
         num_threads: int | None = None,
+        autoreset: str | bool = False,
         first_env: int = 0,
     ) -> None:
         if payoff is not None and contribution_factor is not None:
@@ -102,7 +103,7 @@ class MatrixGame(VectorEnv):
             episode_length=_checks.integer("episode_length", length, 1, _MAX_EPISODE),
             discount=preset.discount,
         )
-        super().__init__(spec, num_envs, seed, device, num_threads, first_env)
+        super().__init__(spec, num_envs, seed, device, num_threads, first_env, autoreset)
 
     def _make_native(self) -> Any:
         self._payoff = torch.from_numpy(self.payoff)
@@ -170,6 +171,7 @@ class MatrixGame(VectorEnv):
             raise ValueError(
                 f"rollout_memory1 needs a game of 2 actions, this one has {self.num_actions}"
             )
+        self._check_no_autoreset("rollout_memory1")
         self._check_no_random_end("rollout_memory1")
         shared, own = (_PLAYERS, 5), (self.num_envs, _PLAYERS, 5)
         wanted = f"probabilities must be {list(shared)} or {list(own)} on {self.device}"
