@@ -43,7 +43,9 @@ class ResponseSettings:
         discount, trace: gamma and lambda of the advantages.
         clip: c.
         entropy: beta at the start; it falls linearly to 0.
-        epochs, minibatches: passes over a batch, and the parts of each.
+        epochs: passes over a batch.
+        minibatches: parts of each; None is 8, or 2 for a network with memory, which takes as long for a
+            few episodes as for many.
     """
 
     iterations: int = 300
@@ -56,11 +58,13 @@ class ResponseSettings:
     clip: float = 0.2
     entropy: float = 0.02
     epochs: int = 4
-    minibatches: int = 8
+    minibatches: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "batch_size", "hidden", "epochs", "minibatches"):
+        for name in ("iterations", "batch_size", "hidden", "epochs"):
             _checks.integer(name, getattr(self, name), 1, 2**20)
+        if self.minibatches is not None:
+            _checks.integer("minibatches", self.minibatches, 1, 2**20)
         for name in ("discount", "trace", "entropy"):
             _checks.real(name, getattr(self, name), 0, 1)
         for name in ("learning_rate", "clip"):
@@ -135,6 +139,7 @@ class _Learner:
             generator=self.generator,
         )
         self.me = as_player(self.agent)
+        self.parts = training.minibatches or (2 if network == "gru" else 8)
         self.optimiser = torch.optim.Adam(self.agent.parameters(), training.learning_rate)
 
     def iterate(self, iteration: int) -> dict[str, float]:
@@ -151,10 +156,9 @@ class _Learner:
             )
             targets = advantages + values[:-1]
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-        parts = min(self.training.minibatches, self.training.batch_size)
         for _ in range(self.training.epochs):
             order = torch.randperm(actions.shape[1], generator=self.generator)
-            for part in order.chunk(parts):
+            for part in order.chunk(self.parts):
                 now = self.agent.evaluate(obs[:, part], actions[:, part])
                 ratio = (now.taken_log_probs - before.taken_log_probs[:, part]).exp()
                 gain = advantages[:, part]

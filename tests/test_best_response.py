@@ -14,7 +14,7 @@ from loqa.exploit import exploit
 from loqa.memory1 import best_response
 from loqa.players import as_player
 
-QUICK = ResponseSettings(iterations=40, batch_size=64, hidden=16)
+QUICK = ResponseSettings(iterations=40, batch_size=64, hidden=16, minibatches=4)
 
 
 @pytest.mark.parametrize("opponent", ["tft", "always-cooperate", "0.9,0.8,0.4,0.1,0.3"])
