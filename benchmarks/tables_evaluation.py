@@ -13,18 +13,21 @@ def exploitability(results: dict[str, Any]) -> str:
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for one in results["players"]:
-        cells = [f"{one['self_play']:.3f}"]
-        cells += [f"{value:.3f}" for value in one["scripted"].values()]
+        cells = [_three(one["self_play"]), *map(_three, one["scripted"].values())]
         for method in ("trained", "mcts"):
             mine = one[method]["reward"][0]
             half = (mine["high"] - mine["low"]) / 2
-            cells.append(f"{mine['mean']:.3f} ± {half:.3f} ({one[method]['seconds']:.0f} s)")
+            cells.append(f"{_three(mine['mean'])} ± {half:.3f} ({one[method]['seconds']:.0f} s)")
         cells.append(f"{one['optimum']:.4f}" if "optimum" in one else "")
         lines.append(f"| {one['player']} | {' | '.join(cells)} |")
     loads = [one["load"] for one in results["players"]]
     lines += ["", f"Reward per step of the response, with half of the 95% interval, and the time to find and "
               f"play it, at a load of {min(loads):.1f} to {max(loads):.1f}."]  # fmt: skip
     return "\n".join(lines)
+
+
+def _three(value: float) -> str:
+    return f"{round(value, 3) + 0.0:.3f}"  # + 0.0: no minus before zero
 
 
 def league(results: dict[str, Any]) -> str:

@@ -140,7 +140,7 @@ class Match:
             return env.rollout_scripted([player.scripted for player in self.players], steps)
         if isinstance(env, MatrixGame):
             machines = [player.machine for player in self.players]
-            vectors = [memory1_of(machine) for machine in machines]
+            vectors = [_memory1_of(machine) for machine in machines]
             if vectors[0] is not None and vectors[1] is not None:
                 return env.rollout_memory1(torch.tensor(vectors), steps)
         return self._stepwise(first_obs, generator)
@@ -213,7 +213,7 @@ def _policy_in(env: CoinGame | MatrixGame, player: Player) -> Policy | None:
     return MachinePolicy(player.machine)
 
 
-def memory1_of(machine: Any) -> list[float] | None:
+def _memory1_of(machine: Any) -> list[float] | None:
     """P(C) at the start and after CC, CD, DC, DD if a machine is a memory-1 strategy as it stands."""
     if machine is None or machine.cooperate.shape != (5,):
         return None

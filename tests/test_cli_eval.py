@@ -1,4 +1,4 @@
-"""`loqa eval`, `loqa league`, `loqa import`, `loqa exploit`: what they print, write and return."""
+"""`loqa eval` of the Coin Game, `loqa import`, `loqa exploit`: what they print, write and return."""
 
 from __future__ import annotations
 
@@ -48,18 +48,6 @@ def test_eval_of_seeds_as_json(capsys) -> None:
     (found,) = json.loads(out)
     seeds = [one["total"]["reward"][0]["mean"] for one in found["seeds"]]
     assert found["total"]["reward"][0]["mean"] == pytest.approx(np.mean(seeds))
-
-
-def test_league_writes_everything(tmp_path: Path, capsys) -> None:
-    arguments = ("league", "ac", "ad", "random", "--episodes", 8, "--out", tmp_path / "l")
-    code, out, _ = run(capsys, *arguments)
-    assert code == 0
-    assert "3 agents, coin_game" in out
-    names = {path.name for path in (tmp_path / "l").iterdir()}
-    assert names >= {"league.json", "league.csv", "league.tex", "agents.png", "algorithms.svg"}
-    before = (tmp_path / "l" / "pairs.jsonl").read_text()
-    assert run(capsys, *arguments)[0] == 0
-    assert (tmp_path / "l" / "pairs.jsonl").read_text() == before
 
 
 @pytest.mark.parametrize("kind", ["LOQA", "POLA", "M-FOS"])

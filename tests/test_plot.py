@@ -98,6 +98,14 @@ def test_curves_meet_on_one_axis(tmp_path: Path) -> None:
     assert group.last(lambda line: line.get("own_coin_share")).tolist() == [0, 7]
 
 
+def test_runs_without_evaluations_so_far(tmp_path: Path) -> None:
+    early, late = coin_run(tmp_path / "a"), coin_run(tmp_path / "b", 1)
+    line = {"iteration": 1, "env_steps": 1, "seconds": 1.0}
+    (early / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    assert is_picture(plot_run(early)[0])
+    assert is_picture(plot_comparison([early, late], tmp_path / "c.png"))
+
+
 def lines_of(axes: Axes) -> dict[str, np.ndarray]:
     return {line.get_label(): line.get_ydata() for line in axes.lines if line.get_label()[0] != "_"}
 
