@@ -64,8 +64,9 @@ def gru_step(inputs: Tensor, state: Tensor, weight_hh: Tensor, bias_hn: Tensor) 
         r, z = torch.sigmoid(input_rz + hidden_rz).chunk(2, -1)
         n = torch.tanh(input_n + r * (hidden_n + bias))
         return n + z * (state - n)
+    state = state.contiguous()
     following = torch.empty_like(state)
-    _forward(inputs.contiguous(), hidden, bias_hn, state, following, None)
+    _forward(inputs.contiguous(), hidden, bias_hn.contiguous(), state, following, None)
     return following
 
 
@@ -73,7 +74,7 @@ def _product(rows: Tensor, weight: Tensor) -> Tensor:
     """`rows [B, F]` times the transpose of `weight [O, F]`, or of each of `[G, O, F]`, `[B, O]`."""
     if weight.ndim == 2:
         return rows @ weight.t()
-    return torch.bmm(rows.view(weight.shape[0], -1, rows.shape[-1]), weight.mT).flatten(0, 1)
+    return torch.bmm(rows.reshape(weight.shape[0], -1, rows.shape[-1]), weight.mT).flatten(0, 1)
 
 
 def fold(weight_ih: Tensor, bias_ih: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
@@ -173,6 +174,7 @@ def _forward(
     following: Tensor,
     saved: Tensor | None,
 ) -> None:
+    """One native step; all arrays are contiguous."""
     rows, size = state.shape
     sets = bias_hn.shape[0] if bias_hn.ndim == 2 else 1
     _STEPS[state.dtype][0](

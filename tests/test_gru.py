@@ -80,6 +80,10 @@ def test_stacked_steps_are_each_sets_own(with_gradient) -> None:
     state = _random(torch.float64, sets * each, size, seed=2)
     with torch.set_grad_enabled(with_gradient):
         together = gru_step(inputs, state, weight, bias)
+        apart = [_random(torch.float64, 50, *x.shape).mT.contiguous().mT[0].copy_(x)
+                 for x in (inputs, state, weight, bias)]  # fmt: skip
+        assert not any(x.is_contiguous() for x in apart)
+        torch.testing.assert_close(gru_step(*apart), together)
         for i in range(sets):
             rows = slice(i * each, (i + 1) * each)
             alone = gru_step(inputs[rows], state[rows], weight[i], bias[i])
