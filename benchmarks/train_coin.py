@@ -32,12 +32,26 @@ STUDIES: dict[str, dict[str, list[str]]] = {
         "naive": ["--algo", "naive"],
         "naive, shared reward": ["--algo", "naive", "--shared-reward"],
     },
-    "ablations": {},
+    "ablations": {
+        "default": [],
+        "critic targets of one step (sarsa)": ["--critic-target", "sarsa"],
+        "critic targets from full returns": ["--critic-target", "returns"],
+        "published temperature and lambda": ["--softmax-temperature", "1", "--dice-discount", "0.9"],
+        "shaping weight 3": ["--shaping-weight", "3"],
+        "advantages centred": ["--advantage-baseline", "batch"],
+        "advantages centred and scaled": [
+            "--advantage-baseline", "batch", "--advantage-scale", "batch",
+        ],
+        "published rate of the actor, 0.001": ["--actor-lr", "0.001"],
+        "published entropy bonus, 0.1 throughout": ["--entropy-bonus", "0.1", "--entropy-final", "0.1"],
+        "hidden 64": ["--actor-hidden", "64", "--critic-hidden", "64"],
+        "bfloat16": ["--matmul", "bfloat16"],
+    },
     "boards": {
         "4x4": ["--height", "4", "--width", "4"],
         "5x5": ["--height", "5", "--width", "5"],
     },
-}
+}  # fmt: skip
 PHASES = {
     "published size, K = 512": ["--preset", "paper"],
     "published size, K = 32": ["--preset", "paper", "--opponents", "32"],

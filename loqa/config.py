@@ -212,35 +212,35 @@ class CoinConfig(TrainConfig):
             "critic_lr": 1e-2,
             "entropy_bonus": 0.1,
             "anneal": 0,
-            "shaping_weight": 1.0,
+            "dice_discount": 0.9,
             "softmax_temperature": 1.0,
             "advantage_gradient": True,
-            "advantage_baseline": "none",
-            "advantage_scale": "none",
             "critic_target": "sarsa",
-            "matmul": "float32",
         },
     }
 
-    iterations: int = 3000
+    iterations: int = 5000
     batch_size: int = 512
     clip_norm: float | None = 1.0
-    entropy_bonus: float = 0.1
+    dice_discount: float = 0.97
+    softmax_temperature: float = 0.75
     advantage_baseline: str = "none"
+    critic_target: str = "lambda"
+    entropy_bonus: float = 0.05
+    actor_lr: float = 5e-3
     checkpoint_every: int = 100
     height: int = 3
     width: int = 3
     opponents: int = 16
     replay_capacity: int = 10_000
     replay_every: int = 10
-    actor_hidden: int = 64
-    critic_hidden: int = 64
+    actor_hidden: int = 32
+    critic_hidden: int = 32
     layers_before_gru: int = 2
-    anneal: int = 0
-    anneal_after: int = 0
-    entropy_final: float = 0.01
+    anneal: int = 1200
+    anneal_after: int = 200
+    entropy_final: float = 0.005
     actor_lr_final: float = 1e-3
-    matmul: str = "bfloat16"
     evaluate_every: int = 10
     evaluation_episodes: int = 256
     stop_at: str = "never"
