@@ -5,7 +5,7 @@
     python benchmarks/train_coin.py boards        larger boards
     python benchmarks/train_coin.py phases        seconds an iteration, by phase, published sizes
 
-    --seeds 0 1 2   --jobs 1   --keep DIR (run directories)   --only NAME...
+    --seeds 0 1 2   --jobs 1   --keep DIR (run directories)   --only NAME...   -- options of every run
 
 Runs are processes of `loqa train coin`. With `--jobs 2` two single-threaded runs share the two
 cores: their seconds are longer than those of a run alone. Results of an earlier call with other seeds
@@ -109,8 +109,10 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     parser.add_argument("--keep", type=Path, help="where run directories stay")
     parser.add_argument("--only", nargs="+", help="names of the study")
-    parser.add_argument("options", nargs="*", help="further options of every run, after --")
-    options = parser.parse_args()
+    arguments = sys.argv[1:]
+    cut = arguments.index("--") if "--" in arguments else len(arguments)
+    further = arguments[cut + 1 :]
+    options = parser.parse_args(arguments[:cut])
     file = RESULTS / f"train_coin_{options.study}.json"
     about = {"machine_info": machine(), "commit_info": {"id": commit()}, "versions": versions()}
     with tempfile.TemporaryDirectory() as temporary:
@@ -129,7 +131,7 @@ def main() -> None:
                             one[0],
                             folder / f"{one[0].replace(' ', '-').replace(',', '')}-seed{one[1]}",
                             one[1],
-                            [*study[one[0]], *options.options],
+                            [*study[one[0]], *further],
                         ),
                         todo,
                     )
