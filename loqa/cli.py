@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         which = train_parsers.get(getattr(options, "game", ""), parser)
         which.error(f"unrecognized arguments: {' '.join(unknown)}")
-    console = Console()
+    # One of several processes of a run speaks (torchrun numbers them).
+    console = Console(quiet=os.environ.get("RANK", "0") != "0")
     try:
         return int(options.run(options, console))
     except (ValueError, TypeError, OSError) as error:
@@ -140,10 +141,11 @@ def _train(options: argparse.Namespace, console: Console) -> int:
         if name in kind.field_types() and name != "preset" and value is not None
     }
     config = kind.of_preset(options.preset, **given)
-    out = Path(options.out) if options.out else RunDirectory.unused(config)
+    out = Path(options.out) if options.out else None
     console.print(
         f"[bold]loqa train {options.game}[/]  {config.algo}, preset {config.preset}, seed "
-        f"{config.seed}, {config.iterations} iterations of {config.batch_size} episodes -> {out}",
+        f"{config.seed}, {config.iterations} iterations of {config.batch_size} episodes "
+        f"-> {out or RunDirectory.unused(config)}",
         highlight=False,
         soft_wrap=True,
     )
@@ -186,7 +188,7 @@ def _follow(console: Console, config: TrainConfig, done: int, work: Any) -> int:
         f"{summary['iterations']} iterations, {summary['env_steps']:,} env steps in "
         f"{summary['seconds']:.1f} s"
     )
-    figures = plot_run(out) if RunDirectory(Path(out)).metrics() else []
+    figures = [] if console.quiet or not RunDirectory(Path(out)).metrics() else plot_run(out)
     files = ["summary.json", "metrics.jsonl", *(f"figures/{figure.name}" for figure in figures)]
     say(f"{out}: {', '.join(files)}")
     if summary["status"] == "interrupted":

@@ -17,23 +17,24 @@ class ProcessGroup:
     Attributes:
         rank: of this process; rank 0 is the only one that writes files and speaks.
         size: number of processes.
+        device: where the tensors are that they exchange.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1) -> None:
-        self.rank, self.size = rank, size
+    def __init__(self, rank: int = 0, size: int = 1, device: str = "cpu") -> None:
+        self.rank, self.size, self.device = rank, size, device
 
     @classmethod
-    def of_environment(cls) -> ProcessGroup:
+    def of_environment(cls, device: str) -> ProcessGroup:
         """The group that torchrun's environment variables describe; joins it on the first call.
 
-        gloo on CPUs, NCCL where this process has a GPU.
+        gloo for tensors on CPUs, NCCL on GPUs.
         """
         size = int(os.environ.get("WORLD_SIZE", "1"))
         if size == 1:
             return cls()
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-        return cls(dist.get_rank(), dist.get_world_size())
+            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        return cls(dist.get_rank(), dist.get_world_size(), device)
 
     @property
     def leads(self) -> bool:
@@ -74,6 +75,6 @@ class ProcessGroup:
         """Whether `flag` is true in any process."""
         if self.size == 1:
             return flag
-        count = torch.tensor(float(flag))
+        count = torch.tensor(float(flag), device=self.device)
         dist.all_reduce(count)
         return bool(count.item() > 0)

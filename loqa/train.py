@@ -223,7 +223,7 @@ def _join(config: TrainConfig) -> ProcessGroup:
     Raises:
         ValueError: there are several, and this game cannot be shared.
     """
-    processes = ProcessGroup.of_environment()
+    processes = ProcessGroup.of_environment(config.device)
     if processes.size > 1 and not isinstance(config, CoinConfig):
         raise ValueError("only `loqa train coin` can be shared by several processes")
     return processes
