@@ -193,11 +193,19 @@ class CoinTrainer(Trainer):
         if not config.anneal:
             return
         share = min(1.0, max(0, self.iteration - config.anneal_after) / config.anneal)
-        bonus = config.entropy_bonus + share * (config.entropy_final - config.entropy_bonus)
+
+        def between(first: float, final: float) -> float:
+            return first + share * (final - first)
+
+        bonus = between(config.entropy_bonus, config.entropy_final)
         self.learner.settings = replace(self._settings, entropy_bonus=bonus)
-        lr = config.actor_lr + share * (config.actor_lr_final - config.actor_lr)
-        for group in self.learner.actor_optimizer.param_groups:
-            group["lr"] = lr
+        rates = {
+            self.learner.actor_optimizer: between(config.actor_lr, config.actor_lr_final),
+            self.learner.critic_optimizer: between(config.critic_lr, config.critic_lr_final),
+        }
+        for optimizer, rate in rates.items():
+            for group in optimizer.param_groups:
+                group["lr"] = rate
 
     def _key(self, stream: int) -> int:
         """A seed for (seed, iteration, stream)."""

@@ -188,11 +188,11 @@ class CoinConfig(TrainConfig):
         replay_every: iterations between two agents that are kept.
         actor_hidden, critic_hidden: units of the linear layers and of the GRU.
         layers_before_gru: linear layers before the recurrent one, 0, 1 or 2.
-        anneal: iterations over which the entropy bonus and the actor's learning rate go, along a
-            straight line, from their first to their final value; 0 keeps the first.
+        anneal: iterations over which the entropy bonus and the learning rates go, along a straight
+            line, from their first to their final value; 0 keeps the first.
         anneal_after: iterations before that.
         entropy_final: the final entropy bonus.
-        actor_lr_final: the final learning rate of the actor.
+        actor_lr_final, critic_lr_final: the final learning rates.
         evaluate_every: iterations between two evaluations, of the agent against itself,
             always-cooperate and always-defect.
         evaluation_episodes: episodes against each of them.
@@ -241,6 +241,7 @@ class CoinConfig(TrainConfig):
     anneal_after: int = 200
     entropy_final: float = 0.005
     actor_lr_final: float = 1e-3
+    critic_lr_final: float = 1e-2
     evaluate_every: int = 10
     evaluation_episodes: int = 256
     stop_at: str = "never"

@@ -145,19 +145,21 @@ def test_a_seed_is_a_run(tmp_path: Path) -> None:
     assert not all(torch.equal(a[key], c[key]) for key in a)
 
 
-def test_the_annealed_bonus_and_learning_rate() -> None:
+def test_the_annealed_bonus_and_learning_rates() -> None:
     config = _config(anneal=4, anneal_after=1, entropy_bonus=0.1, entropy_final=0.02,
-                     actor_lr=1e-3, actor_lr_final=5e-4, iterations=6)  # fmt: skip
+                     actor_lr=1e-3, actor_lr_final=5e-4, critic_lr=1e-2, critic_lr_final=2e-3,
+                     iterations=6)  # fmt: skip
     trainer = CoinTrainer(config)
     seen = []
     for _ in range(6):
         trainer.iterate()
-        (group,) = trainer.learner.actor_optimizer.param_groups
-        seen.append((trainer.learner.settings.entropy_bonus, group["lr"]))
+        (actor,) = trainer.learner.actor_optimizer.param_groups
+        (critic,) = trainer.learner.critic_optimizer.param_groups
+        seen.append((trainer.learner.settings.entropy_bonus, actor["lr"], critic["lr"]))
     assert seen == [
-        pytest.approx(pair)
-        for pair in [(0.1, 1e-3), (0.08, 8.75e-4), (0.06, 7.5e-4), (0.04, 6.25e-4),
-                     (0.02, 5e-4), (0.02, 5e-4)]
+        pytest.approx(each)
+        for each in [(0.1, 1e-3, 1e-2), (0.08, 8.75e-4, 8e-3), (0.06, 7.5e-4, 6e-3),
+                     (0.04, 6.25e-4, 4e-3), (0.02, 5e-4, 2e-3), (0.02, 5e-4, 2e-3)]
     ]  # fmt: skip
 
 
