@@ -35,10 +35,8 @@ STUDIES: dict[str, dict[str, list[str]]] = {
     "ablations": {
         "default": [],
         "critic targets of one step (sarsa)": ["--critic-target", "sarsa"],
-        "critic targets from full returns": ["--critic-target", "returns"],
         "published temperature and lambda": ["--softmax-temperature", "1", "--dice-discount", "0.9"],
         "shaping weight 3": ["--shaping-weight", "3"],
-        "advantages centred": ["--advantage-baseline", "batch"],
         "advantages centred and scaled": [
             "--advantage-baseline", "batch", "--advantage-scale", "batch",
         ],
