@@ -44,17 +44,20 @@ def rollout(
     """A batch of whole episodes, on policy.
 
     Args:
-        env: with float32 planes.
+        env: with float32 planes, or with cells: then first layers are sums of rows.
         players: of seat 0 and 1; a name is a scripted player.
         draws: uniform numbers `[T, 2, B]` that actions are drawn with, by inversion.
         seed: that the environment is reset with.
 
     Returns:
-        The episodes, and what seat 1's networks say of them if its critic was given (constants).
+        The episodes, with planes, and what seat 1's networks say of them if its critic was given (constants).
     """
     steps, batch = env.episode_length, env.num_envs
     device = env.device
-    obs = torch.empty((steps + 1, batch, 2, *env.obs_shape), device=device)
+    cells = env.spec.obs == "cells"
+    obs = torch.empty(
+        (steps + 1, batch, 2, *env.obs_shape), dtype=env.spec.obs_dtype, device=device
+    )
     actions = torch.empty((steps, batch, 2), dtype=torch.uint8, device=device)
     rewards = torch.empty((steps, batch, 2), device=device)
     first, second = players
@@ -75,20 +78,23 @@ def rollout(
             edges = log_probs.exp().cumsum(-1)[:, :-1]
             actions[t, :, seat] = (draws[t, seat, :, None] >= edges).sum(-1)
         if critic is not None and critic_state is not None:  # features are those of seat 1
-            q_values, critic_state = critic.step(_with_time(features, t), critic_state)
+            q_values, critic_state = critic.step(features, critic_state, t)
             tables.append((log_probs, q_values))
         obs[t + 1], rewards[t], _, _ = env.step(actions[t])
-    trajectory = Trajectory(obs, actions, rewards)
+    planes = _planes(obs, env) if cells else obs
+    trajectory = Trajectory(planes, actions, rewards)
     if critic is None or critic_state is None:
         return trajectory, None
     features = obs[steps, :, 1].flatten(1)
     logits, _ = networks[1].policy.step(features, states[1])
-    q_values, _ = critic.step(_with_time(features, steps), critic_state)
+    q_values, _ = critic.step(features, critic_state, steps)
     tables.append((logits.log_softmax(-1), q_values))
     log_prob_table, q_table = (torch.stack(table) for table in zip(*tables, strict=True))
     return trajectory, Evaluation(log_prob_table, q_table, actions[:, :, 1].long())
 
 
-def _with_time(features: Tensor, t: int) -> Tensor:
-    """`[B, F]` -> `[B, F+1]`, the step index last."""
-    return torch.cat([features, features.new_full((len(features), 1), t)], 1)
+def _planes(cells: Tensor, env: CoinGame) -> Tensor:
+    """`[..., 3]` places of the ones -> `[..., 4, H, W]` float32 planes."""
+    planes = cells.new_zeros((*cells.shape[:-1], 4 * env.height * env.width), dtype=torch.float32)
+    planes.scatter_(-1, cells.long(), 1.0)
+    return planes.reshape(*cells.shape[:-1], 4, env.height, env.width)

@@ -139,18 +139,50 @@ class GRUPolicy:
         """h = 0, `[B, H]`."""
         return self.bias_hn.new_zeros(batch_size, self.bias_hn.shape[-1])
 
-    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """`x [B, F]`, `state [B, H]` -> (`[B, K]`, the next state)."""
+    def step(self, x: Tensor, state: Tensor, t: int | None = None) -> tuple[Tensor, Tensor]:
+        """One step of B games.
+
+        Args:
+            x: `[B, F]` features; or integers `[B, N]`, the places of the N ones among features that
+                are zero elsewhere (the Coin Game's observation "cells"): then the first layer is a
+                sum of N rows of its weights.
+            state: `[B, H]`.
+            t: appended to the features, if the head reads the step index.
+
+        Returns:
+            `[B, K]`, and the next state.
+        """
         with torch.no_grad():
-            if self.first is not None:
-                x = affine(x, *self.first).relu_()
-            state = gru_step(affine(x, *self.gates), state, self.weight_hh, self.bias_hn)
+            if self.first is None:
+                gates = _input_layer(x, t, *self.gates)
+            else:
+                gates = affine(_input_layer(x, t, *self.first).relu_(), *self.gates)
+            state = gru_step(gates, state, self.weight_hh, self.bias_hn)
             return affine(state, *self.end), state
 
 
+def _input_layer(x: Tensor, t: int | None, weight: Tensor, bias: Tensor) -> Tensor:
+    """`affine` of features or places of ones, `[B, O]`; weights are laid out."""
+    features = weight.shape[-1]
+    if t is not None:  # the last feature is t, for every row
+        bias = bias + t * weight[..., -1]
+    if x.is_floating_point():
+        return affine(x, weight if t is None else weight[..., :-1], bias)
+    rows = weight.mT.reshape(-1, weight.shape[-2])  # F rows a set, one set after the other
+    if weight.ndim == 3:
+        sets = weight.shape[0]
+        starts = torch.arange(0, sets * features, features, dtype=x.dtype, device=x.device)
+        x = (x.view(sets, -1, x.shape[-1]) + starts[:, None, None]).flatten(0, 1)
+    summed = functional.embedding_bag(x, rows, mode="sum")
+    return (summed.view(*bias.shape[:-1], -1, bias.shape[-1]) + bias.unsqueeze(-2)).view(
+        summed.shape
+    )
+
+
 def _laid_out(weight: Tensor) -> Tensor:
-    """Stacked weights as `[G, O, F]` over memory `[G, F, O]`: batched products read it twice as fast."""
-    return weight.mT.contiguous().mT if weight.ndim == 3 else weight
+    """Weights `[..., O, F]` over memory `[..., F, O]`: batched products read them twice as fast, and
+    the weights of one feature are a row."""
+    return weight.mT.contiguous().mT
 
 
 def _native(like: Tensor) -> bool:

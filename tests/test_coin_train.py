@@ -84,6 +84,27 @@ def test_rollout_is_on_policy_and_records_the_opponents() -> None:
     assert torch.equal(rewards, trajectory.rewards)
 
 
+@pytest.mark.parametrize("layers", [0, 1, 2])
+def test_cells_play_the_episodes_of_planes(layers: int) -> None:
+    config = _config(height=5, width=6, layers_before_gru=layers)
+    parameters = _stack([make_agent(_config(height=5, width=6, layers_before_gru=layers, seed=seed))
+                         for seed in (1, 2)])  # fmt: skip
+    players = Actor.of_agent(make_agent(config)), Actor.of(parameters, with_critic=True)
+    draws = torch.rand(9, 2, 6, generator=torch.Generator().manual_seed(3))
+    played = []
+    for obs in ("planes", "cells"):
+        env = make("coin_game", num_envs=6, height=5, width=6, episode_length=9, obs=obs)
+        assert isinstance(env, CoinGame)
+        played.append(rollout(env, players, draws, seed=5))
+    (by_planes, first), (by_cells, second) = played
+    for name in ("obs", "actions", "rewards"):
+        assert torch.equal(getattr(by_planes, name), getattr(by_cells, name))
+    assert first is not None
+    assert second is not None
+    torch.testing.assert_close(first.q_table, second.q_table)
+    torch.testing.assert_close(first.log_prob_table, second.log_prob_table)
+
+
 def test_rollout_against_a_scripted_player() -> None:
     env = make("coin_game", num_envs=4, episode_length=5)
     assert isinstance(env, CoinGame)
