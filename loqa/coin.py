@@ -142,16 +142,11 @@ class CoinTrainer(Trainer):
         """Numbers of the last iteration; seconds by phase are those since the last call."""
         assert self._last is not None
         trajectory, update = self._last
-        losses = {
-            "agent": update.agent_loss,
-            "opponent": update.opponent_loss,
-            "critic": update.critic_loss,
-        }
         phases, self._phases = self._phases, {}
         line = {
             "reward": trajectory.rewards.mean((0, 1)).tolist(),
             "entropy": -update.entropy_loss.item(),
-            "loss": {name: loss.item() for name, loss in losses.items() if loss is not None},
+            "loss": update.means,
             "phase_seconds": phases,
             "replay": len(self.pool),
         }

@@ -111,15 +111,10 @@ class IPDTrainer(Trainer):
         """Numbers of the last iteration: rewards are what was paid, under exploration, per step."""
         assert self._last is not None
         trajectory, update = self._last
-        losses = {
-            "agent": update.agent_loss,
-            "opponent": update.opponent_loss,
-            "critic": update.critic_loss,
-        }
         return {
             "p_cooperate": self.p_cooperate(),
             "reward": trajectory.rewards.mean((0, 1)).tolist(),
-            "loss": {name: loss.item() for name, loss in losses.items() if loss is not None},
+            "loss": update.means,
         }
 
     def p_cooperate(self) -> dict[str, float]:

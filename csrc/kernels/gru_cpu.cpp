@@ -1,3 +1,4 @@
+#include "core/vectors.h"
 #include "kernels/gru.h"
 
 namespace loqa::LOQA_ISA {
@@ -5,28 +6,8 @@ namespace {
 
 #define LOQA_INLINE __attribute__((always_inline)) inline
 
-#if defined(__AVX512F__)
-constexpr int64_t kVectorBytes = 64;
-#elif defined(__AVX2__)
-constexpr int64_t kVectorBytes = 32;
-#else
-constexpr int64_t kVectorBytes = 16;
-#endif
-typedef float Floats __attribute__((vector_size(kVectorBytes)));
-typedef int32_t Ints __attribute__((vector_size(kVectorBytes)));
-
-// V is a vector of floats, or one number at the end of a row and for double.
-template <typename V, typename T>
-LOQA_INLINE V load(const T* from) {
-  V value;
-  __builtin_memcpy(&value, from, sizeof(V));
-  return value;
-}
-
-template <typename V, typename T>
-LOQA_INLINE void store(V value, T* to) {
-  __builtin_memcpy(to, &value, sizeof(V));
-}
+using Floats = VectorOf<float>::Type;
+using Ints = VectorOf<int32_t>::Type;
 
 // 2^k for whole k.
 LOQA_INLINE float power_of_two(float k) {

@@ -2,6 +2,7 @@
 #include <immintrin.h>
 #endif
 
+#include "core/vectors.h"
 #include "kernels/kernels.h"
 #include "kernels/rows.h"
 
@@ -21,37 +22,6 @@ constexpr int64_t kBlockBytes = 4096;
 // An output of this size would push everything else out of the last-level cache before anyone reads
 // it: write it past the caches. That saves reading the lines first: half the time at [50, 65536].
 constexpr int64_t kStreamBytes = int64_t{8} << 20;
-
-#if defined(__AVX512F__)
-constexpr int64_t kVectorBytes = 64;
-#elif defined(__AVX2__)
-constexpr int64_t kVectorBytes = 32;
-#else
-constexpr int64_t kVectorBytes = 16;
-#endif
-
-template <typename T>
-struct VectorOf;
-template <>
-struct VectorOf<float> {
-  typedef float Type __attribute__((vector_size(kVectorBytes)));
-};
-template <>
-struct VectorOf<double> {
-  typedef double Type __attribute__((vector_size(kVectorBytes)));
-};
-
-template <typename V, typename T>
-inline V load(const T* from) {
-  V value;
-  __builtin_memcpy(&value, from, sizeof(V));
-  return value;
-}
-
-template <typename V, typename T>
-inline void store(V value, T* to) {
-  __builtin_memcpy(to, &value, sizeof(V));
-}
 
 // Past the caches; `to` must be aligned to the vector.
 template <typename V, typename T>

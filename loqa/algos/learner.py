@@ -42,6 +42,16 @@ class UpdateMetrics:
         return None if self.losses.opponent is None else self.losses.opponent.mean()
 
     @property
+    def means(self) -> dict[str, float]:
+        """The losses "agent", "opponent" (with shaping) and "critic" as numbers."""
+        losses = {
+            "agent": self.agent_loss,
+            "opponent": self.opponent_loss,
+            "critic": self.critic_loss,
+        }
+        return {name: loss.item() for name, loss in losses.items() if loss is not None}
+
+    @property
     def entropy_loss(self) -> Tensor:
         """Minus the mean entropy of the policy in nats, whether it has a weight or not."""
         return -self.evaluation.entropies.mean()
