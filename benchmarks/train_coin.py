@@ -63,9 +63,11 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def train(name: str, out: Path, seed: int, options: list[str]) -> dict[str, Any]:
-    """One process; its summary, and the evaluations on the way."""
+    """One process; its summary, and the evaluations on the way. A run that is there is not run again."""
     command = [sys.executable, "-m", "loqa", "train", "coin", "--seed", str(seed)]
-    subprocess.run([*command, "--out", str(out), *options], check=True, stdout=subprocess.DEVNULL)
+    command += ["--out", str(out), *options]
+    if not (out / "summary.json").exists():
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     summary = json.loads((out / "summary.json").read_text())
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     last = [line for line in lines if "self_play" in line][-1]
