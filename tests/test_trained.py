@@ -49,7 +49,7 @@ def test_export(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     run, alone = load_agent(tmp_path / "run"), load_agent(file)
     for name, value in run.state_dict().items():
         assert torch.equal(value, alone.state_dict()[name])
-    with pytest.raises(ValueError, match="must end in .safetensors"):
+    with pytest.raises(ValueError, match=r"must end in \.safetensors"):
         export_agent(file, tmp_path / "agent.npz")
     with pytest.raises(FileNotFoundError):
         export_agent(tmp_path / "nothing", file)
