@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loqa.train import RunDirectory
+from loqa.train import GAMES, RunDirectory
 
 # What does not change what is learned.
 _IRRELEVANT = {"seed", "time_limit", "num_threads", "device", "log_every", "checkpoint_every"}
@@ -105,6 +105,8 @@ def read_run(directory: str | Path) -> Run:
     config = _read_object(files.config_file)
     if config.get("game") not in ("ipd", "coin"):
         raise ValueError(f"{files.config_file} is damaged: it names no game")
+    # A run of an older version may lack settings: it ran with what are now their defaults.
+    config = {**GAMES[config["game"]]().to_dict(), **config}
     metrics = files.metrics()
     if not metrics:
         raise ValueError(f"{directory} has no metrics yet")
