@@ -6,6 +6,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,21 +57,29 @@ def test_large_rollouts(dtype: torch.dtype, num_envs: int) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="counts pages of Linux")
-def test_memory_of_an_environment() -> None:
-    """At most 64 bytes beside the actions and the buffers of results, after a reset and a step."""
-    program = """
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"obs_dtype": torch.uint8},
+        {"obs_dtype": torch.uint8, "num_players": 8, "width": 4},
+        {"obs_dtype": torch.int16, "preset": "mfos22"},
+    ],
+    ids=["2 players", "8 players", "history"],
+)
+def test_memory_of_an_environment(settings: dict[str, Any]) -> None:
+    """At most 64 bytes at any time beside the actions and the results, by reset, step and rollout."""
+    program = f"""
 import resource, torch, loqa
-def pages():
-    return int(open('/proc/self/statm').read().split()[1]) * resource.getpagesize()
 def used(num_envs):
-    before = pages()
-    env = loqa.make('coin_game', num_envs, obs='cells', obs_dtype=torch.uint8)
-    actions = torch.zeros((num_envs, 2), dtype=torch.uint8)
-    result = env.step(actions)
-    buffers = sum(value.nbytes for value in result) + actions.nbytes
-    return env, (pages() - before - buffers) / num_envs
+    before = int(open('/proc/self/statm').read().split()[1]) * resource.getpagesize()
+    env = loqa.make('coin_game', num_envs, obs='cells', **{settings})
+    actions = torch.zeros((1, num_envs, env.num_players), dtype=torch.uint8)
+    results = [actions, *env.step(actions[0]), *env.rollout(actions)]
+    env.reset()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return (peak - before - sum(value.nbytes for value in results)) / num_envs
 used(1000)
-print(used(2**21)[1])
+print(used(2**21))
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert 20 < float(result.stdout) <= 64

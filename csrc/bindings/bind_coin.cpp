@@ -5,7 +5,6 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <cstring>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -97,33 +96,28 @@ class CoinGame {
     const void* source = pointer<const void>(actions);
     const ActionType action_type = type_of(type);
     py::gil_scoped_release released;
-    if (check_actions_ && !all_valid(source, action_type)) return false;
+    if (check_actions_ && !all_valid(source, action_type, 1)) return false;
     const CoinResults results{pointer<void>(obs), pointer<float>(rewards),
                               pointer<uint8_t>(truncated), false};
     for_parts(1, [&](int64_t begin, int64_t end) {
-      LOQA_DISPATCH(coin_steps, batch_, source, action_type, 1, results, batch_.state, begin, end);
+      LOQA_DISPATCH(coin_steps, batch_, source, action_type, 1, results, begin, end);
     });
     return true;
   }
 
   bool rollout(std::uintptr_t actions, int type, int64_t steps, std::uintptr_t obs,
-               std::uintptr_t rewards) {
+               std::uintptr_t rewards) const {
     const void* source = pointer<const void>(actions);
     const ActionType action_type = type_of(type);
     if (steps < 0) throw std::invalid_argument("rollout: steps must not be negative");
     py::gil_scoped_release released;
+    if (check_actions_ && !all_valid(source, action_type, steps)) return false;
     observe(obs);
     if (steps == 0) return true;
     const CoinResults results = trajectory(steps, obs, rewards);
-    next_state_.resize(static_cast<size_t>(state_bytes()));
-    std::atomic<bool> valid{true};
     for_parts(steps, [&](int64_t begin, int64_t end) {
-      const uint8_t largest = LOQA_DISPATCH(coin_steps, batch_, source, action_type, steps, results,
-                                            next_state_.data(), begin, end);
-      if (check_actions_ && largest >= batch_.rules.num_actions) valid = false;
+      LOQA_DISPATCH(coin_steps, batch_, source, action_type, steps, results, begin, end);
     });
-    if (!valid) return false;
-    std::memcpy(batch_.state, next_state_.data(), next_state_.size());
     advance(steps);
     return true;
   }
@@ -189,10 +183,12 @@ class CoinGame {
                  kCoinBlock, num_threads_, body);
   }
 
-  bool all_valid(const void* actions, ActionType type) const {
+  // Whether all of actions [steps, B, A] are in range: known before any state changes.
+  bool all_valid(const void* actions, ActionType type, int64_t steps) const {
     constexpr std::array<int64_t, 5> kSize{1, 1, 2, 4, 8};
     const int64_t players = batch_.rules.num_players;
     const int64_t size = kSize[static_cast<size_t>(type)] * players;
+    const int64_t count = steps * batch_.num_envs;
     const auto* bytes = static_cast<const uint8_t*>(actions);
     std::atomic<bool> valid{true};
     const auto check = [&](int64_t begin, int64_t end) {
@@ -200,15 +196,10 @@ class CoinGame {
           LOQA_DISPATCH(coin_largest_action, bytes + begin * size, type, (end - begin) * players);
       if (largest >= batch_.rules.num_actions) valid = false;
     };
-    if (batch_.num_envs * size <= kCheckAlone) {
-      check(0, batch_.num_envs);
-    } else {
-      for_parts(1, check);
-    }
+    const int64_t grain = count * size <= kCheckAlone ? count : kGrain;
+    parallel_for(count, grain, kCoinBlock, num_threads_, check);
     return valid;
   }
-
-  int64_t state_bytes() const { return coin_state_rows(batch_.rules) * batch_.stride; }
 
   // Results of a rollout: the observation before the first step comes first in `obs`.
   CoinResults trajectory(int64_t steps, std::uintptr_t obs, std::uintptr_t rewards) const {
@@ -229,7 +220,6 @@ class CoinGame {
   bool check_actions_ = true;
   std::vector<uint32_t> words_;
   std::vector<int32_t> tag_;
-  std::vector<uint8_t> next_state_;  // of a rollout whose actions are not known to be valid yet
 };
 
 }  // namespace

@@ -56,13 +56,6 @@ LOQA_HD int64_t coin_element_size(CoinObs type) {
   }
 }
 
-// Bytes of state of one environment.
-LOQA_HD int64_t coin_state_rows(const CoinRules& rules) {
-  const int64_t owner = rules.num_coins == 1 ? 1 : 0;
-  return 2 * rules.num_players + 2 * rules.num_coins + owner +
-         (rules.history ? rules.num_players : 0);
-}
-
 // Who plays in a rollout: for each player a ScriptedCoin, or -1 for given actions.
 struct CoinPlayers {
   int kind[kMaxCoinPlayers];
@@ -90,12 +83,9 @@ LOQA_DECLARE_ISA(
     // Writes what each player sees now: obs [B, A, size].
     void coin_observe(const CoinGameBatch& batch, void* obs, int64_t begin, int64_t end);
 
-    // Given actions [steps, B, A]. Reads the state and t of the batch and writes the state after
-    // the last step to `state` (the batch's own, or another of the same shape); t only moves if
-    // results.truncated is not null. Returns the largest action met.
-    uint8_t coin_steps(const CoinGameBatch& batch, const void* actions, ActionType type,
-                       int64_t steps, const CoinResults& results, uint8_t* state, int64_t begin,
-                       int64_t end);
+    // Given actions [steps, B, A]. Moves the state; t only if results.truncated is not null.
+    void coin_steps(const CoinGameBatch& batch, const void* actions, ActionType type, int64_t steps,
+                    const CoinResults& results, int64_t begin, int64_t end);
 
     // What scripted players do now, into actions [B, A]; those of the others stay.
     void coin_choose(const CoinGameBatch& batch, const CoinPlayers& players, uint8_t* actions,

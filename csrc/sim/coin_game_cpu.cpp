@@ -1,3 +1,5 @@
+#include <type_traits>
+
 #include "sim/coin_game_batch.h"
 #include "sim/coin_game_lanes.h"
 #include "sim/coin_game_obs.h"
@@ -16,18 +18,18 @@ inline uint8_t action_byte(T value) {
 
 template <typename T>
 uint8_t largest_of(const T* actions, int64_t count) {
-  uint8_t largest = 0;
+  using Unsigned = std::make_unsigned_t<T>;  // where what is negative is large
+  Unsigned largest = 0;
   for (int64_t i = 0; i < count; ++i) {
-    const uint8_t byte = action_byte(actions[i]);
-    largest = byte > largest ? byte : largest;
+    const Unsigned action = static_cast<Unsigned>(actions[i]);
+    largest = action > largest ? action : largest;
   }
-  return largest;
+  return largest > 254 ? static_cast<uint8_t>(255) : static_cast<uint8_t>(largest);
 }
 
-// Actions [count, kPlayers] as an array of lanes for each player; returns the largest.
+// Actions [count, kPlayers] as an array of lanes for each player.
 template <int kPlayers, typename T>
-inline uint8_t split_actions(const T* from, int64_t count, uint8_t (&actions)[kPlayers][kLanes]) {
-  uint8_t largest = 0;
+inline void split_actions(const T* from, int64_t count, uint8_t (&actions)[kPlayers][kLanes]) {
   if (count == kLanes) {
     for (int l = 0; l < kLanes; ++l) {
       for (int p = 0; p < kPlayers; ++p) actions[p][l] = action_byte(from[l * kPlayers + p]);
@@ -39,17 +41,11 @@ inline uint8_t split_actions(const T* from, int64_t count, uint8_t (&actions)[kP
       }
     }
   }
-  for (int p = 0; p < kPlayers; ++p) {
-    for (int l = 0; l < kLanes; ++l) {
-      largest = actions[p][l] > largest ? actions[p][l] : largest;
-    }
-  }
-  return largest;
 }
 
 template <int kPlayers>
-uint8_t load_actions(const void* from, ActionType type, int64_t env, int64_t count,
-                     uint8_t (&actions)[kPlayers][kLanes]) {
+void load_actions(const void* from, ActionType type, int64_t env, int64_t count,
+                  uint8_t (&actions)[kPlayers][kLanes]) {
   const int64_t at = env * kPlayers;
   switch (type) {
     case ActionType::kUint8:
@@ -90,16 +86,15 @@ inline void* obs_at(const CoinGameBatch& batch, void* obs, int64_t env) {
   return static_cast<uint8_t*>(obs) + env * env_bytes;
 }
 
-// Step `step` of the block that starts at `first`, from one state to another (or the same).
+// Step `step` of the block that starts at `first`.
 template <typename Cell, int kPlayers, int kCoins>
 inline void step_block(const CoinGameBatch& batch, int64_t first, int64_t count, int64_t step,
-                       const uint8_t (&actions)[kPlayers][kLanes], const CoinResults& results,
-                       const uint8_t* from, uint8_t* to) {
+                       const uint8_t (&actions)[kPlayers][kLanes], const CoinResults& results) {
   const int64_t at = step * batch.num_envs + first;
   CoinLanes<Cell, kPlayers, kCoins> lanes;
-  move_state<true>(batch, from + first, lanes);
+  move_state<true>(batch, batch.state + first, lanes);
   step_lanes(batch, first, count, step, actions, lanes);
-  move_state<false>(batch, to + first, lanes);
+  move_state<false>(batch, batch.state + first, lanes);
   write_rewards(lanes, count, results.rewards + at * kPlayers);
   write_obs(batch, lanes, static_cast<int>(count), results.stream, obs_at(batch, results.obs, at));
   if (results.truncated != nullptr) {
@@ -120,31 +115,26 @@ inline void step_block(const CoinGameBatch& batch, int64_t first, int64_t count,
 
 template <typename Cell, int kPlayers, int kCoins>
 struct Steps {
-  static uint8_t run(const CoinGameBatch& batch, const void* source, ActionType type, int64_t steps,
-                     const CoinResults& results, uint8_t* state, int64_t begin, int64_t end) {
-    uint8_t largest = 0;
+  static void run(const CoinGameBatch& batch, const void* source, ActionType type, int64_t steps,
+                  const CoinResults& results, int64_t begin, int64_t end) {
     alignas(64) uint8_t actions[kPlayers][kLanes];
     for (int64_t tile = begin; tile < end; tile += kTile) {
       const int64_t tile_end = tile + kTile < end ? tile + kTile : end;
       for (int64_t step = 0; step < steps; ++step) {
         for (int64_t first = tile; first < tile_end; first += kLanes) {
           const int64_t count = lanes_at(first, tile_end);
-          const uint8_t block_largest =
-              load_actions(source, type, step * batch.num_envs + first, count, actions);
-          largest = block_largest > largest ? block_largest : largest;
-          step_block<Cell, kPlayers, kCoins>(batch, first, count, step, actions, results,
-                                             step == 0 ? batch.state : state, state);
+          load_actions(source, type, step * batch.num_envs + first, count, actions);
+          step_block<Cell, kPlayers, kCoins>(batch, first, count, step, actions, results);
         }
       }
     }
     if (results.stream) stream_end();
-    return largest;
   }
 };
 
 template <typename Cell, int kPlayers, int kCoins>
 struct Observe {
-  static uint8_t run(const CoinGameBatch& batch, void* obs, int64_t begin, int64_t end) {
+  static void run(const CoinGameBatch& batch, void* obs, int64_t begin, int64_t end) {
     for (int64_t first = begin; first < end; first += kLanes) {
       const int64_t count = lanes_at(first, end);
       CoinLanes<Cell, kPlayers, kCoins> lanes;
@@ -152,7 +142,6 @@ struct Observe {
       load_times(batch, first, count, 0, lanes.now);
       write_obs(batch, lanes, static_cast<int>(count), false, obs_at(batch, obs, first));
     }
-    return 0;
   }
 };
 
@@ -184,20 +173,19 @@ inline void choose_block(const CoinGameBatch& batch, const CoinPlayers& players,
 
 template <typename Cell, int kPlayers, int kCoins>
 struct Choose {
-  static uint8_t run(const CoinGameBatch& batch, const CoinPlayers& players, uint8_t* actions,
-                     int64_t begin, int64_t end) {
+  static void run(const CoinGameBatch& batch, const CoinPlayers& players, uint8_t* actions,
+                  int64_t begin, int64_t end) {
     for (int64_t first = begin; first < end; first += kLanes) {
       choose_block<Cell, kPlayers, kCoins>(batch, players, first, lanes_at(first, end), 0,
                                            actions + first * kPlayers);
     }
-    return 0;
   }
 };
 
 template <typename Cell, int kPlayers, int kCoins>
 struct Play {
-  static uint8_t run(const CoinGameBatch& batch, const CoinPlayers& players, int64_t steps,
-                     uint8_t* played, const CoinResults& results, int64_t begin, int64_t end) {
+  static void run(const CoinGameBatch& batch, const CoinPlayers& players, int64_t steps,
+                  uint8_t* played, const CoinResults& results, int64_t begin, int64_t end) {
     alignas(64) uint8_t actions[kPlayers][kLanes];
     for (int64_t tile = begin; tile < end; tile += kTile) {
       const int64_t tile_end = tile + kTile < end ? tile + kTile : end;
@@ -208,19 +196,17 @@ struct Play {
           choose_block<Cell, kPlayers, kCoins>(batch, players, first, count, step,
                                                played + at * kPlayers);
           load_actions(played, ActionType::kUint8, at, count, actions);
-          step_block<Cell, kPlayers, kCoins>(batch, first, count, step, actions, results,
-                                             batch.state, batch.state);
+          step_block<Cell, kPlayers, kCoins>(batch, first, count, step, actions, results);
         }
       }
     }
     if (results.stream) stream_end();
-    return 0;
   }
 };
 
 // Calls Job<Cell, players, coins>::run(batch, ...).
 template <template <typename, int, int> class Job, typename... Arguments>
-uint8_t with_sizes(const CoinGameBatch& batch, Arguments... arguments) {
+void with_sizes(const CoinGameBatch& batch, Arguments... arguments) {
   const bool two_coins = batch.rules.num_coins == 2;
   if (is_small(batch.rules)) {
     return two_coins ? Job<uint8_t, 2, 2>::run(batch, arguments...)
@@ -294,9 +280,9 @@ void coin_observe(const CoinGameBatch& batch, void* obs, int64_t begin, int64_t 
   with_sizes<Observe>(batch, obs, begin, end);
 }
 
-uint8_t coin_steps(const CoinGameBatch& batch, const void* actions, ActionType type, int64_t steps,
-                   const CoinResults& results, uint8_t* state, int64_t begin, int64_t end) {
-  return with_sizes<Steps>(batch, actions, type, steps, results, state, begin, end);
+void coin_steps(const CoinGameBatch& batch, const void* actions, ActionType type, int64_t steps,
+                const CoinResults& results, int64_t begin, int64_t end) {
+  with_sizes<Steps>(batch, actions, type, steps, results, begin, end);
 }
 
 void coin_choose(const CoinGameBatch& batch, const CoinPlayers& players, uint8_t* actions,

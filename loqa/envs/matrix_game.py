@@ -108,6 +108,7 @@ class MatrixGame(VectorEnv):
     def _make_native(self) -> Any:
         self._payoff = torch.from_numpy(self.payoff)
         self._last_actions = torch.full(self._action_shape, -1, dtype=torch.int8)
+        self._packed_actions = torch.zeros(self._action_shape, dtype=torch.uint8)
         return core.MatrixGame(
             num_envs=self.num_envs,
             num_actions=self.num_actions,

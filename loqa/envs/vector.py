@@ -69,7 +69,6 @@ class VectorEnv(ABC):
         self._action_shape = torch.Size(batch)
         self._t = torch.zeros(self.num_envs, dtype=torch.int32)
         self._episode = torch.zeros(self.num_envs, dtype=torch.int32)
-        self._packed_actions = torch.zeros(batch, dtype=torch.uint8)
         self._obs = torch.zeros((*batch, *spec.obs_shape), dtype=spec.obs_dtype)
         self._rewards = torch.zeros(batch, dtype=torch.float32)
         self._terminated = torch.zeros(self.num_envs, dtype=torch.bool)
