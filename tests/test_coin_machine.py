@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,9 +19,23 @@ import loqa.reference
 from loqa.envs.coin_presets import COIN_PRESETS
 
 NUM_ENVS = 3
-STEPS = 30  # operations of an example
-# At most so many operations in all, and about 85% of it: hypothesis ends some examples early.
-OPERATIONS = int(os.environ.get("LOQA_MACHINE_OPERATIONS", "4500"))
+STEPS = 30  # operations of an example, at most: hypothesis ends some early
+OPERATIONS = int(os.environ.get("LOQA_MACHINE_OPERATIONS", "4500"))  # that must be carried out
+DONE: Counter[str] = Counter()
+
+
+def operation(**given: Any) -> Callable[[Callable[..., None]], Any]:
+    """A rule that counts its calls that came to their end."""
+
+    def decorate(function: Callable[..., None]) -> Any:
+        @functools.wraps(function)
+        def counted(self: CoinMachine, **drawn: Any) -> None:
+            function(self, **drawn)
+            DONE[function.__name__] += 1
+
+        return rule(**given)(counted)
+
+    return decorate
 
 
 class CoinMachine(RuleBasedStateMachine):
@@ -47,28 +64,28 @@ class CoinMachine(RuleBasedStateMachine):
     def same(self, ours: Any, theirs: Any) -> None:
         np.testing.assert_array_equal(ours.numpy(), theirs)
 
-    @rule(entropy=st.integers(0, 2**32))
+    @operation(entropy=st.integers(0, 2**32))
     def step(self, entropy: int) -> None:
         actions = self.actions(entropy)
         for one, other in zip(self.native.step(actions), self.slow.step(actions), strict=True):
             self.same(one, other)
 
-    @rule(entropy=st.integers(0, 2**32), steps=st.integers(0, 6))
+    @operation(entropy=st.integers(0, 2**32), steps=st.integers(0, 6))
     def rollout(self, entropy: int, steps: int) -> None:
         actions = self.actions(entropy, steps)
         ours, theirs = self.native.rollout(actions), self.slow.rollout(actions)
         for one, other in zip(ours, theirs, strict=True):
             self.same(one, other)
 
-    @rule(seed=st.none() | st.integers(0, 2**64 - 1))
+    @operation(seed=st.none() | st.integers(0, 2**64 - 1))
     def reset(self, seed: int | None) -> None:
         self.same(self.native.reset(seed=seed), self.slow.reset(seed=seed))
 
-    @rule(mask=st.lists(st.booleans(), min_size=NUM_ENVS, max_size=NUM_ENVS))
+    @operation(mask=st.lists(st.booleans(), min_size=NUM_ENVS, max_size=NUM_ENVS))
     def reset_some(self, mask: list[bool]) -> None:
         self.same(self.native.reset(mask=np.array(mask)), self.slow.reset(mask=mask))
 
-    @rule(entropy=st.integers(0, 2**32))
+    @operation(entropy=st.integers(0, 2**32))
     def set_state(self, entropy: int) -> None:
         random = np.random.default_rng(entropy)
         state = {name: value.numpy() for name, value in self.native.get_state().items()}
@@ -81,13 +98,13 @@ class CoinMachine(RuleBasedStateMachine):
         self.native.set_state(**state)
         self.slow.set_state(**state)
 
-    @rule()
+    @operation()
     def save_and_load(self) -> None:
         saved = self.native.state_dict()
         self.native = loqa.make("coin_game", **{**self.settings, "seed": 1})
         self.native.load_state_dict(saved)
 
-    @rule(actions=st.integers(5, 2**63 - 1))
+    @operation(actions=st.integers(5, 2**63 - 1))
     def refused(self, actions: int) -> None:
         try:
             self.native.step(torch.full((NUM_ENVS, self.native.num_players), actions))
@@ -103,12 +120,15 @@ class CoinMachine(RuleBasedStateMachine):
 
 
 def test_random_operations() -> None:
+    DONE.clear()
     run_state_machine_as_test(
         CoinMachine,
         settings=settings(
-            max_examples=-(-OPERATIONS // STEPS),
+            max_examples=-(-OPERATIONS * 6 // (5 * STEPS)),
             stateful_step_count=STEPS,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],
         ),
     )
+    print(f"{DONE.total()} operations: {dict(DONE)}")
+    assert DONE.total() >= OPERATIONS
