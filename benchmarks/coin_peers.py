@@ -3,6 +3,9 @@
 A peer has `step(actions [B, 2])`, which returns observations and rewards, some also
 `rollout(actions [T, B, 2])`; `state()` gives what `loqa.reference` calls its state, and `preset` names
 the rules. Each draws its own random numbers, so results are compared through its state.
+
+Of published simulators JaxMARL's alone installs from the registry: the sdist of PAX (pax-rl 0.1.0b0) does
+not build (its setup.py reads a file that is not in it), and the others are no packages.
 """
 
 from __future__ import annotations
