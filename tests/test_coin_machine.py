@@ -124,7 +124,7 @@ def test_random_operations() -> None:
     run_state_machine_as_test(
         CoinMachine,
         settings=settings(
-            max_examples=-(-OPERATIONS * 6 // (5 * STEPS)),
+            max_examples=-(-OPERATIONS * 4 // (3 * STEPS)),
             stateful_step_count=STEPS,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],
