@@ -24,6 +24,7 @@ README = HERE.parent / "README.md"
 TABLES = {
     "matrix_game": tables_environments.tables,
     "coin_game": tables_environments.tables,
+    "coin_instructions": tables_environments.instructions,
     "kernels": tables_kernels.tables,
     "train_coin_learners": tables_coin.learners,
     "train_coin_ablations": tables_coin.training,

@@ -69,3 +69,16 @@ def tables(results: dict[str, Any]) -> str:
             if any(ratio):
                 lines.append(f"| best loqa / {title} | " + " | ".join(ratio) + " |")
     return "\n".join(lines)
+
+
+def instructions(results: dict[str, Any]) -> str:
+    """Instructions of an environment's step: a row a part, a column a kind of observation."""
+    counts: dict[str, dict[str, float]] = results["counts"]
+    parts = list(next(iter(counts.values())))
+    rows = [(part, [by_part[part] for by_part in counts.values()]) for part in parts]
+    rows.append(("all", [sum(by_part.values()) for by_part in counts.values()]))
+    lines = ["| instructions by part | " + " | ".join(f"`{obs}`" for obs in counts) + " |"]
+    lines.append("|---|" + "---:|" * len(counts))
+    for part, values in rows:
+        lines.append(f"| {part} | " + " | ".join(f"{value:.1f}" for value in values) + " |")
+    return "\n".join(lines)
