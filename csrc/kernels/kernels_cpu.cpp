@@ -52,12 +52,21 @@ inline bool streams(const T* out, const Columns& columns) {
          reinterpret_cast<uintptr_t>(out) % 64 == 0;
 }
 
-// A vector of output, written through or past the caches.
+// From a row to the one that is taken after it; 0 at the last.
+inline int64_t to_next_row(const Columns& columns, int64_t t, bool reverse) {
+  if (t == (reverse ? 0 : columns.steps - 1)) return 0;
+  return reverse ? -columns.width : columns.width;
+}
+
+// A vector of output, written through or past the caches. A store through them waits until the line
+// that it overwrites has been read, and the processor foresees stores less well than loads: ask for
+// the place in the next row, `ahead` of this one, a row in advance.
 template <bool kStreamed, typename V, typename T>
-LOQA_HD void put(V value, T* to) {
+LOQA_HD void put(V value, T* to, int64_t ahead) {
   if constexpr (kStreamed && sizeof(V) == kVectorBytes) {
     stream(value, to);
   } else {
+    if constexpr (sizeof(V) == kVectorBytes) __builtin_prefetch(to + ahead, 1);
     store(value, to);
   }
 }
@@ -68,10 +77,11 @@ template <bool kStreamed, typename T>
 struct CarriedRow {
   T* out;
   T* kept;
+  int64_t ahead;
   template <typename V>
   LOQA_HD void put(V value, int64_t i) const {
     if constexpr (kStreamed) store(value, kept + i);
-    LOQA_ISA::put<kStreamed>(value, out + i);
+    LOQA_ISA::put<kStreamed>(value, out + i, ahead);
   }
   LOQA_HD const T* get() const { return kStreamed ? kept : out; }
 };
@@ -123,7 +133,8 @@ inline void linear_scan(const LinearScan<T>& job, const Columns& columns) {
     for (int64_t step = 0; step < columns.steps; ++step) {
       const int64_t t = job.reverse ? columns.steps - 1 - step : step;
       const T* in = job.in + t * columns.width + first;
-      const CarriedRow<kStreamed, T> out{job.out + t * columns.width + first, kept};
+      const CarriedRow<kStreamed, T> out{job.out + t * columns.width + first, kept,
+                                         to_next_row(columns, t, job.reverse)};
       for_lanes<T>(count, [&]<typename V>(Lanes<V>, int64_t i) LOQA_INLINE {
         out.put(scan_row(load<V>(in + i), decay, load<V>(carry + i)), i);
       });
@@ -145,7 +156,7 @@ inline void advantage(const Advantage<T>& job, const Columns& columns) {
       const T* reward = job.rewards + at;
       const T* value = job.values + at;
       const T* next_value = value + columns.width;
-      const CarriedRow<kStreamed, T> out{job.out + at, kept};
+      const CarriedRow<kStreamed, T> out{job.out + at, kept, to_next_row(columns, t, true)};
       for_lanes<T>(count, [&]<typename V>(Lanes<V>, int64_t i) LOQA_INLINE {
         out.put(advantage_row(load<V>(reward + i), load<V>(value + i), load<V>(next_value + i),
                               gamma, decay, load<V>(carry + i)),
@@ -168,12 +179,13 @@ inline void advantage_vjp(const AdvantageVjp<T>& job, const Columns& columns) {
       const int64_t at = t * columns.width + first;
       const T* grad = job.grad + at;
       T* out_values = job.grad_values + at;
-      const CarriedRow<kStreamed, T> out{job.grad_rewards + at, kept};
+      const int64_t ahead = to_next_row(columns, t, false);
+      const CarriedRow<kStreamed, T> out{job.grad_rewards + at, kept, ahead};
       for_lanes<T>(count, [&]<typename V>(Lanes<V>, int64_t i) LOQA_INLINE {
         const V previous = load<V>(carry + i);
         const V sum = scan_row(load<V>(grad + i), decay, previous);
         out.put(sum, i);
-        put<kStreamed>(advantage_value_vjp_row(sum, previous, gamma), out_values + i);
+        put<kStreamed>(advantage_value_vjp_row(sum, previous, gamma), out_values + i, ahead);
       });
       carry = out.get();
     }
@@ -198,10 +210,12 @@ inline void loaded_dice_vjp(const LoadedDiceVjp<T>& job, const Columns& columns)
       const T* returns = job.returns + at;
       const T* value = job.values + at;
       T* out = job.grad_logps + at;
+      const int64_t ahead = to_next_row(columns, t, false);
       for_lanes<T>(count, [&]<typename V>(Lanes<V>, int64_t i) LOQA_INLINE {
         const V sum = scan_row(scale * load<V>(grad + i), decay, load<V>(carry + i));
         store(sum, carry + i);
-        put<kStreamed>(loaded_dice_vjp_row(sum, load<V>(returns + i), load<V>(value + i)), out + i);
+        put<kStreamed>(loaded_dice_vjp_row(sum, load<V>(returns + i), load<V>(value + i)), out + i,
+                       ahead);
       });
     }
   }
