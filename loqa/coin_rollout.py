@@ -67,9 +67,9 @@ def rollout(
     Returns:
         The episodes, with planes, and what seat 1's networks say of them if its critic was given (constants).
     """
-    first, second = players
-    others = {} if isinstance(second, str) else second.parameters
-    if not native_rollout.reads({**first.parameters, **others}):
+    second = players[1]
+    networks = [player for player in players if not isinstance(player, str)]
+    if not all(native_rollout.reads(network.parameters) for network in networks):
         return rollout_by_steps(env, players, draws, seed)
     actors = [
         player if isinstance(player, str) else StackedHead(player.parameters, "actor.", player.index)

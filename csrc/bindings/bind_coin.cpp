@@ -6,12 +6,12 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
-#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "bindings/bindings.h"
+#include "core/scratch.h"
 #include "core/thread_pool.h"
 #include "sim/coin_game_batch.h"
 #include "sim/coin_rollout.h"
@@ -180,13 +180,8 @@ class CoinGame {
     const int64_t rows = rollout_rows(job);
     const int64_t blocks = (batch.num_envs + rows - 1) / rows;
     parallel_for(blocks, 1, 1, num_threads_, [&](int64_t begin, int64_t end) {
-      constexpr size_t kAlign = 64;
-      size_t bytes = static_cast<size_t>(LOQA_DISPATCH(coin_rollout_scratch, batch, job, rows));
-      bytes += kAlign;
-      const std::unique_ptr<uint8_t[]> scratch(new uint8_t[bytes]);
-      void* aligned = scratch.get();
-      std::align(kAlign, bytes - kAlign, aligned, bytes);
-      LOQA_DISPATCH(coin_rollout, batch, job, rows, begin, end, aligned);
+      const Scratch scratch(LOQA_DISPATCH(coin_rollout_scratch, batch, job, rows));
+      LOQA_DISPATCH(coin_rollout, batch, job, rows, begin, end, scratch.get());
     });
   }
 

@@ -5,9 +5,10 @@
 #include "kernels/half_lanes.h"
 
 // One step of a recurrent head for a few rows, from weights that stay in the cache: every layer is
-// a walk through its weights from front to back. Of a set's matrices, panels of kFloats outputs are
-// kept: for each input a vector of its weights to these outputs. Sizes are rounded up to whole
-// vectors; the weights of outputs that do not exist are 0, and so is their state.
+// a walk through its weights from front to back. A matrix is kept in panels of a few vectors of
+// outputs, as many as are summed up at once: for each input its weights to these outputs. Sizes are
+// rounded up to whole vectors; the weights of outputs that do not exist are 0, and so is their
+// state.
 
 namespace loqa::LOQA_ISA {
 namespace {
@@ -21,6 +22,15 @@ constexpr int kRegisters = 16;
 // in registers.
 constexpr int kTileRows = kRegisters == 32 ? 6 : 3;
 
+// Vectors of outputs that are summed up at once for so many rows: enough independent sums that an
+// addition need not wait for the one before.
+constexpr int gru_columns(int64_t rows) {
+  return rows == 1 ? kRegisters / 8 : (rows <= 3 && kRegisters == 32 ? 2 : 1);
+}
+constexpr int linear_columns(int64_t rows) { return rows == 1 ? 8 : (rows == 2 ? 4 : 2); }
+
+inline int64_t tiles_of(int64_t rows) { return (rows + kTileRows - 1) / kTileRows; }
+
 // Where everything lies in the packed weights and biases of a set.
 struct PolicyLayout {
   int64_t features;
@@ -29,9 +39,10 @@ struct PolicyLayout {
   bool has_first;
   bool has_second;
   bool reads_time;
-  int64_t inputs;         // of the GRU that are not places of ones: hidden or 0
-  int64_t padded_hidden;  // whole vectors
-  int64_t padded_outputs;
+  int64_t inputs;          // of the GRU that are not places of ones: hidden or 0
+  int64_t padded_hidden;   // whole vectors
+  int64_t second_columns;  // vectors in a panel
+  int64_t gru_columns;
   int64_t first_outputs;                // hidden, or the gates' 3 hidden; padded
   int64_t second, gates, end, weights;  // offsets; that of the first is 0
   int64_t second_bias, gates_bias, hidden_bias, end_bias, biases;
@@ -39,7 +50,15 @@ struct PolicyLayout {
 
 inline int64_t padded(int64_t size) { return (size + kFloats - 1) / kFloats * kFloats; }
 
-inline PolicyLayout layout_of(const GruSets& sets) {
+// The most vectors in a panel, at most `wanted`, a power of two, that divide the outputs.
+inline int64_t columns_of(int64_t outputs, int64_t wanted) {
+  while (outputs / kFloats % wanted != 0) wanted /= 2;
+  return wanted;
+}
+
+// For up to `rows` rows of a set at a time.
+inline PolicyLayout layout_of(const GruSets& sets, int64_t rows) {
+  const int64_t tile = (rows + tiles_of(rows) - 1) / tiles_of(rows);
   PolicyLayout at = {};
   at.features = sets.features;
   at.hidden = sets.hidden;
@@ -49,17 +68,18 @@ inline PolicyLayout layout_of(const GruSets& sets) {
   at.reads_time = sets.reads_time;
   at.inputs = at.has_first ? sets.hidden : 0;
   at.padded_hidden = padded(sets.hidden);
-  at.padded_outputs = padded(sets.outputs);
+  at.second_columns = columns_of(at.padded_hidden, linear_columns(tile));
+  at.gru_columns = columns_of(at.padded_hidden, gru_columns(tile));
   at.first_outputs = at.has_first ? at.padded_hidden : 3 * at.padded_hidden;
   at.second = at.first_outputs * sets.features;
   at.gates = at.second + (at.has_second ? at.padded_hidden * sets.hidden : 0);
   at.end = at.gates + 3 * at.padded_hidden * (at.inputs + sets.hidden);
-  at.weights = at.end + at.padded_outputs * sets.hidden;
+  at.weights = at.end + sets.outputs * at.padded_hidden;
   at.second_bias = at.first_outputs;
   at.gates_bias = at.second_bias + (at.has_second ? at.padded_hidden : 0);
   at.hidden_bias = at.gates_bias + (at.has_first ? 3 * at.padded_hidden : 0);
   at.end_bias = at.hidden_bias + at.padded_hidden;
-  at.biases = at.end_bias + at.padded_outputs;
+  at.biases = at.end_bias + padded(sets.outputs);
   return at;
 }
 
@@ -100,43 +120,55 @@ LOQA_INLINE Floats load_some(const Source* from, int64_t count) {
   return load_floats(some);
 }
 
-// One panel: the first `count` rows of a matrix with `inputs` columns, to vectors `stride` apart.
+// The first `count` rows of a matrix with `inputs` columns, to vectors `stride` apart.
 template <typename Source, typename Weight>
-void pack_panel(const Source* from, int64_t count, int64_t inputs, Weight* to, int64_t stride) {
+void pack_rows(const Source* from, int64_t count, int64_t inputs, Weight* to, int64_t stride) {
+  count = count < kFloats ? count : kFloats;
   for (int64_t first = 0; first < inputs; first += kFloats) {
     const int64_t columns = inputs - first < kFloats ? inputs - first : kFloats;
     Floats rows[kFloats];
     for (int64_t i = 0; i < kFloats; ++i) {
       rows[i] = i < count ? load_some(from + i * inputs + first, columns) : Floats{};
+      // As much of what follows these rows: the next ones, most often.
+      __builtin_prefetch(from + (count + i) * inputs + first);
     }
     transpose(rows);
     for (int64_t i = 0; i < columns; ++i) store_floats(rows[i], to + (first + i) * stride);
   }
 }
 
-// The panels of a matrix [outputs, inputs], one after the other.
+// A matrix [outputs, inputs] in panels of `columns` vectors.
 template <typename Source, typename Weight>
-void pack_matrix(const Source* from, int64_t outputs, int64_t inputs, Weight* to) {
-  for (int64_t first = 0; first < outputs; first += kFloats) {
-    pack_panel(from + first * inputs, outputs - first, inputs, to + first * inputs, kFloats);
+void pack_matrix(const Source* from, int64_t outputs, int64_t inputs, int64_t columns, Weight* to) {
+  for (int64_t column = 0; column * kFloats < outputs; ++column) {
+    const int64_t first = column * kFloats;
+    const int64_t panel = column / columns * columns;
+    pack_rows(from + first * inputs, outputs - first, inputs,
+              to + (panel * inputs + column % columns) * kFloats, columns * kFloats);
   }
 }
 
-// The three gates' panels side by side: [hidden, inputs] for each gate.
+// Three gates, [hidden, inputs] each, in panels of `columns` vectors of each of the three; panels
+// have `panel_inputs` inputs.
 template <typename Source, typename Weight>
-void pack_gates(const Source* from, int64_t hidden, int64_t inputs, Weight* to, int64_t panel) {
-  for (int64_t first = 0; first < hidden; first += kFloats, to += panel) {
-    for (int64_t gate = 0; gate < 3; ++gate) {
-      pack_panel(from + (gate * hidden + first) * inputs, hidden - first, inputs,
-                 to + gate * kFloats, 3 * kFloats);
+void pack_gates(const Source* from, int64_t hidden, int64_t inputs, int64_t columns,
+                int64_t panel_inputs, Weight* to) {
+  for (int64_t gate = 0; gate < 3; ++gate) {
+    for (int64_t column = 0; column * kFloats < hidden; ++column) {
+      const int64_t first = column * kFloats;
+      const int64_t panel = column / columns * columns;
+      pack_rows(from + (gate * hidden + first) * inputs, hidden - first, inputs,
+                to + (3 * (panel * panel_inputs + column % columns) + gate) * kFloats,
+                3 * columns * kFloats);
     }
   }
 }
 
-template <typename Source>
-void pack_bias(const Source* from, int64_t size, float* to, int64_t stride) {
+// A row of numbers, filled up with zeros to whole vectors `stride` apart.
+template <typename Source, typename Weight>
+void pack_row(const Source* from, int64_t size, Weight* to, int64_t stride) {
   for (int64_t first = 0; first < size; first += kFloats, to += stride) {
-    store(load_some(from + first, size - first), to);
+    store_floats(load_some(from + first, size - first), to);
   }
 }
 
@@ -151,25 +183,30 @@ void pack_policy(const GruSets& sets, const PolicyLayout& at, int64_t set, Weigh
   const int64_t hidden = at.hidden;
   float* gates_bias = at.has_first ? biases + at.gates_bias : biases;
   if (at.has_first) {
-    pack_matrix(array(kFirstWeight), hidden, at.features, weights);
-    pack_bias(array(kFirstBias), hidden, biases, kFloats);
+    pack_matrix(array(kFirstWeight), hidden, at.features, 1, weights);
+    pack_row(array(kFirstBias), hidden, biases, kFloats);
   } else {
-    pack_gates(array(kInputWeight), hidden, at.features, weights, 3 * kFloats * at.features);
+    pack_gates(array(kInputWeight), hidden, at.features, 1, at.features, weights);
   }
   if (at.has_second) {
-    pack_matrix(array(kSecondWeight), hidden, hidden, weights + at.second);
-    pack_bias(array(kSecondBias), hidden, biases + at.second_bias, kFloats);
+    pack_matrix(array(kSecondWeight), hidden, hidden, at.second_columns, weights + at.second);
+    pack_row(array(kSecondBias), hidden, biases + at.second_bias, kFloats);
   }
-  const int64_t panel = 3 * kFloats * (at.inputs + hidden);
+  const int64_t columns = at.gru_columns;
+  const int64_t inputs = at.inputs + hidden;
   Weight* gates = weights + at.gates;
-  if (at.has_first) pack_gates(array(kInputWeight), hidden, hidden, gates, panel);
-  pack_gates(array(kHiddenWeight), hidden, hidden, gates + 3 * kFloats * at.inputs, panel);
+  if (at.has_first) pack_gates(array(kInputWeight), hidden, hidden, columns, inputs, gates);
+  pack_gates(array(kHiddenWeight), hidden, hidden, columns, inputs,
+             gates + 3 * columns * kFloats * at.inputs);
   for (int64_t gate = 0; gate < 3; ++gate) {
-    pack_bias(array(kInputBias) + gate * hidden, hidden, gates_bias + gate * kFloats, 3 * kFloats);
+    pack_row(array(kInputBias) + gate * hidden, hidden, gates_bias + gate * kFloats, 3 * kFloats);
   }
-  pack_bias(array(kHiddenBias), hidden, biases + at.hidden_bias, kFloats);
-  pack_matrix(array(kEndWeight), at.outputs, hidden, weights + at.end);
-  pack_bias(array(kEndBias), at.outputs, biases + at.end_bias, kFloats);
+  pack_row(array(kHiddenBias), hidden, biases + at.hidden_bias, kFloats);
+  for (int64_t k = 0; k < at.outputs; ++k) {
+    pack_row(array(kEndWeight) + k * hidden, hidden, weights + at.end + k * at.padded_hidden,
+             kFloats);
+  }
+  pack_row(array(kEndBias), at.outputs, biases + at.end_bias, kFloats);
 }
 
 // Calls body.template operator()<number of rows>(first row) for tiles of at most kTileRows rows.
@@ -183,7 +220,7 @@ LOQA_INLINE void with_rows(int64_t rows, int64_t first, const Body& body) {
 
 template <typename Body>
 LOQA_INLINE void for_tiles(int64_t rows, const Body& body) {
-  const int64_t tiles = (rows + kTileRows - 1) / kTileRows;
+  const int64_t tiles = tiles_of(rows);
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t first = rows * i / tiles;
     with_rows<kTileRows>(rows * (i + 1) / tiles - first, first, body);
@@ -216,17 +253,18 @@ void first_layer(const PolicyLayout& at, const Weight* weights, const float* bia
   }
 }
 
-// kRows rows of x [rows, inputs_stride] times kColumns panels.
+// kRows rows of x times kColumns vectors of outputs, of a panel of `columns`.
 template <int kRows, int kColumns, typename Weight>
-LOQA_INLINE void linear_tile(const Weight* weights, const float* bias, const float* x,
-                             int64_t x_stride, int64_t inputs, float* out, int64_t out_stride) {
+LOQA_INLINE void linear_tile(const Weight* weights, int64_t columns, const float* bias,
+                             const float* x, int64_t x_stride, int64_t inputs, float* out,
+                             int64_t out_stride) {
   Floats sum[kRows][kColumns];
   for (int row = 0; row < kRows; ++row) {
     for (int c = 0; c < kColumns; ++c) sum[row][c] = load<Floats>(bias + c * kFloats);
   }
-  for (int64_t i = 0; i < inputs; ++i) {
+  for (int64_t i = 0; i < inputs; ++i, weights += columns * kFloats) {
     for (int c = 0; c < kColumns; ++c) {
-      const Floats weight = load_floats(weights + (c * inputs + i) * kFloats);
+      const Floats weight = load_floats(weights + c * kFloats);
       for (int row = 0; row < kRows; ++row) sum[row][c] += x[row * x_stride + i] * weight;
     }
   }
@@ -235,74 +273,116 @@ LOQA_INLINE void linear_tile(const Weight* weights, const float* bias, const flo
   }
 }
 
-// out = weights x + bias; `outputs` is padded.
+// Calls body.template operator()<kColumns>(first output, where its weights begin) for all outputs,
+// or for vector after vector if panels are narrower than kColumns. `width` elements of a panel
+// belong to a vector of outputs.
+template <int kColumns, typename Body>
+LOQA_INLINE void for_columns(int64_t outputs, int64_t columns, int64_t inputs, int64_t width,
+                             const Body& body) {
+  const auto weights_of = [&](int64_t column) __attribute__((always_inline)) {
+    return (column / columns * columns * inputs + column % columns) * width;
+  };
+  const int64_t count = outputs / kFloats;
+  if (columns % kColumns == 0) {
+    for (int64_t c = 0; c < count; c += kColumns) {
+      body.template operator()<kColumns>(c * kFloats, weights_of(c));
+    }
+  } else {
+    for (int64_t c = 0; c < count; ++c) body.template operator()<1>(c * kFloats, weights_of(c));
+  }
+}
+
+// The second layer: out = weights x + bias.
 template <typename Weight>
-void linear(const Weight* weights, const float* bias, const float* x, int64_t x_stride,
-            int64_t inputs, int64_t outputs, int64_t rows, float* out) {
+void second_layer(const PolicyLayout& at, const Weight* weights, const float* bias, const float* x,
+                  int64_t rows, float* out) {
+  const int64_t stride = at.padded_hidden;
   for_tiles(rows, [&]<int kRows>(int64_t row) __attribute__((always_inline)) {
-    constexpr int kColumns = kRows == 1 ? 8 : (kRows == 2 ? 4 : 2);
-    const float* from = x + row * x_stride;
-    float* to = out + row * outputs;
-    int64_t at = 0;
-    for (; at + kColumns * kFloats <= outputs; at += kColumns * kFloats) {
-      linear_tile<kRows, kColumns>(weights + at * inputs, bias + at, from, x_stride, inputs,
-                                   to + at, outputs);
-    }
-    for (; at < outputs; at += kFloats) {
-      linear_tile<kRows, 1>(weights + at * inputs, bias + at, from, x_stride, inputs, to + at,
-                            outputs);
-    }
+    for_columns<linear_columns(kRows)>(
+        stride, at.second_columns, at.hidden, kFloats,
+        [&]<int kColumns>(int64_t first, int64_t begin) __attribute__((always_inline)) {
+          linear_tile<kRows, kColumns>(weights + begin, at.second_columns, bias + first,
+                                       x + row * stride, stride, at.hidden,
+                                       out + row * stride + first, stride);
+        });
   });
 }
 
-// What the GRU of kRows rows reads besides its weights. Row strides are in elements.
+// The sum of a vector's elements, in pairs.
+LOQA_INLINE float sum_of(Floats value) {
+  float parts[kFloats];
+  store(value, parts);
+#pragma GCC unroll 4
+  for (int64_t count = kFloats / 2; count > 0; count /= 2) {
+#pragma GCC unroll 8
+    for (int64_t i = 0; i < count; ++i) parts[i] += parts[i + count];
+  }
+  return parts[0];
+}
+
+// The last layer, whose few outputs are a scalar product each.
+template <typename Weight>
+void end_layer(const PolicyLayout& at, const Weight* weights, const float* bias, const float* state,
+               int64_t rows, float* out) {
+  for (int64_t row = 0; row < rows; ++row, state += at.padded_hidden) {
+    for (int64_t k = 0; k < at.outputs; ++k) {
+      const Weight* from = weights + k * at.padded_hidden;
+      Floats sum = {};
+      for (int64_t i = 0; i < at.padded_hidden; i += kFloats) {
+        sum += load<Floats>(state + i) * load_floats(from + i);
+      }
+      out[row * at.outputs + k] = bias[k] + sum_of(sum);
+    }
+  }
+}
+
+// What the GRU of some rows reads besides its weights. Strides are in elements.
 struct GruRows {
   const float* start;  // of the gates' sums: biases, or what the input says
   int64_t start_stride;
   const float* x;
   int64_t inputs;
-  int64_t x_stride;
   const float* state;
   int64_t hidden;
-  int64_t state_stride;
+  int64_t stride;  // of x and the state
 };
 
-// One step of kColumns vectors of the state; the equations are those of kernels/gru.h.
+// One step of kColumns vectors of the state, of a panel of `columns`; the equations are those of
+// kernels/gru.h.
 template <int kRows, int kColumns, typename Weight>
-LOQA_INLINE void gru_tile(const GruRows& rows, const Weight* weights, const float* bias_hn,
-                          int64_t column, float* next) {
-  const int64_t panel = 3 * kFloats * (rows.inputs + rows.hidden);
+LOQA_INLINE void gru_tile(const GruRows& rows, const Weight* weights, int64_t columns,
+                          const float* bias_hn, int64_t first, float* next) {
   Floats r[kRows][kColumns], z[kRows][kColumns], n[kRows][kColumns], hn[kRows][kColumns];
   for (int row = 0; row < kRows; ++row) {
     for (int c = 0; c < kColumns; ++c) {
-      const float* start = rows.start + row * rows.start_stride + 3 * (column + c * kFloats);
+      const float* start = rows.start + row * rows.start_stride + 3 * (first + c * kFloats);
       r[row][c] = load<Floats>(start);
       z[row][c] = load<Floats>(start + kFloats);
       n[row][c] = load<Floats>(start + 2 * kFloats);
-      hn[row][c] = load<Floats>(bias_hn + column + c * kFloats);
+      hn[row][c] = load<Floats>(bias_hn + first + c * kFloats);
     }
   }
-  const Weight* at = weights + column / kFloats * panel;
-  for (int64_t i = 0; i < rows.inputs; ++i, at += 3 * kFloats) {
+  const int64_t step = 3 * columns * kFloats;
+  for (int64_t i = 0; i < rows.inputs; ++i, weights += step) {
     for (int c = 0; c < kColumns; ++c) {
-      const Floats of_r = load_floats(at + c * panel);
-      const Floats of_z = load_floats(at + c * panel + kFloats);
-      const Floats of_n = load_floats(at + c * panel + 2 * kFloats);
+      const Weight* at = weights + 3 * c * kFloats;
+      const Floats of_r = load_floats(at), of_z = load_floats(at + kFloats);
+      const Floats of_n = load_floats(at + 2 * kFloats);
       for (int row = 0; row < kRows; ++row) {
-        const float x = rows.x[row * rows.x_stride + i];
+        const float x = rows.x[row * rows.stride + i];
         r[row][c] += x * of_r;
         z[row][c] += x * of_z;
         n[row][c] += x * of_n;
       }
     }
   }
-  for (int64_t i = 0; i < rows.hidden; ++i, at += 3 * kFloats) {
+  for (int64_t i = 0; i < rows.hidden; ++i, weights += step) {
     for (int c = 0; c < kColumns; ++c) {
-      const Floats of_r = load_floats(at + c * panel);
-      const Floats of_z = load_floats(at + c * panel + kFloats);
-      const Floats of_n = load_floats(at + c * panel + 2 * kFloats);
+      const Weight* at = weights + 3 * c * kFloats;
+      const Floats of_r = load_floats(at), of_z = load_floats(at + kFloats);
+      const Floats of_n = load_floats(at + 2 * kFloats);
       for (int row = 0; row < kRows; ++row) {
-        const float h = rows.state[row * rows.state_stride + i];
+        const float h = rows.state[row * rows.stride + i];
         r[row][c] += h * of_r;
         z[row][c] += h * of_z;
         hn[row][c] += h * of_n;
@@ -311,32 +391,28 @@ LOQA_INLINE void gru_tile(const GruRows& rows, const Weight* weights, const floa
   }
   for (int row = 0; row < kRows; ++row) {
     for (int c = 0; c < kColumns; ++c) {
-      const int64_t at_state = row * rows.state_stride + column + c * kFloats;
+      const int64_t at = row * rows.stride + first + c * kFloats;
       const Floats new_part = tanh_of(n[row][c] + sigmoid(r[row][c]) * hn[row][c]);
-      const Floats old = load<Floats>(rows.state + at_state);
-      store(new_part + sigmoid(z[row][c]) * (old - new_part), next + at_state);
+      const Floats old = load<Floats>(rows.state + at);
+      store(new_part + sigmoid(z[row][c]) * (old - new_part), next + at);
     }
   }
 }
 
 template <typename Weight>
-void gru_rows(const GruRows& all, const Weight* weights, const float* bias_hn, int64_t count,
-              float* next) {
+void gru_layer(const PolicyLayout& at, const GruRows& all, const Weight* weights,
+               const float* bias_hn, int64_t count, float* next) {
   for_tiles(count, [&]<int kRows>(int64_t row) __attribute__((always_inline)) {
-    constexpr int kColumns =
-        kRegisters == 32 ? (kRows == 1 ? 4 : (kRows <= 3 ? 2 : 1)) : (kRows == 1 ? 2 : 1);
     GruRows rows = all;
     rows.start += row * all.start_stride;
-    rows.x += row * all.x_stride;
-    rows.state += row * all.state_stride;
-    float* to = next + row * all.state_stride;
-    int64_t column = 0;
-    for (; column + kColumns * kFloats <= all.state_stride; column += kColumns * kFloats) {
-      gru_tile<kRows, kColumns>(rows, weights, bias_hn, column, to);
-    }
-    for (; column < all.state_stride; column += kFloats) {
-      gru_tile<kRows, 1>(rows, weights, bias_hn, column, to);
-    }
+    rows.x += row * all.stride;
+    rows.state += row * all.stride;
+    float* to = next + row * all.stride;
+    for_columns<gru_columns(kRows)>(
+        at.padded_hidden, at.gru_columns, at.inputs + at.hidden, 3 * kFloats,
+        [&]<int kColumns>(int64_t first, int64_t begin) __attribute__((always_inline)) {
+          gru_tile<kRows, kColumns>(rows, weights + begin, at.gru_columns, bias_hn, first, to);
+        });
   });
 }
 
@@ -346,7 +422,7 @@ inline int64_t policy_scratch(const PolicyLayout& at) {
 }
 
 // One step of `rows` rows: places of ones [rows, row_places], state -> next [rows, padded_hidden]
-// and out [rows, padded_outputs].
+// and out [rows, outputs].
 template <typename Weight>
 void policy_step(const PolicyLayout& at, const Weight* weights, const float* biases,
                  const int32_t* places, int64_t row_places, int64_t ones, int64_t t, int64_t rows,
@@ -356,21 +432,18 @@ void policy_step(const PolicyLayout& at, const Weight* weights, const float* bia
   const float* x = first;
   if (at.has_second) {
     float* second = scratch + rows * at.first_outputs;
-    linear(weights + at.second, biases + at.second_bias, first, at.first_outputs, at.hidden,
-           at.padded_hidden, rows, second);
+    second_layer(at, weights + at.second, biases + at.second_bias, first, rows, second);
     x = second;
   }
   const GruRows gru{at.has_first ? biases + at.gates_bias : first,
                     at.has_first ? 0 : at.first_outputs,
                     x,
                     at.inputs,
-                    at.padded_hidden,
                     state,
                     at.hidden,
                     at.padded_hidden};
-  gru_rows(gru, weights + at.gates, biases + at.hidden_bias, rows, next);
-  linear(weights + at.end, biases + at.end_bias, next, at.padded_hidden, at.hidden,
-         at.padded_outputs, rows, out);
+  gru_layer(at, gru, weights + at.gates, biases + at.hidden_bias, rows, next);
+  end_layer(at, weights + at.end, biases + at.end_bias, next, rows, out);
 }
 
 }  // namespace

@@ -32,7 +32,7 @@ LOQA_DECLARE_ISA(
     int64_t coin_rollout_scratch(const CoinGameBatch& batch, const CoinRollout& job, int64_t rows);
 
     // Blocks [begin, end) of `rows` <= kMaxRolloutRows episodes each. Of the batch only the rules,
-    // the seed and first_env are read. `scratch` is aligned to 64 bytes.
+    // the seed and first_env are read. `scratch` is aligned to a line of the cache.
     void coin_rollout(const CoinGameBatch& batch, const CoinRollout& job, int64_t rows,
                       int64_t begin, int64_t end, void* scratch);)
 

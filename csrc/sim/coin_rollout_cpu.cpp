@@ -4,21 +4,21 @@
 namespace loqa::LOQA_ISA {
 namespace {
 
-constexpr int64_t kAlign = 64;
+constexpr int64_t kLine = 64;  // of the cache
 constexpr int64_t kMaxHeads = 3;
 constexpr int64_t kMaxActions = 8;
 constexpr int64_t kMaxOnes = 2 + kMaxCoins;  // of an observation with two players
 constexpr int64_t kStateBytes = kCoinBlock * (2 * (2 + kMaxCoins) + 1);
 
-// Hands out pieces of the scratch; from null it only counts them.
+// Hands out pieces of the scratch; from address 0 it only counts them.
 struct Arena {
-  uint8_t* begin;
+  uintptr_t begin;
   int64_t used = 0;
 
   template <typename T>
   T* take(int64_t count) {
-    T* piece = reinterpret_cast<T*>(begin + used);
-    used += (count * static_cast<int64_t>(sizeof(T)) + kAlign - 1) / kAlign * kAlign;
+    T* piece = reinterpret_cast<T*>(begin + static_cast<uintptr_t>(used));
+    used += (count * static_cast<int64_t>(sizeof(T)) + kLine - 1) / kLine * kLine;
     return piece;
   }
 };
@@ -35,7 +35,7 @@ struct Head {
   float* biases;    // [slots, layout.biases]
   float* state;     // [rows, padded_hidden]
   float* next;
-  float* out;  // [rows, padded_outputs]
+  float* out;  // [rows, outputs]
 };
 
 // Everything of one thread.
@@ -61,8 +61,8 @@ Head make_head(Arena& arena, const GruSets* sets, int seat, int64_t num_envs, in
   Head head = {};
   head.sets = sets;
   head.seat = seat;
-  head.layout = layout_of(*sets);
   head.each = num_envs / sets->sets;
+  head.layout = layout_of(*sets, head.each < rows ? head.each : rows);
   const int64_t most = (rows + head.each - 2) / head.each + 1;  // that rows in a row can meet
   head.slots = most < sets->sets ? most : sets->sets;
   head.packed = arena.take<int64_t>(head.slots);
@@ -74,7 +74,7 @@ Head make_head(Arena& arena, const GruSets* sets, int seat, int64_t num_envs, in
   head.biases = arena.take<float>(head.slots * head.layout.biases);
   head.state = arena.take<float>(rows * head.layout.padded_hidden);
   head.next = arena.take<float>(rows * head.layout.padded_hidden);
-  head.out = arena.take<float>(rows * head.layout.padded_outputs);
+  head.out = arena.take<float>(rows * head.layout.outputs);
   return head;
 }
 
@@ -138,8 +138,7 @@ void step_rows(Head& head, const Player& player, int64_t set, int64_t begin, int
   }
   policy_step(at, weights, biases, player.places + (2 * begin + head.seat) * ones, 2 * ones, ones,
               t, end - begin, head.state + begin * at.padded_hidden,
-              head.next + begin * at.padded_hidden, head.out + begin * at.padded_outputs,
-              player.scratch);
+              head.next + begin * at.padded_hidden, head.out + begin * at.outputs, player.scratch);
 }
 
 // One step of the episodes [first, first + rows): each row by its own set.
@@ -189,7 +188,7 @@ void act(const CoinRollout& job, const Head& actor, int64_t num_envs, int64_t fi
   const int64_t count = actor.layout.outputs;
   for (int64_t row = 0; row < rows; ++row) {
     float log_probs[kMaxActions];
-    log_probs_of(actor.out + row * actor.layout.padded_outputs, count, log_probs);
+    log_probs_of(actor.out + row * actor.layout.outputs, count, log_probs);
     const int64_t env = first + row;
     if (job.critic != nullptr && actor.seat == 1) {
       float* to = job.log_probs + (t * num_envs + env) * count;
@@ -215,7 +214,7 @@ void think(const CoinRollout& job, Player& player, int64_t num_envs, int64_t fir
     const int64_t count = head.layout.outputs;
     for (int64_t row = 0; row < rows; ++row) {
       float* to = job.q_values + (t * num_envs + first + row) * count;
-      for (int64_t k = 0; k < count; ++k) to[k] = head.out[row * head.layout.padded_outputs + k];
+      for (int64_t k = 0; k < count; ++k) to[k] = head.out[row * head.layout.outputs + k];
     }
   }
 }
@@ -250,14 +249,14 @@ void play_block(const CoinGameBatch& batch, const CoinRollout& job, Player& play
 }  // namespace
 
 int64_t coin_rollout_scratch(const CoinGameBatch& batch, const CoinRollout& job, int64_t rows) {
-  Arena arena{nullptr};
+  Arena arena{0};
   make_player(arena, batch, job, rows);
   return arena.used;
 }
 
 void coin_rollout(const CoinGameBatch& batch, const CoinRollout& job, int64_t rows, int64_t begin,
                   int64_t end, void* scratch) {
-  Arena arena{static_cast<uint8_t*>(scratch)};
+  Arena arena{reinterpret_cast<uintptr_t>(scratch)};
   Player player = make_player(arena, batch, job, rows);
   for (int i = 0; i < player.num_heads; ++i) {
     for (int64_t s = 0; s < player.heads[i].slots; ++s) player.heads[i].packed[s] = -1;
