@@ -227,7 +227,7 @@ def test_what_does_not_fit_is_refused() -> None:
     refused(r"draws must be \[12, 2, 9\]", _env(9), (me, others), critics, _draws(8))
     refused("float32", _env(9), (me, others), critics, _draws(9).double())
     refused("critic needs the actor of seat 1", _env(9), (me, "random"), critics, _draws(9))
-    with pytest.raises(ValueError, match="two players"):
+    with pytest.raises(ValueError, match="one kind for each player"):
         play(_env(9, num_players=3), (me, others), critics, _draws(9), seed=5)
     with pytest.raises(ValueError, match="without history"):
         play(_env(9, preset="mfos22"), (me, others), critics, _draws(9), seed=5)

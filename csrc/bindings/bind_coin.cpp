@@ -6,12 +6,12 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "bindings/bindings.h"
-#include "core/scratch.h"
 #include "core/thread_pool.h"
 #include "sim/coin_game_batch.h"
 #include "sim/coin_rollout.h"
@@ -31,6 +31,10 @@ constexpr int64_t kStreamFrom = 4 << 20;
 // a block whose parameters are few.
 constexpr int64_t kCacheBytes = 7 << 18;
 constexpr int64_t kRolloutRows = 32;
+
+struct alignas(64) CacheLine {
+  uint8_t bytes[64];
+};
 
 class CoinGame {
  public:
@@ -180,7 +184,9 @@ class CoinGame {
     const int64_t rows = rollout_rows(job);
     const int64_t blocks = (batch.num_envs + rows - 1) / rows;
     parallel_for(blocks, 1, 1, num_threads_, [&](int64_t begin, int64_t end) {
-      const Scratch scratch(LOQA_DISPATCH(coin_rollout_scratch, batch, job, rows));
+      const int64_t bytes = LOQA_DISPATCH(coin_rollout_scratch, batch, job, rows);
+      const std::unique_ptr<CacheLine[]> scratch(
+          new CacheLine[static_cast<size_t>(bytes) / sizeof(CacheLine)]);
       LOQA_DISPATCH(coin_rollout, batch, job, rows, begin, end, scratch.get());
     });
   }

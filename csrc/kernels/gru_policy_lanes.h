@@ -39,8 +39,9 @@ struct PolicyLayout {
   bool has_first;
   bool has_second;
   bool reads_time;
-  int64_t inputs;          // of the GRU that are not places of ones: hidden or 0
-  int64_t padded_hidden;   // whole vectors
+  int64_t inputs;         // of the GRU that are not places of ones: hidden or 0
+  int64_t padded_hidden;  // whole vectors
+  int64_t padded_outputs;
   int64_t second_columns;  // vectors in a panel
   int64_t gru_columns;
   int64_t first_outputs;                // hidden, or the gates' 3 hidden; padded
@@ -68,18 +69,19 @@ inline PolicyLayout layout_of(const GruSets& sets, int64_t rows) {
   at.reads_time = sets.reads_time;
   at.inputs = at.has_first ? sets.hidden : 0;
   at.padded_hidden = padded(sets.hidden);
+  at.padded_outputs = padded(sets.outputs);
   at.second_columns = columns_of(at.padded_hidden, linear_columns(tile));
   at.gru_columns = columns_of(at.padded_hidden, gru_columns(tile));
   at.first_outputs = at.has_first ? at.padded_hidden : 3 * at.padded_hidden;
   at.second = at.first_outputs * sets.features;
   at.gates = at.second + (at.has_second ? at.padded_hidden * sets.hidden : 0);
   at.end = at.gates + 3 * at.padded_hidden * (at.inputs + sets.hidden);
-  at.weights = at.end + sets.outputs * at.padded_hidden;
+  at.weights = at.end + at.padded_outputs * sets.hidden;
   at.second_bias = at.first_outputs;
   at.gates_bias = at.second_bias + (at.has_second ? at.padded_hidden : 0);
   at.hidden_bias = at.gates_bias + (at.has_first ? 3 * at.padded_hidden : 0);
   at.end_bias = at.hidden_bias + at.padded_hidden;
-  at.biases = at.end_bias + padded(sets.outputs);
+  at.biases = at.end_bias + at.padded_outputs;
   return at;
 }
 
@@ -202,10 +204,7 @@ void pack_policy(const GruSets& sets, const PolicyLayout& at, int64_t set, Weigh
     pack_row(array(kInputBias) + gate * hidden, hidden, gates_bias + gate * kFloats, 3 * kFloats);
   }
   pack_row(array(kHiddenBias), hidden, biases + at.hidden_bias, kFloats);
-  for (int64_t k = 0; k < at.outputs; ++k) {
-    pack_row(array(kEndWeight) + k * hidden, hidden, weights + at.end + k * at.padded_hidden,
-             kFloats);
-  }
+  pack_matrix(array(kEndWeight), at.outputs, hidden, 1, weights + at.end);
   pack_row(array(kEndBias), at.outputs, biases + at.end_bias, kFloats);
 }
 
@@ -308,32 +307,32 @@ void second_layer(const PolicyLayout& at, const Weight* weights, const float* bi
   });
 }
 
-// The sum of a vector's elements, in pairs.
-LOQA_INLINE float sum_of(Floats value) {
-  float parts[kFloats];
-  store(value, parts);
-#pragma GCC unroll 4
-  for (int64_t count = kFloats / 2; count > 0; count /= 2) {
-#pragma GCC unroll 8
-    for (int64_t i = 0; i < count; ++i) parts[i] += parts[i + count];
-  }
-  return parts[0];
-}
-
-// The last layer, whose few outputs are a scalar product each.
+// The last layer. Its outputs are few, most often one vector, so that each is summed up in four
+// parts.
 template <typename Weight>
 void end_layer(const PolicyLayout& at, const Weight* weights, const float* bias, const float* state,
                int64_t rows, float* out) {
-  for (int64_t row = 0; row < rows; ++row, state += at.padded_hidden) {
-    for (int64_t k = 0; k < at.outputs; ++k) {
-      const Weight* from = weights + k * at.padded_hidden;
-      Floats sum = {};
-      for (int64_t i = 0; i < at.padded_hidden; i += kFloats) {
-        sum += load<Floats>(state + i) * load_floats(from + i);
+  constexpr int kParts = 4;
+  const int64_t whole = at.hidden / kParts * kParts;
+  for_tiles(rows, [&]<int kRows>(int64_t row) __attribute__((always_inline)) {
+    const float* x = state + row * at.padded_hidden;
+    for (int64_t first = 0; first < at.padded_outputs; first += kFloats) {
+      const Weight* panel = weights + first * at.hidden;
+      Floats sum[kRows][kParts] = {};
+      const auto add = [&](int64_t i, int part) __attribute__((always_inline)) {
+        const Floats weight = load_floats(panel + i * kFloats);
+        for (int r = 0; r < kRows; ++r) sum[r][part] += x[r * at.padded_hidden + i] * weight;
+      };
+      for (int64_t i = 0; i < whole; i += kParts) {
+        for (int part = 0; part < kParts; ++part) add(i + part, part);
       }
-      out[row * at.outputs + k] = bias[k] + sum_of(sum);
+      for (int64_t i = whole; i < at.hidden; ++i) add(i, 0);
+      for (int r = 0; r < kRows; ++r) {
+        const Floats all = (sum[r][0] + sum[r][1]) + (sum[r][2] + sum[r][3]);
+        store(load<Floats>(bias + first) + all, out + (row + r) * at.padded_outputs + first);
+      }
     }
-  }
+  });
 }
 
 // What the GRU of some rows reads besides its weights. Strides are in elements.
@@ -422,7 +421,7 @@ inline int64_t policy_scratch(const PolicyLayout& at) {
 }
 
 // One step of `rows` rows: places of ones [rows, row_places], state -> next [rows, padded_hidden]
-// and out [rows, outputs].
+// and out [rows, padded_outputs].
 template <typename Weight>
 void policy_step(const PolicyLayout& at, const Weight* weights, const float* biases,
                  const int32_t* places, int64_t row_places, int64_t ones, int64_t t, int64_t rows,

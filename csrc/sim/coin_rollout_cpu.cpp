@@ -35,7 +35,7 @@ struct Head {
   float* biases;    // [slots, layout.biases]
   float* state;     // [rows, padded_hidden]
   float* next;
-  float* out;  // [rows, outputs]
+  float* out;  // [rows, padded_outputs]
 };
 
 // Everything of one thread.
@@ -74,7 +74,7 @@ Head make_head(Arena& arena, const GruSets* sets, int seat, int64_t num_envs, in
   head.biases = arena.take<float>(head.slots * head.layout.biases);
   head.state = arena.take<float>(rows * head.layout.padded_hidden);
   head.next = arena.take<float>(rows * head.layout.padded_hidden);
-  head.out = arena.take<float>(rows * head.layout.outputs);
+  head.out = arena.take<float>(rows * head.layout.padded_outputs);
   return head;
 }
 
@@ -138,7 +138,8 @@ void step_rows(Head& head, const Player& player, int64_t set, int64_t begin, int
   }
   policy_step(at, weights, biases, player.places + (2 * begin + head.seat) * ones, 2 * ones, ones,
               t, end - begin, head.state + begin * at.padded_hidden,
-              head.next + begin * at.padded_hidden, head.out + begin * at.outputs, player.scratch);
+              head.next + begin * at.padded_hidden, head.out + begin * at.padded_outputs,
+              player.scratch);
 }
 
 // One step of the episodes [first, first + rows): each row by its own set.
@@ -188,7 +189,7 @@ void act(const CoinRollout& job, const Head& actor, int64_t num_envs, int64_t fi
   const int64_t count = actor.layout.outputs;
   for (int64_t row = 0; row < rows; ++row) {
     float log_probs[kMaxActions];
-    log_probs_of(actor.out + row * actor.layout.outputs, count, log_probs);
+    log_probs_of(actor.out + row * actor.layout.padded_outputs, count, log_probs);
     const int64_t env = first + row;
     if (job.critic != nullptr && actor.seat == 1) {
       float* to = job.log_probs + (t * num_envs + env) * count;
@@ -214,7 +215,7 @@ void think(const CoinRollout& job, Player& player, int64_t num_envs, int64_t fir
     const int64_t count = head.layout.outputs;
     for (int64_t row = 0; row < rows; ++row) {
       float* to = job.q_values + (t * num_envs + first + row) * count;
-      for (int64_t k = 0; k < count; ++k) to[k] = head.out[row * head.layout.outputs + k];
+      for (int64_t k = 0; k < count; ++k) to[k] = head.out[row * head.layout.padded_outputs + k];
     }
   }
 }
