@@ -173,12 +173,12 @@ class Agent(nn.Module):
                 f"got {list(actions.shape)} and {list(obs.shape)}"
             )
         actions = actions.long()
+        table = log_prob_table
         if not _is_index(obs, 2) or self.actor.recurrent or self.critic.recurrent:
-            table = self.log_probs(obs) if log_prob_table is None else log_prob_table
+            table = self.log_probs(obs) if table is None else table
             return Evaluation(table, self.q_values(obs), actions)
         dtype = next(self.critic.parameters()).dtype
         every_state, critic_inputs, offsets = _every_input(obs.shape[0], dtype, obs.device)
-        table = log_prob_table
         if table is None:
             table = self.log_probs(every_state).expand(obs.shape[0], -1, -1)
         q_values: Tensor = self.critic(critic_inputs)

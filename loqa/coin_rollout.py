@@ -72,7 +72,9 @@ def rollout(
     if not all(native_rollout.reads(network.parameters) for network in networks):
         return rollout_by_steps(env, players, draws, seed)
     actors = [
-        player if isinstance(player, str) else StackedHead(player.parameters, "actor.", player.index)
+        player
+        if isinstance(player, str)
+        else StackedHead(player.parameters, "actor.", player.index)
         for player in players
     ]
     critic = None

@@ -21,7 +21,6 @@ from loqa.gru import fold
 from loqa.rollout import Trajectory
 
 
-
 class StackedHead:
     """Parameter sets of a `GRUHead`, as the core reads them.
 
@@ -138,8 +137,9 @@ def play(
     env._native.play_networks(
         actors=[None if isinstance(actor, str) else actor.native for actor in actors],
         critic=None if critic is None else critic.native,
-        kinds=[SCRIPTED_COIN_PLAYERS.index(actor) if isinstance(actor, str) else -1
-               for actor in actors],
+        kinds=[
+            SCRIPTED_COIN_PLAYERS.index(actor) if isinstance(actor, str) else -1 for actor in actors
+        ],
         steps=steps,
         seed=seed,
         draws=draws.data_ptr(),

@@ -71,7 +71,7 @@ class ReplayPool:
         """Name -> `[len(self), ...]` float16, views of the parameters that are there."""
         parts = torch.split(self._rows[: len(self)], self._sizes, 1)
         return {
-            name: part.unflatten(1, shape)
+            name: part.view(-1, *shape)
             for name, part, shape in zip(self._names, parts, self._shapes, strict=True)
         }
 
