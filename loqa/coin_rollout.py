@@ -69,7 +69,8 @@ def rollout(
     """
     second = players[1]
     networks = [player for player in players if not isinstance(player, str)]
-    if not all(native_rollout.reads(network.parameters) for network in networks):
+    readable = all(native_rollout.reads(network.parameters) for network in networks)
+    if env.device.type != "cpu" or not readable:
         return rollout_by_steps(env, players, draws, seed)
     actors = [
         player
