@@ -71,10 +71,11 @@ class CoinTrainer(Trainer):
         self.iteration += 1
         self._anneal()
         with self._phase("rollout"):
-            drawn = self.pool.sample(config.opponents, self._generator(_OPPONENTS))
-            opponents = Actor.of(
-                {name: stacked[self._opponents] for name, stacked in drawn.items()},
+            drawn = self.pool.draw(config.opponents, self._generator(_OPPONENTS))
+            opponents = Actor(
+                self.pool.stored(),
                 with_critic=self._settings.shaping_weight != 0,
+                index=drawn[self._opponents],
             )
             trajectory, opponent = self._play(
                 self.env, (Actor.of_agent(self.agent), opponents), _TRAINING

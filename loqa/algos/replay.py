@@ -57,23 +57,34 @@ class ReplayPool:
         self._rows[self.pushed % self.capacity] = flat
         self.pushed += 1
 
-    def sample(self, count: int, generator: Generator) -> dict[str, Tensor]:
-        """`count` independent draws, uniform over what is there.
-
-        Returns:
-            Name -> `[count, ...]`, stacked parameters.
+    def draw(self, count: int, generator: Generator) -> Tensor:
+        """`count` independent draws, uniform over what is there: `[count]`, indices into `stored`.
 
         Raises:
             ValueError: the pool is empty.
         """
         if not self.pushed:
             raise ValueError("the pool is empty: push an agent before sampling")
-        index = torch.randint(len(self), (count,), generator=generator)
-        rows = self._rows[index].to(device=self._device, dtype=self._dtype)
-        parts = torch.split(rows, self._sizes, 1)
+        return torch.randint(len(self), (count,), generator=generator)
+
+    def stored(self) -> dict[str, Tensor]:
+        """Name -> `[len(self), ...]` float16, views of the parameters that are there."""
+        parts = torch.split(self._rows[: len(self)], self._sizes, 1)
         return {
-            name: part.reshape(count, *shape)
+            name: part.view(-1, *shape)
             for name, part, shape in zip(self._names, parts, self._shapes, strict=True)
+        }
+
+    def sample(self, count: int, generator: Generator) -> dict[str, Tensor]:
+        """`draw`, as copies in full precision.
+
+        Returns:
+            Name -> `[count, ...]`, stacked parameters.
+        """
+        index = self.draw(count, generator)
+        return {
+            name: value[index].to(device=self._device, dtype=self._dtype)
+            for name, value in self.stored().items()
         }
 
     def state_dict(self) -> dict[str, Any]:
