@@ -25,7 +25,7 @@ from loqa.agents import Evaluation
 
 _CHOICES = {
     "shaping": ("loaded-dice", "n-step"),
-    "advantage": ("td0", "mc"),
+    "advantage": ("td0", "gae", "mc"),
     "advantage_baseline": ("none", "batch"),
     "advantage_scale": ("none", "batch"),
     "critic_target": ("sarsa", "argmax", "lambda", "returns"),
@@ -46,9 +46,11 @@ class LOQASettings:
         current_reward_differentiable: whether Qhat_s includes the influence of a_s itself; off, the
             current reward stays constant because both players move at once.
         stop_normaliser_gradient: whether the log-normaliser of pihat is a constant.
-        advantage: "td0", r_t + gamma V_{t+1} - V_t, or "mc", G_t - V_t.
+        advantage: "td0", r_t + gamma V_{t+1} - V_t; "gae", a mixture of all numbers of steps
+            (Schulman et al. 2016); or "mc", G_t - V_t.
+        advantage_lambda: weight of longer returns in "gae"; 0 is "td0".
         advantage_gradient: whether gradients pass through the "td0" advantage into actor and critic
-            (published code) or it is a constant (paper). "mc" is always a constant.
+            (published code) or it is a constant (paper). The others are always constants.
         advantage_baseline: "batch" subtracts the mean over the batch at each step.
         advantage_scale: "batch" then divides by the root mean square over batch and time.
         entropy_bonus: beta, weight of the policy's entropy.
@@ -72,6 +74,7 @@ class LOQASettings:
     current_reward_differentiable: bool = False
     stop_normaliser_gradient: bool = False
     advantage: str = "td0"
+    advantage_lambda: float = 0.7
     advantage_gradient: bool = False
     advantage_baseline: str = "batch"
     advantage_scale: str = "none"
@@ -94,7 +97,7 @@ class LOQASettings:
             raise ValueError(f"softmax_temperature must be > 0, got {self.softmax_temperature}")
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ValueError(f"clip_norm must be > 0 or None, got {self.clip_norm}")
-        for name in ("gamma", "dice_discount", "target_ema", "critic_lambda"):
+        for name in ("gamma", "dice_discount", "target_ema", "critic_lambda", "advantage_lambda"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must be in [0, 1], got {value}")
@@ -136,7 +139,7 @@ def advantages(rewards: Tensor, values: Tensor, settings: LOQASettings) -> Tenso
     """Advantage of the agent's actions.
 
     "td0": A_t = r_t + gamma V_{t+1} - V_t for t < T, V_T bootstraps (an episode is truncated, it
-    does not end). "mc": A_t = G_t - V_t, G the discounted return without bootstrap.
+    does not end). "gae": sum_k (gamma lambda)^k of the next "td0" advantages. "mc": A_t = G_t - V_t, G the discounted return without bootstrap.
 
     Args:
         rewards: `[T, B]`.
@@ -145,9 +148,13 @@ def advantages(rewards: Tensor, values: Tensor, settings: LOQASettings) -> Tenso
     Returns:
         `[T, B]`, differentiable in values only for "td0" with `advantage_gradient`.
     """
-    if settings.advantage == "mc" or not settings.advantage_gradient:
+    if settings.advantage != "td0" or not settings.advantage_gradient:
         values = values.detach()
-    if settings.advantage == "mc":
+    if settings.advantage == "gae":
+        result = ops.generalized_advantage(
+            rewards, values, settings.gamma, settings.advantage_lambda
+        )
+    elif settings.advantage == "mc":
         result = ops.discounted_returns(rewards, settings.gamma) - values[:-1]
     else:
         result = torch.add(rewards - values[:-1], values[1:], alpha=settings.gamma)
