@@ -214,16 +214,20 @@ class CoinConfig(TrainConfig):
             "anneal": 0,
             "dice_discount": 0.9,
             "softmax_temperature": 1.0,
+            "stop_normaliser_gradient": False,
+            "advantage": "td0",
             "advantage_gradient": True,
             "critic_target": "sarsa",
         },
     }
 
-    iterations: int = 5000
+    iterations: int = 6000
     batch_size: int = 512
     clip_norm: float | None = 1.0
     dice_discount: float = 0.97
-    softmax_temperature: float = 0.75
+    softmax_temperature: float = 8.0
+    stop_normaliser_gradient: bool = True
+    advantage: str = "gae"
     advantage_baseline: str = "none"
     critic_target: str = "lambda"
     entropy_bonus: float = 0.05

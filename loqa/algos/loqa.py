@@ -45,7 +45,9 @@ class LOQASettings:
         softmax_temperature: tau of the opponent's softmax.
         current_reward_differentiable: whether Qhat_s includes the influence of a_s itself; off, the
             current reward stays constant because both players move at once.
-        stop_normaliser_gradient: whether the log-normaliser of pihat is a constant.
+        stop_normaliser_gradient: whether the log-normaliser of pihat is a constant. With it
+            d log pihat / d Qhat is 1/tau; without it is (1 - pihat)/tau, which vanishes for an
+            opponent that is sure of its action.
         advantage: "td0", r_t + gamma V_{t+1} - V_t; "gae", a mixture of all numbers of steps
             (Schulman et al. 2016); or "mc", G_t - V_t.
         advantage_lambda: weight of longer returns in "gae"; 0 is "td0".
