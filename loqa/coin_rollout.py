@@ -52,6 +52,13 @@ def rollout(
     Returns:
         The episodes, with planes, and what seat 1's networks say of them if its critic was given (constants).
     """
+    return play(env, players, draws, env.reset(seed=seed))
+
+
+def play(
+    env: CoinGame, players: tuple[Actor, Actor | str], draws: Tensor, start: Tensor
+) -> tuple[Trajectory, Evaluation | None]:
+    """`rollout` from the observations `start` that a reset has given; waits for no device."""
     steps, batch = env.episode_length, env.num_envs
     device = env.device
     cells = env.spec.obs == "cells"
@@ -67,7 +74,7 @@ def rollout(
     critic = networks[-1].critic if script is None else None
     critic_state = None if critic is None else critic.initial_state(batch)
     tables: list[tuple[Tensor, Tensor]] = []
-    obs[0] = env.reset(seed=seed)
+    obs[0] = start
     for t in range(steps):
         if script is not None:
             actions[t] = env.scripted_actions([None, script])

@@ -1,58 +1,24 @@
 #include "core/vectors.h"
 #include "kernels/gru.h"
+#include "kernels/gru_rows.h"
 
-namespace loqa::LOQA_ISA {
+namespace loqa {
+
+template <>
+struct PowerOfTwo<LOQA_ISA::VectorOf<float>::Type> {
+  static LOQA_HD auto of(LOQA_ISA::VectorOf<float>::Type k) {
+    using Ints = LOQA_ISA::VectorOf<int32_t>::Type;
+    return reinterpret_cast<LOQA_ISA::VectorOf<float>::Type>(
+        (__builtin_convertvector(k, Ints) + 127) << 23);
+  }
+};
+
+namespace LOQA_ISA {
 namespace {
 
 #define LOQA_INLINE __attribute__((always_inline)) inline
 
 using Floats = VectorOf<float>::Type;
-using Ints = VectorOf<int32_t>::Type;
-
-// 2^k for whole k.
-LOQA_INLINE float power_of_two(float k) {
-  return __builtin_bit_cast(float, (static_cast<int32_t>(k) + 127) << 23);
-}
-LOQA_INLINE Floats power_of_two(Floats k) {
-  return reinterpret_cast<Floats>((__builtin_convertvector(k, Ints) + 127) << 23);
-}
-
-LOQA_INLINE double expm1_of(double x) { return __builtin_expm1(x); }
-
-// exp(x) - 1 with relative error below 3e-7: x = k log 2 + r, and then it is
-// 2^k (exp(r) - 1) + (2^k - 1), the first by a Taylor polynomial on |r| <= log(2) / 2.
-template <typename V>
-LOQA_INLINE V expm1_of(V x) {
-  constexpr float kLog2E = 1.44269504f;
-  // log 2 in two parts; k times the first is exact.
-  constexpr float kLog2High = 0.693359375f;
-  constexpr float kLog2Low = -2.12194440e-4f;
-  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
-  const V low = V{} - 87.0f, high = V{} + 87.0f;
-  x = x < low ? low : x;
-  x = x > high ? high : x;
-  const V k = (x * kLog2E + kRound) - kRound;
-  const V r = (x - k * kLog2High) - k * kLog2Low;
-  V p = r * (1.0f / 5040.0f) + 1.0f / 720.0f;
-  p = p * r + 1.0f / 120.0f;
-  p = p * r + 1.0f / 24.0f;
-  p = p * r + 1.0f / 6.0f;
-  p = p * r + 0.5f;
-  p = p * (r * r) + r;
-  const V power = power_of_two(k);
-  return power * p + (power - 1.0f);
-}
-
-template <typename V>
-LOQA_INLINE V sigmoid(V x) {
-  return 1 / (expm1_of(-x) + 2);
-}
-
-template <typename V>
-LOQA_INLINE V tanh_of(V x) {
-  const V e = expm1_of(x + x);
-  return e / (e + 2);
-}
 
 // Calls body(V{}, i) for whole vectors of a row, then body(T{}, i) for the rest.
 template <typename Body>
@@ -78,16 +44,16 @@ void forward(const GruStep<T>& job, int64_t begin, int64_t end) {
     T* next = job.next + row * size;
     T* saved = kSave ? job.saved + row * 4 * size : nullptr;
     for_lanes(T{}, size, [&]<typename V>(V, int64_t i) __attribute__((always_inline)) {
-      const V r = sigmoid(load<V>(input + i) + load<V>(hidden + i));
-      const V z = sigmoid(load<V>(input + size + i) + load<V>(hidden + size + i));
-      const V hn = load<V>(hidden + 2 * size + i) + load<V>(bias + i);
-      const V n = tanh_of(load<V>(input + 2 * size + i) + r * hn);
-      store(n + z * (load<V>(state + i) - n), next + i);
+      const GruGates<V> gates =
+          gru_row(load<V>(input + i), load<V>(input + size + i), load<V>(input + 2 * size + i),
+                  load<V>(hidden + i), load<V>(hidden + size + i), load<V>(hidden + 2 * size + i),
+                  load<V>(bias + i));
+      store(gru_next_row(gates, load<V>(state + i)), next + i);
       if constexpr (kSave) {
-        store(r, saved + i);
-        store(z, saved + size + i);
-        store(n, saved + 2 * size + i);
-        store(hn, saved + 3 * size + i);
+        store(gates.r, saved + i);
+        store(gates.z, saved + size + i);
+        store(gates.n, saved + 2 * size + i);
+        store(gates.hn, saved + 3 * size + i);
       }
     });
   }
@@ -105,19 +71,17 @@ void backward(const GruStepVjp<T>& job, int64_t begin, int64_t end) {
     T* grad_hidden = job.grad_hidden + row * 3 * size;
     T* grad_state = job.grad_state + row * size;
     for_lanes(T{}, size, [&]<typename V>(V, int64_t i) __attribute__((always_inline)) {
-      const V r = load<V>(saved + i), z = load<V>(saved + size + i);
-      const V n = load<V>(saved + 2 * size + i), hn = load<V>(saved + 3 * size + i);
-      const V grad = load<V>(grad_next + i) + load<V>(grad_out + i);
-      const V grad_n = grad * (1 - z) * (1 - n * n);
-      const V grad_z = grad * (load<V>(state + i) - n) * z * (1 - z);
-      const V grad_r = grad_n * hn * r * (1 - r);
-      store(grad_r, grad_input + i);
-      store(grad_z, grad_input + size + i);
-      store(grad_n, grad_input + 2 * size + i);
-      store(grad_r, grad_hidden + i);
-      store(grad_z, grad_hidden + size + i);
-      store(V(grad_n * r), grad_hidden + 2 * size + i);
-      store(V(grad * z), grad_state + i);
+      const GruGates<V> gates = {load<V>(saved + i), load<V>(saved + size + i),
+                                 load<V>(saved + 2 * size + i), load<V>(saved + 3 * size + i)};
+      const GruGradients<V> grads =
+          gru_vjp_row(gates, load<V>(state + i), V(load<V>(grad_next + i) + load<V>(grad_out + i)));
+      store(grads.r, grad_input + i);
+      store(grads.z, grad_input + size + i);
+      store(grads.n, grad_input + 2 * size + i);
+      store(grads.r, grad_hidden + i);
+      store(grads.z, grad_hidden + size + i);
+      store(grads.hidden_n, grad_hidden + 2 * size + i);
+      store(grads.state, grad_state + i);
     });
   }
 }
@@ -142,4 +106,5 @@ void run_gru(const GruStepVjp<double>& job, int64_t begin, int64_t end) {
   backward(job, begin, end);
 }
 
-}  // namespace loqa::LOQA_ISA
+}  // namespace LOQA_ISA
+}  // namespace loqa
