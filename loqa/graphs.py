@@ -83,7 +83,7 @@ class Replayed:
             self._plain_calls -= 1
             return self._function(*args)
         if self._recording is None:
-            self._places = map_tensors(args, _writable)
+            self._places = map_tensors(args, writable)
             self._recording = self._record(lambda: self._function(*_afresh(self._places)))
         else:
             overwrite(self._places, args)
@@ -143,6 +143,6 @@ def _leaves(tree: Any) -> Iterator[Any]:
         yield tree
 
 
-def _writable(tensor: Tensor) -> Tensor:
+def writable(tensor: Tensor) -> Tensor:
     """The tensor, or a copy of one whose elements share memory (`expand`)."""
     return tensor.contiguous() if 0 in tensor.stride() else tensor.detach()

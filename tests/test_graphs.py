@@ -17,7 +17,15 @@ from torch import Tensor
 
 from loqa.coin import CoinTrainer
 from loqa.config import CoinConfig, IPDConfig
-from loqa.graphs import Function, Recorder, Replayed, overwrite, recorder_for
+from loqa.graphs import (
+    Function,
+    Recorder,
+    Replayed,
+    map_tensors,
+    overwrite,
+    recorder_for,
+    writable,
+)
 from loqa.ipd import IPDTrainer
 
 
@@ -32,7 +40,7 @@ class HostRecording:
     def replay(self) -> None:
         result = self._function()
         if self._empty:
-            self.result, self._empty = result, False
+            self.result, self._empty = map_tensors(result, writable), False
         else:
             overwrite(self.result, result)
 
