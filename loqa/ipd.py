@@ -153,8 +153,9 @@ class IPDTrainer(Trainer):
                 return self._sample_stepwise(obs)
             every_state = torch.arange(NUM_IPD_STATES, device=self.device)
             probabilities = self.agent.log_probs(every_state[None])[0, :, 0].exp()
-        # Rounding can lift a certain action's probability just above 1.
-        both = probabilities.clamp(max=1).expand(2, -1)
+        # Rounding can lift a certain action's probability just above 1. NaN, which a run on a GPU
+        # notices some iterations late, must not stop it here.
+        both = probabilities.nan_to_num(0.5).clamp(max=1).expand(2, -1)
         return Trajectory(
             *self.env.rollout_memory1(both, config.episode_length, config.exploration)
         )

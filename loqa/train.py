@@ -232,8 +232,9 @@ def _join(config: TrainConfig) -> ProcessGroup:
     """The processes that torchrun started with this one.
 
     Raises:
-        ValueError: there are several, and this game cannot be shared.
+        ValueError: there are several, and this game cannot be shared; or the device cannot be used.
     """
+    training_device(config.device)
     processes = ProcessGroup.of_environment(config.device)
     if processes.size > 1 and not isinstance(config, CoinConfig):
         raise ValueError("only `loqa train coin` can be shared by several processes")
