@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,7 +35,7 @@ def training_device(name: str) -> torch.device:
     device = torch.device(check_name(name))
     if device.type == "cpu":
         return device
-    cuda = getattr(torch.version, "cuda", None)
+    cuda: Any = torch.version.cuda
     if cuda is None:
         raise ValueError(
             f"device {name!r} needs a torch with CUDA, this is {torch.__version__}: "
