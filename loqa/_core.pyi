@@ -106,6 +106,22 @@ def gru_step_vjp_f64_cuda(
     stream: int,
 ) -> None: ...
 def keep_freed_memory() -> None: ...
+
+class GruSets:
+    def __init__(
+        self,
+        *,
+        arrays: list[int],
+        strides: list[int],
+        index: int,
+        half: bool,
+        reads_time: bool,
+        sets: int,
+        features: int,
+        hidden: int,
+        outputs: int,
+    ) -> None: ...
+
 def linear_scan(
     dtype: int,
     x: int,
@@ -375,4 +391,19 @@ class CoinGame:
         actions: int,
         obs: int,
         rewards: int,
+    ) -> None: ...
+    def play_networks(
+        self,
+        *,
+        actors: list[GruSets | None],
+        critic: GruSets | None,
+        kinds: list[int],
+        steps: int,
+        seed: int,
+        draws: int,
+        obs: int,
+        actions: int,
+        rewards: int,
+        log_probs: int,
+        q_values: int,
     ) -> None: ...

@@ -151,12 +151,15 @@ class Agent(nn.Module):
         """(`log_probs`, `q_values`) of the same observations."""
         return self.log_probs(obs), self.q_values(obs)
 
-    def evaluate(self, obs: Tensor, actions: Tensor) -> Evaluation:
+    def evaluate(
+        self, obs: Tensor, actions: Tensor, log_prob_table: Tensor | None = None
+    ) -> Evaluation:
         """Both heads on one seat's observations and actions.
 
         Args:
             obs: `[T+1, B, ...]`.
             actions: `[T, B]` integers.
+            log_prob_table: of an earlier evaluation, where only the critic is wanted anew.
 
         Returns:
             An `Evaluation`, indexed if obs is the state index and no head has memory.
@@ -171,12 +174,15 @@ class Agent(nn.Module):
             )
         actions = actions.long()
         if not _is_index(obs, 2) or self.actor.recurrent or self.critic.recurrent:
-            return Evaluation(self.log_probs(obs), self.q_values(obs), actions)
+            table = self.log_probs(obs) if log_prob_table is None else log_prob_table
+            return Evaluation(table, self.q_values(obs), actions)
         dtype = next(self.critic.parameters()).dtype
         every_state, critic_inputs, offsets = _every_input(obs.shape[0], dtype, obs.device)
-        log_probs = self.log_probs(every_state).expand(obs.shape[0], -1, -1)
+        table = log_prob_table
+        if table is None:
+            table = self.log_probs(every_state).expand(obs.shape[0], -1, -1)
         q_values: Tensor = self.critic(critic_inputs)
-        return Evaluation(log_probs, q_values, actions, obs + offsets)
+        return Evaluation(table, q_values, actions, obs + offsets)
 
     def initial_state(self, batch_size: int) -> Tensor:
         """State of the actor before the first step, `[B, S]`."""

@@ -78,12 +78,14 @@ class CoinTrainer(Trainer):
         self.iteration += 1
         self._anneal()
         with self._clock.phase("rollout"):
-            drawn = self.pool.sample(
-                config.opponents, self._generator(_OPPONENTS, self.pool.device)
-            )
-            opponents = Actor.of(
-                {name: stacked[self._opponents] for name, stacked in drawn.items()},
+            index = self.pool.draw(config.opponents, self._generator(_OPPONENTS, self.pool.device))[
+                self._opponents
+            ]
+            beside = self.pool.device == self.device
+            opponents = Actor(
+                self.pool.stored() if beside else self.pool.gather(index),
                 with_critic=self._settings.shaping_weight != 0,
+                index=index if beside else None,
             )
             trajectory, opponent = self._play(
                 self.env, (Actor.of_agent(self.agent), opponents), _TRAINING

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from loqa import native_rollout
 from loqa.agents import Agent, Evaluation
 from loqa.envs.coin_game import CoinGame
 from loqa.gru import GRUPolicy
+from loqa.native_rollout import StackedHead
 from loqa.rollout import Trajectory
 
 
@@ -19,23 +22,35 @@ class Actor:
     """A seat's policy for one batch, with its critic if that is to be recorded.
 
     Attributes:
-        policy: outputs logits.
-        critic: outputs q(s, .), reads the step index after the observation; or None.
+        parameters: of a recurrent `Agent` by name; stacked sets have a leading axis.
+        with_critic: whether q(s, .) is recorded.
+        index: `[G]` int64, which of the stacked sets; all of them if None.
     """
 
-    policy: GRUPolicy
-    critic: GRUPolicy | None = None
-
-    @classmethod
-    def of(cls, parameters: Mapping[str, Tensor], with_critic: bool = False) -> Actor:
-        """From the parameters of a recurrent `Agent` by name; stacked sets have a leading axis."""
-        critic = GRUPolicy.of(parameters, "critic.") if with_critic else None
-        return cls(GRUPolicy.of(parameters, "actor."), critic)
+    parameters: Mapping[str, Tensor]
+    with_critic: bool = False
+    index: Tensor | None = None
 
     @classmethod
     def of_agent(cls, agent: Agent) -> Actor:
         """The agent as it is now."""
-        return cls.of(dict(agent.named_parameters()))
+        return cls(dict(agent.named_parameters()))
+
+    @cached_property
+    def policy(self) -> GRUPolicy:
+        """Outputs logits."""
+        return self._head("actor.")
+
+    @cached_property
+    def critic(self) -> GRUPolicy | None:
+        """Outputs q(s, .), reads the step index after the observation."""
+        return self._head("critic.") if self.with_critic else None
+
+    def _head(self, prefix: str) -> GRUPolicy:
+        own = {name: value for name, value in self.parameters.items() if name.startswith(prefix)}
+        if self.index is not None:
+            own = {name: value[self.index].float() for name, value in own.items()}
+        return GRUPolicy.of(own, prefix)
 
 
 def rollout(
@@ -52,6 +67,26 @@ def rollout(
     Returns:
         The episodes, with planes, and what seat 1's networks say of them if its critic was given (constants).
     """
+    second = players[1]
+    networks = [player for player in players if not isinstance(player, str)]
+    if not all(native_rollout.reads(network.parameters) for network in networks):
+        return rollout_by_steps(env, players, draws, seed)
+    actors = [
+        player
+        if isinstance(player, str)
+        else StackedHead(player.parameters, "actor.", player.index)
+        for player in players
+    ]
+    critic = None
+    if not isinstance(second, str) and second.with_critic:
+        critic = StackedHead(second.parameters, "critic.", second.index, reads_time=True)
+    return native_rollout.play(env, (actors[0], actors[1]), critic, draws, seed)
+
+
+def rollout_by_steps(
+    env: CoinGame, players: tuple[Actor, Actor | str], draws: Tensor, seed: int
+) -> tuple[Trajectory, Evaluation | None]:
+    """The same, step by step in torch: up to rounding the same numbers."""
     return play(env, players, draws, env.reset(seed=seed))
 
 

@@ -63,7 +63,7 @@ def test_rollout_is_on_policy_and_records_the_opponents() -> None:
     env = make("coin_game", num_envs=6, height=4, width=3, episode_length=9)
     assert isinstance(env, CoinGame)
     draws = torch.rand(9, 2, 6, generator=torch.Generator().manual_seed(3))
-    opponents = Actor.of(_stack(others), with_critic=True)
+    opponents = Actor(_stack(others), with_critic=True)
     trajectory, recorded = rollout(env, (Actor.of_agent(agent), opponents), draws, seed=5)
     with torch.no_grad():
         own = agent.log_probs(trajectory.obs[:, :, 0])
@@ -90,7 +90,7 @@ def test_cells_play_the_episodes_of_planes(layers: int) -> None:
     config = _config(height=5, width=6, layers_before_gru=layers)
     parameters = _stack([make_agent(_config(height=5, width=6, layers_before_gru=layers, seed=seed))
                          for seed in (1, 2)])  # fmt: skip
-    players = Actor.of_agent(make_agent(config)), Actor.of(parameters, with_critic=True)
+    players = Actor.of_agent(make_agent(config)), Actor(parameters, with_critic=True)
     draws = torch.rand(9, 2, 6, generator=torch.Generator().manual_seed(3))
     played = []
     for obs in ("planes", "cells"):

@@ -16,6 +16,7 @@ from kernel_cases import DEVICES
 from torch import Tensor
 
 from loqa.coin import CoinTrainer
+from loqa.coin_rollout import rollout_by_steps
 from loqa.config import CoinConfig, IPDConfig
 from loqa.graphs import (
     Function,
@@ -157,6 +158,7 @@ def test_replayed_coin_training_is_plain_training(
     fields: dict[str, Any], device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = CoinConfig.of_preset("default", **{**TINY, **fields, "device": device})
+    monkeypatch.setattr("loqa.coin.rollout", rollout_by_steps)  # the native one rounds otherwise
     monkeypatch.setattr("loqa.coin.recorder_for", lambda _: None)
     plain = run_coin(config)
     monkeypatch.setattr("loqa.coin.recorder_for", lambda _: recorder(device))

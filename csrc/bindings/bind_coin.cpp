@@ -11,8 +11,10 @@
 #include <vector>
 
 #include "bindings/bindings.h"
+#include "core/scratch.h"
 #include "core/thread_pool.h"
 #include "sim/coin_game_batch.h"
+#include "sim/coin_rollout.h"
 
 namespace py = pybind11;
 
@@ -25,6 +27,10 @@ constexpr int64_t kGrain = 1 << 12;
 constexpr int64_t kCheckAlone = 1 << 18;
 // Results of more bytes than this are written past the cache.
 constexpr int64_t kStreamFrom = 4 << 20;
+// Bytes of a core's cache that the parameters of a block of episodes may fill, and the episodes in
+// a block whose parameters are few.
+constexpr int64_t kCacheBytes = 7 << 18;
+constexpr int64_t kRolloutRows = 32;
 
 class CoinGame {
  public:
@@ -151,6 +157,34 @@ class CoinGame {
     advance(steps);
   }
 
+  void play_networks(const std::array<const GruSets*, 2>& actors, const GruSets* critic,
+                     const std::vector<int>& kinds, int64_t steps, uint64_t seed,
+                     std::uintptr_t draws, std::uintptr_t obs, std::uintptr_t actions,
+                     std::uintptr_t rewards, std::uintptr_t log_probs,
+                     std::uintptr_t q_values) const {
+    const CoinPlayers players = players_of(kinds, false);
+    const CoinRollout job{{actors[0], actors[1]},
+                          critic,
+                          players,
+                          steps,
+                          pointer<float>(draws),
+                          pointer<float>(obs),
+                          pointer<uint8_t>(actions),
+                          pointer<float>(rewards),
+                          pointer<float>(log_probs),
+                          pointer<float>(q_values)};
+    check_networks(job);
+    py::gil_scoped_release released;
+    CoinGameBatch batch = batch_;
+    batch.seed = seed;
+    const int64_t rows = rollout_rows(job);
+    const int64_t blocks = (batch.num_envs + rows - 1) / rows;
+    parallel_for(blocks, 1, 1, num_threads_, [&](int64_t begin, int64_t end) {
+      const Scratch scratch(LOQA_DISPATCH(coin_rollout_scratch, batch, job, rows));
+      LOQA_DISPATCH(coin_rollout, batch, job, rows, begin, end, scratch.get());
+    });
+  }
+
   bool check_actions() const { return check_actions_; }
   void set_check_actions(bool check) { check_actions_ = check; }
 
@@ -181,6 +215,57 @@ class CoinGame {
     }
     players.tie_episode = tie_episode;
     return players;
+  }
+
+  void check_networks(const CoinRollout& job) const {
+    const CoinRules& rules = batch_.rules;
+    if (rules.num_players != 2 || rules.history) {
+      throw std::invalid_argument("play_networks: two players and observations without history");
+    }
+    if (job.steps < 1 || job.steps > INT32_MAX) {
+      throw std::invalid_argument("play_networks: steps must be at least 1");
+    }
+    for (int seat = 0; seat < 2; ++seat) {
+      if ((job.actor[seat] == nullptr) != (job.players.kind[seat] >= 0)) {
+        throw std::invalid_argument("play_networks: a seat is a network or a script");
+      }
+    }
+    if (job.critic != nullptr && job.actor[1] == nullptr) {
+      throw std::invalid_argument("play_networks: a critic needs the actor of seat 1");
+    }
+    const int64_t places = int64_t{coin_planes(rules)} * rules.height * rules.width;
+    for (const GruSets* sets : {job.actor[0], job.actor[1], job.critic}) {
+      if (sets == nullptr) continue;
+      if (batch_.num_envs % sets->sets != 0) {
+        throw std::invalid_argument("play_networks: " + std::to_string(sets->sets) +
+                                    " parameter sets do not divide " +
+                                    std::to_string(batch_.num_envs) + " episodes");
+      }
+      if (sets->features != places + (sets->reads_time ? 1 : 0) ||
+          sets->outputs != rules.num_actions) {
+        throw std::invalid_argument(
+            "play_networks: a network of " + std::to_string(sets->features) + " features and " +
+            std::to_string(sets->outputs) + " outputs does not fit the game's " +
+            std::to_string(places) + " and " + std::to_string(rules.num_actions));
+      }
+    }
+  }
+
+  // Episodes in a block: as many as leave the parameter sets that they need in the cache. It does
+  // not depend on the number of threads.
+  int64_t rollout_rows(const CoinRollout& job) const {
+    int64_t rows = std::min(kRolloutRows, batch_.num_envs);
+    const auto bytes = [&] {
+      int64_t sum = 0;
+      for (const GruSets* sets : {job.actor[0], job.actor[1], job.critic}) {
+        if (sets == nullptr) continue;
+        const int64_t each = batch_.num_envs / sets->sets;
+        sum += (rows + each - 1) / each * sets->bytes();
+      }
+      return sum;
+    };
+    while (rows > 1 && bytes() > kCacheBytes) rows /= 2;
+    return rows;
   }
 
   template <typename Body>
@@ -257,6 +342,10 @@ void bind_coin(py::module_& module) {
            py::arg("actions"))
       .def("play", &CoinGame::play, py::arg("kinds"), py::arg("tie_episode"), py::arg("steps"),
            py::arg("actions"), py::arg("obs"), py::arg("rewards"))
+      .def("play_networks", &CoinGame::play_networks, py::kw_only(), py::arg("actors"),
+           py::arg("critic"), py::arg("kinds"), py::arg("steps"), py::arg("seed"), py::arg("draws"),
+           py::arg("obs"), py::arg("actions"), py::arg("rewards"), py::arg("log_probs"),
+           py::arg("q_values"))
       .def_property("check_actions", &CoinGame::check_actions, &CoinGame::set_check_actions);
 }
 

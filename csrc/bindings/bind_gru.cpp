@@ -1,11 +1,14 @@
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "bindings/bindings.h"
 #include "core/thread_pool.h"
 #include "kernels/gru.h"
+#include "kernels/gru_policy.h"
 #include "kernels/gru_rows.h"
 
 #if defined(__GLIBC__)
@@ -90,6 +93,34 @@ void define_both(py::module_& module, const std::string& name, void (*step)(cons
       py::arg(names)..., py::arg("stream"));
 }
 
+GruSets make_sets(const std::vector<Address>& arrays, const std::vector<int64_t>& strides,
+                  Address index, bool half, bool reads_time, int64_t sets, int64_t features,
+                  int64_t hidden, int64_t outputs) {
+  const bool sizes = arrays.size() == kGruArrays && strides.size() == kGruArrays && sets >= 1 &&
+                     features >= 1 && hidden >= 1 && outputs >= 1;
+  if (!sizes) throw std::invalid_argument("GruSets: a size is out of range");
+  GruSets made = {};
+  for (size_t i = 0; i < arrays.size(); ++i) {
+    made.array[i] = pointer<const void>(arrays[i]);
+    made.stride[i] = strides[i];
+    const bool optional = i <= kSecondBias;
+    if (!optional && made.array[i] == nullptr) {
+      throw std::invalid_argument("GruSets: an array is missing");
+    }
+  }
+  if (made.array[kSecondWeight] != nullptr && made.array[kFirstWeight] == nullptr) {
+    throw std::invalid_argument("GruSets: a second linear layer without a first");
+  }
+  made.index = pointer<const int64_t>(index);
+  made.half = half;
+  made.reads_time = reads_time;
+  made.sets = sets;
+  made.features = features;
+  made.hidden = hidden;
+  made.outputs = outputs;
+  return made;
+}
+
 template <typename T>
 void bind(py::module_& module, const std::string& suffix) {
   define_both(module, "gru_step_" + suffix, &gru_step<T>, "input", "hidden", "bias_hn", "state",
@@ -103,6 +134,11 @@ void bind(py::module_& module, const std::string& suffix) {
 void bind_gru(py::module_& module) {
   bind<float>(module, "f32");
   bind<double>(module, "f64");
+  py::class_<GruSets>(module, "GruSets",
+                      "Parameter sets of a recurrent head; the arrays outlive it.")
+      .def(py::init(&make_sets), py::kw_only(), py::arg("arrays"), py::arg("strides"),
+           py::arg("index"), py::arg("half"), py::arg("reads_time"), py::arg("sets"),
+           py::arg("features"), py::arg("hidden"), py::arg("outputs"));
   module.def(
       "keep_freed_memory",
       [] {

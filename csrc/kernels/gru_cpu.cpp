@@ -1,24 +1,8 @@
-#include "core/vectors.h"
 #include "kernels/gru.h"
-#include "kernels/gru_rows.h"
+#include "kernels/gru_lanes.h"
 
-namespace loqa {
-
-template <>
-struct PowerOfTwo<LOQA_ISA::VectorOf<float>::Type> {
-  static LOQA_HD auto of(LOQA_ISA::VectorOf<float>::Type k) {
-    using Ints = LOQA_ISA::VectorOf<int32_t>::Type;
-    return reinterpret_cast<LOQA_ISA::VectorOf<float>::Type>(
-        (__builtin_convertvector(k, Ints) + 127) << 23);
-  }
-};
-
-namespace LOQA_ISA {
+namespace loqa::LOQA_ISA {
 namespace {
-
-#define LOQA_INLINE __attribute__((always_inline)) inline
-
-using Floats = VectorOf<float>::Type;
 
 // Calls body(V{}, i) for whole vectors of a row, then body(T{}, i) for the rest.
 template <typename Body>
@@ -106,5 +90,4 @@ void run_gru(const GruStepVjp<double>& job, int64_t begin, int64_t end) {
   backward(job, begin, end);
 }
 
-}  // namespace LOQA_ISA
-}  // namespace loqa
+}  // namespace loqa::LOQA_ISA

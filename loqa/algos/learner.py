@@ -171,7 +171,12 @@ class Learner:
             with torch.no_grad():
                 target = self._evaluate(trajectory, player, self.target)
         if self._actor_trains_critic:
-            own = self._evaluate(trajectory, player)  # else the critic is what it was
+            # Else the critic is what it was. The loss below does not read the policy.
+            own = self.agent.evaluate(
+                trajectory.obs[:, :, player],
+                trajectory.actions[:, :, player],
+                evaluation.log_prob_table,
+            )
         critic_loss = critic_losses(own, critic_targets(rewards, target, settings)).mean()
         gradients = torch.autograd.grad(critic_loss, self._critic_parameters)
         self._processes.mean_(gradients)

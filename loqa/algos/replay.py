@@ -64,26 +64,37 @@ class ReplayPool:
         self._rows[self.pushed % self.capacity] = flat.half()
         self.pushed += 1
 
-    def sample(self, count: int, generator: Generator) -> dict[str, Tensor]:
-        """`count` independent draws, uniform over what is there.
+    def draw(self, count: int, generator: Generator) -> Tensor:
+        """`count` independent draws, uniform over what is there: `[count]`, indices into `stored`.
 
         Args:
             count: of draws.
             generator: of `device`.
-
-        Returns:
-            Name -> `[count, ...]`, stacked parameters on the device of the agents pushed.
 
         Raises:
             ValueError: the pool is empty.
         """
         if not self.pushed:
             raise ValueError("the pool is empty: push an agent before sampling")
-        index = torch.randint(len(self), (count,), generator=generator, device=self.device)
-        rows = self._gather(index).to(self._dtype)
+        return torch.randint(len(self), (count,), generator=generator, device=self.device)
+
+    def stored(self) -> dict[str, Tensor]:
+        """Name -> `[capacity, ...]` float16, views on `device` of all places, filled or not: the same
+        memory in every call, so that what was recorded with it finds later agents."""
+        return self._by_name(self._rows)
+
+    def gather(self, index: Tensor) -> dict[str, Tensor]:
+        """Name -> `[G, ...]`, copies in full precision, on the device of the agents pushed."""
+        return self._by_name(self._gather(index).to(self._dtype))
+
+    def sample(self, count: int, generator: Generator) -> dict[str, Tensor]:
+        """`gather` of a `draw`."""
+        return self.gather(self.draw(count, generator))
+
+    def _by_name(self, rows: Tensor) -> dict[str, Tensor]:
         parts = torch.split(rows, self._sizes, 1)
         return {
-            name: part.reshape(count, *shape)
+            name: part.view(len(part), *shape)
             for name, part, shape in zip(self._names, parts, self._shapes, strict=True)
         }
 

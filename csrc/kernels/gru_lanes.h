@@ -1,0 +1,28 @@
+#pragma once
+
+#include "core/vectors.h"
+#include "kernels/gru_rows.h"
+
+// The nonlinearities of a GRU's gates (gru_rows.h) for vectors of the instruction set.
+
+#define LOQA_INLINE __attribute__((always_inline)) inline
+
+namespace loqa {
+namespace LOQA_ISA {
+namespace {
+
+using Floats = VectorOf<float>::Type;
+using Ints = VectorOf<int32_t>::Type;
+
+}  // namespace
+}  // namespace LOQA_ISA
+
+template <>
+struct PowerOfTwo<LOQA_ISA::Floats> {
+  static LOQA_HD auto of(LOQA_ISA::Floats k) {
+    return reinterpret_cast<LOQA_ISA::Floats>((__builtin_convertvector(k, LOQA_ISA::Ints) + 127)
+                                              << 23);
+  }
+};
+
+}  // namespace loqa
