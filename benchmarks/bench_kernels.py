@@ -116,24 +116,30 @@ def torchrl_call(kernel: str, steps: int, batch: int) -> Call:
 def kernel_runner(kernel: str, mode: str, inputs: Inputs) -> Callable[[], list[Tensor]]:
     """The native kernels alone: no new array, no operator, no autograd."""
     rewards, values, _, cotangent = inputs
-    (steps, width), threads = rewards.shape, torch.get_num_threads()
+    (steps, width), suffix, last = rewards.shape, "", torch.get_num_threads()
+    if rewards.is_cuda:
+        suffix, last = "_cuda", torch.cuda.current_stream().cuda_stream
+    scan, advantage, advantage_vjp, loaded_dice_vjp = (
+        getattr(core, name + suffix)
+        for name in ("linear_scan", "advantage", "advantage_vjp", "loaded_dice_vjp")
+    )
     out, grad, grad_values = (torch.empty_like(x) for x in (rewards, rewards, values))
     r, v, g, o, d, dv = (x.data_ptr() for x in (rewards, values, cotangent, out, grad, grad_values))
-    size = steps, width, threads
+    size = steps, width, last
 
     def forward() -> None:
         if kernel == "generalized_advantage":
-            core.advantage(0, r, v, o, GAMMA, LAMBDA, *size)
+            advantage(0, r, v, o, GAMMA, LAMBDA, *size)
         else:
-            core.linear_scan(0, r, 0, o, GAMMA, True, *size)
+            scan(0, r, 0, o, GAMMA, True, *size)
 
     def backward() -> None:
         if kernel == "discounted_returns":
-            core.linear_scan(0, g, 0, d, GAMMA, False, *size)
+            scan(0, g, 0, d, GAMMA, False, *size)
         elif kernel == "generalized_advantage":
-            core.advantage_vjp(0, g, d, dv, GAMMA, LAMBDA, *size)
+            advantage_vjp(0, g, d, dv, GAMMA, LAMBDA, *size)
         else:
-            core.loaded_dice_vjp(0, g, o, v, d, GAMMA, LAMBDA, False, *size)
+            loaded_dice_vjp(0, g, o, v, d, GAMMA, LAMBDA, False, *size)
 
     def run() -> list[Tensor]:
         forward()
@@ -224,7 +230,7 @@ def runner_of(contender: str, kernel: str, mode: str, inputs: Inputs) -> Callabl
 def check(results: Any, expected: list[Tensor]) -> None:
     for got, wanted in zip(results, expected, strict=True):
         got = (
-            torch.as_tensor(got).double()
+            torch.as_tensor(got).double().cpu()
             if isinstance(got, Tensor)
             else torch.tensor(got.__array__())
         )
@@ -291,6 +297,74 @@ def test_host_overhead(benchmark: Any, kernel: str, mode: str) -> None:
     benchmark.group = "host overhead"
     benchmark.extra_info.update(kernel=kernel, mode=mode, contender="loqa", overhead=True)
     benchmark.pedantic(run, rounds=25, iterations=2000, warmup_rounds=2)
+
+
+on_a_gpu = pytest.mark.skipif(
+    not (torch.cuda.is_available() and core.has_cuda), reason="no CUDA device or build"
+)
+CUDA_SHAPES = ((50, 2048), (50, 65536), (50, 1 << 20), (1024, 65536))
+CUDA_CALLS = 50  # enqueued before anybody waits
+
+
+@on_a_gpu
+@pytest.mark.parametrize("contender", ["kernel", "loqa"])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("shape", CUDA_SHAPES, ids=lambda s: f"{s[0]}x{s[1]}")
+def test_cuda_kernel(
+    benchmark: Any, shape: tuple[int, int], kernel: str, mode: str, contender: str, quick: bool
+) -> None:
+    """Time of a call among `CUDA_CALLS` in a row, and the share of the rate of a copy that moves as
+    many bytes, by the GPU's own clock. Arrays of the first two shapes stay in the last-level cache."""
+    if quick and shape != CUDA_SHAPES[0]:
+        pytest.skip("without timing: the first shape")
+    steps, batch = shape
+    inputs = [torch.randn(t, batch, device="cuda") for t in (steps, steps + 1, steps, steps)]
+    moved = arrays_moved(kernel, mode) * steps * batch
+    run = runner_of(contender, kernel, mode, inputs)
+    some = [x[:, :512].contiguous() for x in inputs]
+    doubles = [x.double().cpu() for x in some]
+    check(
+        runner_of(contender, kernel, mode, some)(),
+        torch_runner(call_of(reference, kernel), kernel, mode, doubles)(),
+    )
+    half = torch.randn(moved // 2, device="cuda")
+    out = torch.empty_like(half)
+    copy = sorted(gpu_seconds(lambda: out.copy_(half)) for _ in range(9))[4]
+    seconds = sorted(gpu_seconds(run) for _ in range(9))
+    benchmark.group = f"cuda {kernel} {mode} {steps}x{batch}"
+    benchmark.extra_info.update(
+        kernel=kernel, mode=mode, shape=[steps, batch], contender=contender, bytes=moved * 4,
+        gpu_seconds=seconds[4], gpu_seconds_quartiles=[seconds[2], seconds[6]],
+        copy_seconds=copy, share_of_copy=copy / seconds[4],
+    )  # fmt: skip
+    benchmark.pedantic(gpu_seconds, (run,), rounds=1)
+
+
+def gpu_seconds(run: Callable[[], Any]) -> float:
+    """Of one call, by events around `CUDA_CALLS` of them."""
+    run()
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    for _ in range(CUDA_CALLS):
+        run()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / 1000 / CUDA_CALLS
+
+
+@on_a_gpu
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_cuda_host_overhead(benchmark: Any, kernel: str, mode: str) -> None:
+    """A call on [1, 1], with the launch and without waiting for the GPU."""
+    inputs = [torch.randn(t, 1, device="cuda") for t in (1, 2, 1, 1)]
+    run = torch_runner(call_of(ops, kernel), kernel, mode, inputs)
+    benchmark.group = "cuda host overhead"
+    benchmark.extra_info.update(kernel=kernel, mode=mode, contender="loqa", overhead=True)
+    benchmark.pedantic(
+        run, setup=torch.cuda.synchronize, rounds=200, iterations=1, warmup_rounds=50
+    )
 
 
 def shaping_loss(q_values: Tensor, others: Tensor, advantage: Tensor) -> Tensor:

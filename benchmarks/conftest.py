@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from loqa._native import core
 
@@ -45,11 +46,17 @@ def versions() -> dict[str, str]:
     return versions
 
 
+def gpu() -> dict[str, str]:
+    """Name of the GPU that torch uses, if there is one."""
+    return {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
+
+
 def machine() -> dict[str, Any]:
     """What stands beside every table."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
+        **gpu(),
         "instruction_set": core.isa(),
         "system": f"{platform.system()} {platform.machine()}",
         "load_at_the_end": round(os.getloadavg()[0], 2),

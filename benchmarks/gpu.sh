@@ -1,43 +1,80 @@
 #!/usr/bin/env bash
-# Builds, tests and measures on a machine with an NVIDIA GPU, in one call of a few minutes:
-#   bash benchmarks/gpu.sh [folder for logs and JSON]
-# Needs nvcc, a C++20 compiler and a Python with torch (CUDA build), scikit-build-core, pybind11,
+# Builds, tests and measures on a machine with an NVIDIA GPU, in one call of at most 8 minutes:
+#   bash benchmarks/gpu.sh [folder for the results]
+# Needs nvcc, a C++20 compiler and a Python with torch (CUDA build), scikit-build-core, pybind11, ninja,
 # pytest, pytest-benchmark, hypothesis, safetensors, matplotlib and rich; fetches nothing.
-set -euo pipefail
+#
+# Every part has a time limit, and one that fails does not stop those after it: parts.json says how
+# each ended, log.txt has all that they said. Exit code 0 if all parts passed.
+set -uo pipefail
 cd "$(dirname "$0")/.."
+repository=$PWD
 out=$(realpath -m "${1:-${OUT:-gpu-results}}")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 mkdir -p "$out"
+: >"$out/log.txt"
+ends=$((SECONDS + 475))
+status=0
+parts=()
 
-python3 -c 'import torch; assert torch.cuda.is_available(), "torch sees no GPU"'
+# part NAME LIMIT COMMAND...: runs a command for at most LIMIT seconds, and never past the end of all.
+part() {
+  local name=$1 limit=$2 left=$((ends - SECONDS)) started=$SECONDS code=0
+  shift 2
+  if [ "$limit" -gt "$left" ]; then limit=$left; fi
+  echo "== $name (at most $limit s)" | tee -a "$out/log.txt"
+  if [ "$limit" -le 0 ]; then
+    code=124
+  else
+    timeout -k 5 "$limit" "$@" >"$work/part.log" 2>&1 || code=$?
+    cat "$work/part.log" >>"$out/log.txt"
+    tail -n 6 "$work/part.log"
+  fi
+  if [ "$code" -ne 0 ]; then
+    status=1
+    echo "== $name: exit code $code"
+  fi
+  parts+=("{\"part\": \"$name\", \"exit_code\": $code, \"seconds\": $((SECONDS - started))}")
+  (IFS=,; echo "[${parts[*]}]") >"$out/parts.json"
+  return "$code"
+}
+
+tests() { # pytest on the installed package, with the repository's settings
+  python3 -m pytest -q -p no:cacheprovider -c "$repository/pyproject.toml" \
+    --rootdir "$repository" "$@"
+}
+export -f tests
+export repository PYTHONUNBUFFERED=1
+
+part "a GPU that torch can use" 60 python3 -c '
+import torch
+assert torch.cuda.is_available(), "torch sees no GPU"
+print(torch.__version__, torch.cuda.get_device_name(), torch.cuda.get_device_capability())' || exit 1
 arch=$(python3 -c 'import torch; print("%d%d" % torch.cuda.get_device_capability())')
 
-echo "== build for sm_$arch"
-python3 -m pip install --no-build-isolation --no-deps --no-index --target "$out/../gpu-site" --upgrade . \
-  --config-settings=cmake.define.LOQA_CUDA=ON \
-  --config-settings=cmake.define.CMAKE_CUDA_ARCHITECTURES="$arch-real" >"$out/build.log" 2>&1 ||
-  { tail -60 "$out/build.log"; exit 1; }
-export PYTHONPATH="$out/../gpu-site"
-cd "$(mktemp -d)" # so that the installed package is what runs
-repository=$OLDPWD
-python3 -m loqa info | tee "$out/info.txt"
+part "build for sm_$arch" 150 python3 -m pip install --no-build-isolation --no-deps --no-index \
+  --target "$work/site" . --config-settings=cmake.define.LOQA_CUDA=ON \
+  --config-settings=cmake.define.CMAKE_CUDA_ARCHITECTURES="$arch-real" || exit 1
+export PYTHONPATH="$work/site"
+cd "$work" # so that the installed package is what runs
+part "info" 30 python3 -m loqa info
 
-status=0
-echo "== tests on the GPU"
-python3 -m pytest -q -p no:cacheprovider -c "$repository/pyproject.toml" --rootdir "$repository" \
-  "$repository/tests" -k cuda 2>&1 | tee "$out/tests.log" | tail -15 || status=1
-
-echo "== memory and race checks of the kernels"
+# The tests first, stopped at nothing; then numbers, the dearest first; last the checkers, which are
+# slow: they take the small cases.
+part "tests" 120 bash -c 'tests "$repository/tests" -k cuda'
+part "simulator" 50 bash -c "tests '$repository/benchmarks/bench_coin_game.py' -k cuda \
+  --benchmark-json '$out/coin_game_cuda.json'"
+part "kernels" 40 bash -c "tests '$repository/benchmarks/bench_kernels.py' -k cuda \
+  --benchmark-json '$out/kernels_cuda.json'"
+part "LOQA by phase" 60 python3 "$repository/benchmarks/train_cuda.py" phases \
+  "$out/train_phases_cuda.json" --seconds 45
+part "LOQA to the thresholds" 85 python3 "$repository/benchmarks/train_cuda.py" thresholds \
+  "$out/train_thresholds_cuda.json" --seconds 70
 if command -v compute-sanitizer >/dev/null; then
   for tool in memcheck racecheck; do
-    timeout 120 compute-sanitizer --tool "$tool" --error-exitcode 9 \
-      python3 -m pytest -q -p no:cacheprovider -c "$repository/pyproject.toml" \
-      --rootdir "$repository" "$repository/tests" -k "cuda and small" \
-      >"$out/$tool.log" 2>&1 && echo "$tool: clean" || { echo "$tool: see $out/$tool.log"; status=1; }
+    part "$tool" 45 compute-sanitizer --tool "$tool" --error-exitcode 9 \
+      bash -c 'tests "$repository/tests" -k "cuda and small"'
   done
 fi
-
-echo "== measurements"
-python3 -m pytest -q -p no:cacheprovider -c "$repository/pyproject.toml" --rootdir "$repository" \
-  "$repository"/benchmarks/bench_*.py -k cuda --benchmark-json "$out/gpu.json" 2>&1 |
-  tee "$out/benchmark.log" | tail -40 || status=1
 exit $status

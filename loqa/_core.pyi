@@ -8,6 +8,7 @@ def supported_isas() -> list[str]: ...
 def set_isa(name: str) -> None: ...
 def default_num_threads() -> int: ...
 def philox(key: int, c0: int, c1: int, c2: int, c3: int) -> tuple[int, int, int, int]: ...
+def emulate_cuda(on: bool) -> None: ...
 def gru_step_f32(
     input: int,
     hidden: int,
@@ -19,6 +20,18 @@ def gru_step_f32(
     size: int,
     group: int,
     num_threads: int,
+) -> None: ...
+def gru_step_f32_cuda(
+    input: int,
+    hidden: int,
+    bias_hn: int,
+    state: int,
+    next: int,
+    saved: int,
+    rows: int,
+    size: int,
+    group: int,
+    stream: int,
 ) -> None: ...
 def gru_step_vjp_f32(
     grad_next: int,
@@ -32,6 +45,18 @@ def gru_step_vjp_f32(
     size: int,
     num_threads: int,
 ) -> None: ...
+def gru_step_vjp_f32_cuda(
+    grad_next: int,
+    grad_out: int,
+    saved: int,
+    state: int,
+    grad_input: int,
+    grad_hidden: int,
+    grad_state: int,
+    rows: int,
+    size: int,
+    stream: int,
+) -> None: ...
 def gru_step_f64(
     input: int,
     hidden: int,
@@ -44,6 +69,18 @@ def gru_step_f64(
     group: int,
     num_threads: int,
 ) -> None: ...
+def gru_step_f64_cuda(
+    input: int,
+    hidden: int,
+    bias_hn: int,
+    state: int,
+    next: int,
+    saved: int,
+    rows: int,
+    size: int,
+    group: int,
+    stream: int,
+) -> None: ...
 def gru_step_vjp_f64(
     grad_next: int,
     grad_out: int,
@@ -55,6 +92,18 @@ def gru_step_vjp_f64(
     rows: int,
     size: int,
     num_threads: int,
+) -> None: ...
+def gru_step_vjp_f64_cuda(
+    grad_next: int,
+    grad_out: int,
+    saved: int,
+    state: int,
+    grad_input: int,
+    grad_hidden: int,
+    grad_state: int,
+    rows: int,
+    size: int,
+    stream: int,
 ) -> None: ...
 def keep_freed_memory() -> None: ...
 

@@ -112,8 +112,9 @@ def _launch(name: str, steps: int, like: Tensor, *args: Any) -> None:
     """Runs `core.<name>` on `steps` rows as wide as those of `like`, on its device."""
     code = _DTYPE_CODES[like.dtype]
     if like.is_cuda:
-        with torch.cuda.device(like.device):
-            stream = torch.cuda.current_stream().cuda_stream
+        device = like.get_device()
+        with torch.cuda.device(device):
+            stream = torch._C._cuda_getCurrentRawStream(device)
             getattr(core, name + "_cuda")(code, *args, steps, _width(like), stream)
     else:
         getattr(core, name)(code, *args, steps, _width(like), torch.get_num_threads())

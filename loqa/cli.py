@@ -81,6 +81,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, _Parser]]:
     resuming = commands.add_parser("resume", help="go on with a run, bit for bit")
     resuming.add_argument("directory", metavar="DIR")
     resuming.add_argument("--iterations", type=int, help="a new total")
+    resuming.add_argument("--device", help="another one: then not bit for bit")
     resuming.set_defaults(run=_resume)
 
     exporting = commands.add_parser("export", help="write the agent of a run alone, to share it")
@@ -160,7 +161,10 @@ def _resume(options: argparse.Namespace, console: Console) -> int:
     lines = run.metrics()
     done = lines[-1]["iteration"] if lines else 0
     return _follow(
-        console, config, done, lambda report: resume(run.path, options.iterations, report)
+        console,
+        config,
+        done,
+        lambda report: resume(run.path, options.iterations, report, options.device),
     )
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +15,13 @@ from loqa.agents import Agent, Evaluation, build_agent
 from loqa.algos.learner import Learner, UpdateMetrics
 from loqa.algos.naive import naive_settings, share_rewards
 from loqa.algos.replay import ReplayPool
-from loqa.coin_rollout import Actor, rollout
+from loqa.coin_rollout import Actor, play, rollout
 from loqa.config import CoinConfig
+from loqa.device import PhaseClock, fetch
 from loqa.distributed import ProcessGroup
 from loqa.envs.coin_game import CoinGame, make_coin_game
 from loqa.envs.statistics import coin_statistics
+from loqa.graphs import Replayed, recorder_for
 from loqa.rollout import Trajectory
 from loqa.thresholds import THRESHOLDS, reached
 from loqa.trainer import Trainer
@@ -44,7 +43,8 @@ class CoinTrainer(Trainer):
     Args:
         config: of the run.
         processes: that share its batch. Every process plays its part of the episodes that one alone
-            would play.
+            would play. On a GPU rollouts and updates are CUDA graphs; updates not where processes
+            exchange gradients inside.
     """
 
     config: CoinConfig
@@ -54,8 +54,15 @@ class CoinTrainer(Trainer):
         self._processes = processes or ProcessGroup()
         core.keep_freed_memory()
         self._settings = naive_settings(config) if config.algo == "naive" else config
-        self.agent = make_agent(config)
-        self.learner = Learner(self.agent, self._settings, self._processes)
+        self.agent = make_agent(config).to(self.device)
+        self._record = recorder_for(self.device)
+        self.learner = Learner(
+            self.agent, self._settings, self._processes, self._record is not None
+        )
+        self._update = Replayed(
+            self.learner.update, self._record if self._processes.size == 1 else None
+        )
+        self._plays: dict[int, Replayed] = {}
         self.pool = ReplayPool(self.agent, config.replay_capacity)
         self.pool.push(self.agent)
         self._opponents = self._processes.share(config.opponents)
@@ -63,26 +70,29 @@ class CoinTrainer(Trainer):
         self.evaluation_env = self._make_env(config.evaluation_episodes)
         self.seconds_to_threshold: dict[str, float | None] = dict.fromkeys(THRESHOLDS)
         self.evaluation: dict[str, Any] = {}
-        self._phases: dict[str, float] = {}
+        self._clock = PhaseClock(self.device)
         self._last: tuple[Trajectory, UpdateMetrics] | None = None
 
     def iterate(self) -> None:
         config = self.config
         self.iteration += 1
         self._anneal()
-        with self._phase("rollout"):
-            drawn = self.pool.draw(config.opponents, self._generator(_OPPONENTS))
+        with self._clock.phase("rollout"):
+            index = self.pool.draw(config.opponents, self._generator(_OPPONENTS, self.pool.device))[
+                self._opponents
+            ]
+            beside = self.pool.device == self.device
             opponents = Actor(
-                self.pool.stored(),
+                self.pool.stored() if beside else self.pool.gather(index),
                 with_critic=self._settings.shaping_weight != 0,
-                index=drawn[self._opponents],
+                index=index if beside else None,
             )
             trajectory, opponent = self._play(
                 self.env, (Actor.of_agent(self.agent), opponents), _TRAINING
             )
-        with self._phase("update"):
+        with self._clock.phase("update"):
             trained = share_rewards(trajectory) if config.shared_reward else trajectory
-            update = self.learner.update(trained, opponent)
+            update = self._update(trained, opponent)
             self.check(update)
         if self.iteration % config.replay_every == 0:
             self.pool.push(self.agent)
@@ -94,9 +104,9 @@ class CoinTrainer(Trainer):
         Args:
             seconds: of training so far, what a threshold that is met now is said to have taken.
         """
-        if not self._evaluates_now:
+        if not self.evaluates_now:
             return
-        with self._phase("evaluate"):
+        with self._clock.phase("evaluate"):
             agent = Actor.of_agent(self.agent)
             others: dict[str, Actor | str] = {
                 "self_play": agent,
@@ -108,13 +118,15 @@ class CoinTrainer(Trainer):
                 played, _ = self._play(self.evaluation_env, (agent, other), stream)
                 rewards.append(played.rewards.mean((0, 1)))
                 if other is agent:
-                    statistics = coin_statistics(played.obs, played.actions, played.rewards)
-                    measured = [getattr(statistics, name).mean() for name in STATISTICS]
+                    measures = coin_statistics(played.obs, played.actions, played.rewards)
+                    measured = [getattr(measures, name).mean() for name in STATISTICS]
             self._processes.mean_([*rewards, *measured])
+            numbers = fetch([*rewards, 1 - measured[0], *measured])
+            paid, own_share, statistics = numbers[:3], numbers[3][0], [n for (n,) in numbers[4:]]
             self.evaluation = {
-                **{name: mean.tolist() for name, mean in zip(others, rewards, strict=True)},
-                "own_coin_share": _number(1 - measured[0]),
-                "statistics": dict(zip(STATISTICS, map(_number, measured), strict=True)),
+                **dict(zip(others, paid, strict=True)),
+                "own_coin_share": _json_number(own_share),
+                "statistics": dict(zip(STATISTICS, map(_json_number, statistics), strict=True)),
             }
         met = reached(
             sum(self.evaluation["self_play"]) / 2,
@@ -127,8 +139,7 @@ class CoinTrainer(Trainer):
                 self.seconds_to_threshold[name] = seconds
 
     @property
-    def _evaluates_now(self) -> bool:
-        """Whether this iteration is one after which to evaluate."""
+    def evaluates_now(self) -> bool:
         config = self.config
         return self.iteration % config.evaluate_every == 0 or self.iteration == config.iterations
 
@@ -143,17 +154,22 @@ class CoinTrainer(Trainer):
         """Numbers of the last iteration; seconds by phase are those since the last call."""
         assert self._last is not None
         trajectory, update = self._last
-        phases, self._phases = self._phases, {}
+        means = update.means
+        norm = [] if update.grad_norm is None else [update.grad_norm]
+        reward, (entropy,), *rest = fetch(
+            [trajectory.rewards.mean((0, 1)), -update.entropy_loss, *means.values(), *norm]
+        )
+        losses = [value for (value,) in rest]
         line = {
-            "reward": trajectory.rewards.mean((0, 1)).tolist(),
-            "entropy": -update.entropy_loss.item(),
-            "loss": update.means,
-            "phase_seconds": phases,
+            "reward": reward,
+            "entropy": entropy,
+            "loss": dict(zip(means, losses, strict=False)),
+            "phase_seconds": self._clock.take(),
             "replay": len(self.pool),
         }
-        if update.grad_norm is not None:
-            line["grad_norm"] = update.grad_norm.item()
-        if self._evaluates_now:
+        if norm:
+            line["grad_norm"] = losses[-1]
+        if self.evaluates_now:
             line |= self.evaluation
         return line
 
@@ -196,31 +212,37 @@ class CoinTrainer(Trainer):
         def between(first: float, final: float) -> float:
             return first + share * (final - first)
 
-        bonus = between(config.entropy_bonus, config.entropy_final)
-        self.learner.settings = replace(self._settings, entropy_bonus=bonus)
-        rates = {
-            self.learner.actor_optimizer: between(config.actor_lr, config.actor_lr_final),
-            self.learner.critic_optimizer: between(config.critic_lr, config.critic_lr_final),
-        }
-        for optimizer, rate in rates.items():
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+        self.learner.set_rates(
+            between(config.entropy_bonus, config.entropy_final),
+            between(config.actor_lr, config.actor_lr_final),
+            between(config.critic_lr, config.critic_lr_final),
+        )
 
     def _key(self, stream: int) -> int:
         """A seed for (seed, iteration, stream)."""
         return (self.config.seed << 40 ^ (self.iteration * _STREAMS + stream)) % 2**63
 
-    def _generator(self, stream: int) -> Generator:
-        return Generator().manual_seed(self._key(stream))
+    def _generator(self, stream: int, device: torch.device) -> Generator:
+        """A GPU has generators of its own: other numbers than the CPU's, of the same seed."""
+        return Generator(device).manual_seed(self._key(stream))
 
     def _play(
         self, env: CoinGame, players: tuple[Actor, Actor | str], stream: int
     ) -> tuple[Trajectory, Evaluation | None]:
         """This process's part of the episodes of (seed, iteration, stream)."""
         episodes = env.num_envs * self._processes.size
-        draws = torch.rand((env.episode_length, 2, episodes), generator=self._generator(stream))
+        draws = torch.rand(
+            (env.episode_length, 2, episodes),
+            generator=self._generator(stream, self.device), device=self.device,
+        )  # fmt: skip
         mine = draws[:, :, self._processes.share(episodes)]
-        return rollout(env, players, mine, self._key(stream))
+        if self._record is None:
+            return rollout(env, players, mine, self._key(stream))
+        replayed = self._plays.setdefault(stream, Replayed(partial(play, env), self._record))
+        played: tuple[Trajectory, Evaluation | None] = replayed(
+            players, mine, env.reset(seed=self._key(stream))
+        )
+        return played
 
     def _make_env(self, episodes: int) -> CoinGame:
         """An environment for this process's part of so many episodes."""
@@ -231,17 +253,12 @@ class CoinTrainer(Trainer):
             height=config.height,
             width=config.width,
             episode_length=config.episode_length,
+            device=self.device,
             obs="cells" if config.height * config.width >= _CELLS_FROM else "planes",
             num_threads=config.num_threads,
             first_env=part.start,
             check_actions=False,
         )
-
-    @contextmanager
-    def _phase(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        self._phases[name] = self._phases.get(name, 0.0) + time.perf_counter() - started
 
 
 def make_agent(config: CoinConfig) -> Agent:
@@ -259,7 +276,6 @@ def make_agent(config: CoinConfig) -> Agent:
     )
 
 
-def _number(value: torch.Tensor) -> float | None:
+def _json_number(number: float) -> float | None:
     """A number that JSON can hold: NaN, nothing was counted, becomes None."""
-    number = float(value)
     return number if math.isfinite(number) else None

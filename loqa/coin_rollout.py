@@ -88,6 +88,13 @@ def rollout_by_steps(
     env: CoinGame, players: tuple[Actor, Actor | str], draws: Tensor, seed: int
 ) -> tuple[Trajectory, Evaluation | None]:
     """The same, step by step in torch: up to rounding the same numbers."""
+    return play(env, players, draws, env.reset(seed=seed))
+
+
+def play(
+    env: CoinGame, players: tuple[Actor, Actor | str], draws: Tensor, start: Tensor
+) -> tuple[Trajectory, Evaluation | None]:
+    """`rollout` from the observations `start` that a reset has given; waits for no device."""
     steps, batch = env.episode_length, env.num_envs
     device = env.device
     cells = env.spec.obs == "cells"
@@ -103,7 +110,7 @@ def rollout_by_steps(
     critic = networks[-1].critic if script is None else None
     critic_state = None if critic is None else critic.initial_state(batch)
     tables: list[tuple[Tensor, Tensor]] = []
-    obs[0] = env.reset(seed=seed)
+    obs[0] = start
     for t in range(steps):
         if script is not None:
             actions[t] = env.scripted_actions([None, script])

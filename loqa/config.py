@@ -14,8 +14,12 @@ from typing_extensions import Self
 
 from loqa import _checks
 from loqa.algos.loqa import LOQASettings
+from loqa.device import check_name
 from loqa.envs.presets import as_payoff
 from loqa.thresholds import THRESHOLDS
+
+MATMUL_PRECISION = {"float32": "highest", "tf32": "high", "bfloat16": "medium"}
+"""What `torch.set_float32_matmul_precision` calls them."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,11 @@ class TrainConfig(LOQASettings):
         batch_size: B, episodes in an iteration.
         episode_length: T, steps in an episode.
         num_threads: threads of torch and of the simulator.
-        matmul: "float32", or "bfloat16" for matrix products that round their factors to bfloat16
-            where the processor is faster at it (sums stay float32).
-        device: where the run takes place.
+        matmul: "float32"; "tf32" for matrix products that round their factors to 11 bits on GPUs; or
+            "bfloat16", 8 bits where the processor is faster at it, on GPUs before the recurrent layers
+            (the rest is tf32 there). Sums stay float32.
+        device: where the run takes place, "cpu", "cuda" or "cuda:N". A GPU draws other numbers than the
+            CPU, so that a seed is another run there.
         log_every: iterations between two lines of metrics.jsonl.
         wandb: project of Weights & Biases to send the metrics to; None sends nothing. Where
             TensorBoard is installed, its files are written to the run directory.
@@ -72,8 +78,8 @@ class TrainConfig(LOQASettings):
         _checks.integer("num_threads", self.num_threads, 1, 1024)
         if self.time_limit is not None:
             _checks.real("time_limit", self.time_limit, 0)
-        _checks.one_of("matmul", self.matmul, ("float32", "bfloat16"))
-        _checks.one_of("device", self.device, ("cpu",))
+        _checks.one_of("matmul", self.matmul, MATMUL_PRECISION)
+        check_name(self.device)
 
     @classmethod
     def of_preset(cls, preset: str = "default", **fields: Any) -> Self:

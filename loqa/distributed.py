@@ -10,6 +10,11 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from loqa.device import training_device
+
+BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
+"""What carries tensors, by the device of a run."""
+
 
 class ProcessGroup:
     """The processes of one run. Without torchrun: a group of one, whose calls do nothing.
@@ -17,24 +22,30 @@ class ProcessGroup:
     Attributes:
         rank: of this process; rank 0 is the only one that writes files and speaks.
         size: number of processes.
-        device: where the tensors are that they exchange.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1, device: str = "cpu") -> None:
-        self.rank, self.size, self.device = rank, size, device
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank, self.size = rank, size
 
     @classmethod
     def of_environment(cls, device: str) -> ProcessGroup:
         """The group that torchrun's environment variables describe; joins it on the first call.
 
-        gloo for tensors on CPUs, NCCL on GPUs.
+        gloo for tensors on CPUs, NCCL for those on GPUs, where each process has the GPU of its local
+        rank.
+
+        Raises:
+            ValueError: there are several processes, and the device cannot be used.
         """
         size = int(os.environ.get("WORLD_SIZE", "1"))
         if size == 1:
             return cls()
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-        return cls(dist.get_rank(), dist.get_world_size(), device)
+            place = training_device(device)
+            if place.type == "cuda":
+                torch.cuda.set_device(place)
+            dist.init_process_group(BACKENDS[place.type])
+        return cls(dist.get_rank(), dist.get_world_size())
 
     @property
     def leads(self) -> bool:
@@ -75,6 +86,6 @@ class ProcessGroup:
         """Whether `flag` is true in any process."""
         if self.size == 1:
             return flag
-        count = torch.tensor(float(flag), device=self.device)
+        count = torch.tensor(float(flag))  # on the CPU: nobody waits for a GPU
         dist.all_reduce(count)
         return bool(count.item() > 0)

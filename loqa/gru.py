@@ -7,9 +7,12 @@ With gates in the order r, z, n (as `torch.nn.GRU`, its b_hr = b_hz = 0):
     n = tanh(i_n + r (W_hn h + b_hn))
     h' = (1 - z) n + z h
 
-where i = W_i x + b_i, `[..., 3H]`, is what the input says to the three gates. On the CPU the matrix
-products are torch's and the rest of a step is one native pass over memory; elsewhere the whole is
-`torch.gru`. Parameter sets are stacked: G sets serve B = G b sequences, b in a row each.
+where i = W_i x + b_i, `[..., 3H]`, is what the input says to the three gates. The matrix products are
+torch's and the rest of a step is one native pass over memory, on the CPU and on CUDA the same code
+(csrc/kernels/gru_rows.h). Parameter sets are stacked: G sets serve B = G b sequences, b in a row each.
+
+Not cuDNN's GRU on CUDA: it wants W_i x inside, with the six bias vectors of `torch.nn.GRU` of which
+two would have to stay 0, knows no stacked sets and rounds as it likes; its products are the same.
 """
 
 from __future__ import annotations
@@ -24,10 +27,16 @@ from torch.nn import functional
 
 from loqa._native import core
 
-_STEPS = {
+_Kernels = tuple[Any, Any]  # of a step and of its gradient
+_CPU: dict[torch.dtype, _Kernels] = {
     torch.float32: (core.gru_step_f32, core.gru_step_vjp_f32),
     torch.float64: (core.gru_step_f64, core.gru_step_vjp_f64),
 }
+_CUDA: dict[torch.dtype, _Kernels] = {
+    torch.float32: (core.gru_step_f32_cuda, core.gru_step_vjp_f32_cuda),
+    torch.float64: (core.gru_step_f64_cuda, core.gru_step_vjp_f64_cuda),
+}
+_FORWARD, _BACKWARD = 0, 1
 
 
 def gru(inputs: Tensor, weight_hh: Tensor, bias_hn: Tensor) -> Tensor:
@@ -42,7 +51,7 @@ def gru(inputs: Tensor, weight_hh: Tensor, bias_hn: Tensor) -> Tensor:
         `[T, B, H]`. First derivatives in all three exist for one set; stacked sets are constants.
 
     Raises:
-        RuntimeError: a second derivative is asked for (in the backward, on the CPU).
+        RuntimeError: a second derivative is asked for (in the backward, where the steps are native).
     """
     if weight_hh.ndim == 3 or not _native(inputs):
         return _by_steps(inputs, weight_hh, bias_hn)
@@ -53,7 +62,7 @@ def gru(inputs: Tensor, weight_hh: Tensor, bias_hn: Tensor) -> Tensor:
 def gru_step(inputs: Tensor, state: Tensor, weight_hh: Tensor, bias_hn: Tensor) -> Tensor:
     """One step, `inputs [B, 3H]` and `state [B, H]` to the next state `[B, H]`.
 
-    Stacked sets as in `gru`. Without gradients on the CPU it runs natively.
+    Stacked sets as in `gru`. Without gradients it runs natively.
     """
     hidden = _product(state, weight_hh)
     if torch.is_grad_enabled() or not _native(inputs):
@@ -192,7 +201,17 @@ def _laid_out(weight: Tensor) -> Tensor:
 
 
 def _native(like: Tensor) -> bool:
-    return like.device.type == "cpu" and like.dtype in _STEPS
+    return like.dtype in _CPU and (like.is_cpu or (like.is_cuda and core.has_cuda))
+
+
+def _launch(which: int, like: Tensor, *args: int) -> None:
+    """Runs a native kernel in the precision and on the device of `like`, there on the current stream."""
+    if like.is_cuda:
+        device = like.get_device()
+        with torch.cuda.device(device):
+            _CUDA[like.dtype][which](*args, torch._C._cuda_getCurrentRawStream(device))
+    else:
+        _CPU[like.dtype][which](*args, torch.get_num_threads())
 
 
 def _by_steps(inputs: Tensor, weight_hh: Tensor, bias_hn: Tensor) -> Tensor:
@@ -215,10 +234,11 @@ def _forward(
     """One native step; all arrays are contiguous."""
     rows, size = state.shape
     sets = bias_hn.shape[0] if bias_hn.ndim == 2 else 1
-    _STEPS[state.dtype][0](
+    _launch(
+        _FORWARD, state,
         inputs.data_ptr(), hidden.data_ptr(), bias_hn.data_ptr(), state.data_ptr(),
         following.data_ptr(), 0 if saved is None else saved.data_ptr(),
-        rows, size, max(rows // sets, 1), torch.get_num_threads(),
+        rows, size, max(rows // sets, 1),
     )  # fmt: skip
 
 
@@ -254,13 +274,12 @@ class _Gru(torch.autograd.Function):
         grad_hidden = grad.new_empty(steps, batch, 3 * size)
         carried = grad.new_zeros(batch, size)
         direct = torch.empty_like(carried)
-        step_vjp = _STEPS[grad.dtype][1]
-        threads = torch.get_num_threads()
         for t in reversed(range(steps)):
-            step_vjp(
+            _launch(
+                _BACKWARD, grad,
                 carried.data_ptr(), grad[t].data_ptr(), saved[t].data_ptr(), states[t].data_ptr(),
                 grad_inputs[t].data_ptr(), grad_hidden[t].data_ptr(), direct.data_ptr(),
-                batch, size, threads,
+                batch, size,
             )  # fmt: skip
             if t:  # h = 0 at the start is a constant
                 torch.addmm(direct, grad_hidden[t], weight, out=carried)

@@ -12,7 +12,9 @@ from loqa.agents import Agent, build_agent
 from loqa.algos.learner import Learner, UpdateMetrics
 from loqa.algos.naive import naive_settings, share_rewards
 from loqa.config import IPDConfig
+from loqa.device import fetch
 from loqa.envs.matrix_game import make_matrix_game
+from loqa.graphs import Replayed, recorder_for
 from loqa.models import NUM_IPD_STATES
 from loqa.rollout import Trajectory
 from loqa.trainer import Trainer
@@ -50,15 +52,16 @@ def cooperation(agent: Agent, episode_length: int, seed: int = 0) -> list[float]
     which both players' actions are drawn uniformly, grouped by the last joint action.
 
     Args:
-        agent: two actions, the first of them to cooperate.
+        agent: two actions, the first of them to cooperate; on any device.
         episode_length: T of the episodes for a recurrent agent.
         seed: of those episodes.
     Returns:
         Five probabilities in the order of `STATES`.
     """
+    device = next(agent.parameters()).device
     with torch.no_grad():
         if not agent.actor.recurrent:
-            every_state = torch.arange(NUM_IPD_STATES)
+            every_state = torch.arange(NUM_IPD_STATES, device=device)
             table: list[float] = agent.log_probs(every_state[None])[0, :, 0].exp().tolist()
             return table
         generator = torch.Generator().manual_seed(seed)
@@ -66,7 +69,7 @@ def cooperation(agent: Agent, episode_length: int, seed: int = 0) -> list[float]
             1, NUM_IPD_STATES, (episode_length + 1, _EVALUATION_EPISODES), generator=generator
         )
         index[0] = 0
-        probabilities = agent.log_probs(index)[..., 0].exp()
+        probabilities = agent.log_probs(index.to(device))[..., 0].exp().cpu()
         return [float(probabilities[index == state].mean()) for state in range(NUM_IPD_STATES)]
 
 
@@ -84,8 +87,10 @@ class IPDTrainer(Trainer):
     def __init__(self, config: IPDConfig) -> None:
         super().__init__(config)
         settings = naive_settings(config) if config.algo == "naive" else config
-        self.agent = make_agent(config)
-        self.learner = Learner(self.agent, settings)
+        self.agent = make_agent(config).to(self.device)
+        record = recorder_for(self.device)
+        self.learner = Learner(self.agent, settings, capturable=record is not None)
+        self._update = Replayed(self.learner.update, record)
         self.env = make_matrix_game(
             "ipd",
             "loqa24",
@@ -93,17 +98,18 @@ class IPDTrainer(Trainer):
             payoff=config.payoff,
             episode_length=config.episode_length,
             seed=config.seed,
+            device=self.device,
             obs="index",
             num_threads=config.num_threads,
         )
-        self._generator = torch.Generator()
+        self._generator = torch.Generator(self.device)
         self._last: tuple[Trajectory, UpdateMetrics] | None = None
 
     def iterate(self) -> None:
         self.iteration += 1
         trajectory = self._sample()
         trained = share_rewards(trajectory) if self.config.shared_reward else trajectory
-        update = self.learner.update(trained)
+        update = self._update(trained)
         self.check(update)
         self._last = (trajectory, update)
 
@@ -111,10 +117,12 @@ class IPDTrainer(Trainer):
         """Numbers of the last iteration: rewards are what was paid, under exploration, per step."""
         assert self._last is not None
         trajectory, update = self._last
+        means = update.means
+        reward, *losses = fetch([trajectory.rewards.mean((0, 1)), *means.values()])
         return {
             "p_cooperate": self.p_cooperate(),
-            "reward": trajectory.rewards.mean((0, 1)).tolist(),
-            "loss": update.means,
+            "reward": reward,
+            "loss": dict(zip(means, [value for (value,) in losses], strict=True)),
         }
 
     def p_cooperate(self) -> dict[str, float]:
@@ -143,9 +151,11 @@ class IPDTrainer(Trainer):
         with torch.no_grad():
             if self.agent.actor.recurrent:
                 return self._sample_stepwise(obs)
-            probabilities = self.agent.log_probs(torch.arange(NUM_IPD_STATES)[None])[0, :, 0].exp()
-        # Rounding can lift a certain action's probability just above 1.
-        both = probabilities.clamp(max=1).expand(2, -1)
+            every_state = torch.arange(NUM_IPD_STATES, device=self.device)
+            probabilities = self.agent.log_probs(every_state[None])[0, :, 0].exp()
+        # Rounding can lift a certain action's probability just above 1. NaN, which a run on a GPU
+        # notices some iterations late, must not stop it here.
+        both = probabilities.nan_to_num(0.5).clamp(max=1).expand(2, -1)
         return Trajectory(
             *self.env.rollout_memory1(both, config.episode_length, config.exploration)
         )
@@ -155,7 +165,9 @@ class IPDTrainer(Trainer):
         rows = config.batch_size * 2
         # Counted, not carried: one stream of numbers for each (seed, iteration).
         self._generator.manual_seed((config.seed << 32 ^ self.iteration) % 2**63)
-        draws = torch.rand((config.episode_length, rows), generator=self._generator)
+        draws = torch.rand(
+            (config.episode_length, rows), generator=self._generator, device=self.device
+        )
         state = self.agent.initial_state(rows)
         all_obs, all_actions, all_rewards = [obs.clone()], [], []
         for draw in draws:

@@ -14,6 +14,8 @@ orthogonal recurrent kernels, zero biases, zero logits, all drawn from the gener
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
@@ -42,18 +44,18 @@ def bits_to_index(bits: Tensor) -> Tensor:
     """
     if bits.shape[-1:] != (4,):
         raise ValueError(f"bits must be [..., 4], got {list(bits.shape)}")
-    weights = torch.tensor([1, 3, 0, 1], dtype=bits.dtype, device=bits.device)
-    return (bits * weights).sum(-1).long()
+    return (bits[..., 0] + 3 * bits[..., 1] + bits[..., 3]).long()
 
 
 def index_to_bits(index: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Inverse of `bits_to_index`: `[...]` integers 0..4 -> `[..., 4]` of `dtype`."""
-    bits = torch.tensor(
-        [[0, 0, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 1, 0], [0, 1, 0, 1]],
-        dtype=dtype,
-        device=index.device,
-    )
-    return bits[index.long()]
+    return _bits_of_states(dtype, index.device)[index.long()]
+
+
+@lru_cache(maxsize=8)  # a copy to a GPU waits for it
+def _bits_of_states(dtype: torch.dtype, device: torch.device) -> Tensor:
+    bits = [[0, 0, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 1, 0], [0, 1, 0, 1]]
+    return torch.tensor(bits, dtype=dtype, device=device)
 
 
 def lecun_normal_(weight: Tensor, generator: Generator | None = None) -> Tensor:
@@ -213,9 +215,23 @@ class GRUHead(Head):
 
     def _gate_inputs(self, x: Tensor) -> Tensor:
         """W_i x + b_i of what the linear layers make of x, `[..., features]` -> `[..., 3H]`."""
-        if self.linear1 is not None:
-            x = torch.relu(self.linear1(x))
-        if self.linear2 is None:
-            return functional.linear(x, self.weight_ih, self.bias_ih)
-        weight, bias = fold(self.weight_ih, self.bias_ih, self.linear2.weight, self.linear2.bias)
-        return functional.linear(x, weight, bias)
+        weight: Tensor = self.weight_ih
+        bias: Tensor = self.bias_ih
+        if self.linear2 is not None:
+            weight, bias = fold(weight, bias, self.linear2.weight, self.linear2.bias)
+        with _hidden_precision(x):
+            hidden = x if self.linear1 is None else torch.relu(self.linear1(x))
+            return functional.linear(hidden, weight, bias).to(x.dtype)
+
+
+def _hidden_precision(x: Tensor) -> torch.autocast:
+    """bfloat16 for the layers before the gates, on CUDA where torch's precision is "medium".
+
+    On the CPU torch itself rounds the factors of float32 products then; on CUDA "medium" is TF32 to
+    it. What comes after the gates stays float32 with TF32 products: a bfloat16 action value errs by
+    more than the differences that an advantage is made of.
+    """
+    wanted = x.is_cuda and torch.get_float32_matmul_precision() == "medium"
+    return torch.autocast(
+        x.device.type, torch.bfloat16, enabled=wanted, cache_enabled=False
+    )  # the cache would keep tensors of a graph that is being captured

@@ -17,7 +17,8 @@ import torch
 
 from loqa import checkpoint, coin, ipd
 from loqa.agents import Agent
-from loqa.config import CoinConfig, IPDConfig, TrainConfig
+from loqa.config import MATMUL_PRECISION, CoinConfig, IPDConfig, TrainConfig
+from loqa.device import current, training_device
 from loqa.distributed import ProcessGroup
 from loqa.trackers import Tracker, trackers
 from loqa.trainer import Trainer
@@ -35,7 +36,7 @@ Report = Callable[[dict[str, Any]], None]
 
 
 class TrainingError(RuntimeError):
-    """A run cannot go on: a loss or a parameter is NaN or infinite."""
+    """A run cannot go on: a loss is NaN or infinite, or the device's memory is full."""
 
 
 class RunDirectory:
@@ -129,7 +130,8 @@ def train(
         "finished", "time limit", or "interrupted" (Ctrl-C or SIGTERM; everything is saved).
     Raises:
         FileExistsError, OSError: the directory holds a run already, or cannot be written.
-        TrainingError: a loss or parameter is not finite; the last good checkpoint stays.
+        ValueError: the device cannot be used.
+        TrainingError: a loss is not finite, or memory ran out; the last good checkpoint stays.
     """
     processes = _join(config)
     path = processes.of_leader(RunDirectory.unused(config) if out is None else Path(out))
@@ -138,20 +140,29 @@ def train(
 
 
 def resume(
-    out: str | Path, iterations: int | None = None, report: Report | None = None
+    out: str | Path,
+    iterations: int | None = None,
+    report: Report | None = None,
+    device: str | None = None,
 ) -> dict[str, Any]:
     """Goes on with a run from its newest checkpoint, with the numbers of an uninterrupted run.
 
     Args:
         out: the run directory.
         iterations: a new total; as configured by default.
+        device: another one from now on; then the numbers are not those of an uninterrupted run.
         report, returns, raises: as in `train`; FileNotFoundError and ValueError if the directory
             holds no run or a damaged one.
     """
     run = RunDirectory(Path(out))
     config = run.config()
-    if iterations is not None:
-        config = type(config).from_dict({**config.to_dict(), "iterations": iterations})
+    changed = {"iterations": iterations, "device": device}
+    config = type(config).from_dict(
+        {
+            **config.to_dict(),
+            **{name: value for name, value in changed.items() if value is not None},
+        }
+    )
     latest = run.latest_checkpoint()
     state = None if latest is None else checkpoint.load_checkpoint(latest)
     reached = 0 if state is None else state["trainer"]["iteration"]
@@ -221,8 +232,9 @@ def _join(config: TrainConfig) -> ProcessGroup:
     """The processes that torchrun started with this one.
 
     Raises:
-        ValueError: there are several, and this game cannot be shared.
+        ValueError: there are several, and this game cannot be shared; or the device cannot be used.
     """
+    training_device(config.device)
     processes = ProcessGroup.of_environment(config.device)
     if processes.size > 1 and not isinstance(config, CoinConfig):
         raise ValueError("only `loqa train coin` can be shared by several processes")
@@ -239,18 +251,20 @@ def _run(
     threads = torch.get_num_threads()
     torch.set_num_threads(config.num_threads)
     precision = torch.get_float32_matmul_precision()
+    device = training_device(config.device)
     try:
-        torch.set_float32_matmul_precision("medium" if config.matmul == "bfloat16" else "highest")
-        trainer: Trainer = (
-            coin.CoinTrainer(config, processes)
-            if isinstance(config, CoinConfig)
-            else _TRAINERS[_game_of(config)](config)
-        )
-        seconds = 0.0
-        if state is not None:
-            trainer.load_state_dict(state["trainer"], run.path)
-            seconds = float(state["seconds"])
-        status, seconds = _loop(trainer, run, seconds, report, processes)
+        torch.set_float32_matmul_precision(MATMUL_PRECISION[config.matmul])
+        with _failures(run, config), current(device):
+            trainer: Trainer = (
+                coin.CoinTrainer(config, processes)
+                if isinstance(config, CoinConfig)
+                else _TRAINERS[_game_of(config)](config)
+            )
+            seconds = 0.0
+            if state is not None:
+                trainer.load_state_dict(state["trainer"], run.path)
+                seconds = float(state["seconds"])
+            status, seconds = _loop(trainer, run, seconds, report, processes)
         summary = {
             "status": status,
             "game": _game_of(config),
@@ -290,6 +304,7 @@ def _loop(
         nonlocal saved
         if not processes.leads:
             return
+        trainer.settle()
         state = {
             "config": {"game": _game_of(config), **config.to_dict()},
             "seconds": seconds,
@@ -301,11 +316,14 @@ def _loop(
 
     with _metrics_of(run, config, processes) as publish, _StopRequest() as stop:
         while not trainer.finished:
-            _iterate(trainer, run)
+            trainer.iterate()
+            logs = trainer.iteration % config.log_every == 0
+            if logs or trainer.evaluates_now or trainer.finished:
+                trainer.settle()  # or the clock would not count what a GPU has still to do
             seconds = seconds_before + time.perf_counter() - started
             trainer.evaluate(seconds)
             last = trainer.finished
-            if last or trainer.iteration % config.log_every == 0:
+            if last or logs:
                 line = _metrics_line(trainer, seconds)
                 publish(line)
                 if report is not None and processes.leads:
@@ -351,13 +369,28 @@ def _metrics_line(trainer: Trainer, seconds: float) -> dict[str, Any]:
     }
 
 
-def _iterate(trainer: Trainer, run: RunDirectory) -> None:
+@contextmanager
+def _failures(run: RunDirectory, config: TrainConfig) -> Iterator[None]:
+    """Turns what ends a run into TrainingError; says where and what is left."""
     try:
-        trainer.iterate()
+        yield
     except FloatingPointError as error:
+        raise TrainingError(f"{error}; {_left(run)}") from error
+    except torch.OutOfMemoryError as error:
+        sizes = ["batch_size", "actor_hidden", "critic_hidden"]
+        if isinstance(config, CoinConfig):
+            sizes[1:1] = ["opponents", "replay_capacity"]
+        lower = ", ".join(
+            f"--{name.replace('_', '-')} (now {getattr(config, name)})" for name in sizes
+        )
+        first_line = str(error).partition("\n")[0].partition(". ")[0]
         raise TrainingError(
-            f"{error}; the last checkpoint is {run.latest_checkpoint() or 'none'}"
+            f"{config.device} is out of memory ({first_line}): lower one of {lower}; {_left(run)}"
         ) from error
+
+
+def _left(run: RunDirectory) -> str:
+    return f"the last checkpoint is {run.latest_checkpoint() or 'none'}"
 
 
 class _StopRequest:

@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+from kernel_cases import KERNEL_DEVICES, use_device
 
 from loqa._native import core
 
@@ -33,6 +34,13 @@ def golden() -> Callable[[str], dict[str, np.ndarray]]:
         pytest.skip(f"{name} is not in tests/golden, nor in the directory LOQA_GOLDEN_DIR")
 
     return load
+
+
+@pytest.fixture(params=KERNEL_DEVICES)
+def kernel_device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Where arrays go, for each device of the kernels and for the code of the GPU's threads on the host."""
+    yield use_device(request.param, monkeypatch)
+    core.emulate_cuda(False)
 
 
 @pytest.fixture(params=core.supported_isas())

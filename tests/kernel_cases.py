@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+import loqa.gru
+from loqa import _dice_ops, _kernel_ops
 from loqa._native import core
 
 Call = Callable[..., Tensor]
@@ -36,9 +38,36 @@ DEVICES = [
 ]
 
 
+# Devices of the kernels; "threads" is the code of the GPU's threads, run on the host.
+KERNEL_DEVICES = [*DEVICES, "threads"]
+
+
+def use_device(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where arrays go for a device of `KERNEL_DEVICES`."""
+    if name != "threads":
+        return name
+
+    def launch_kernel(kernel: str, steps: int, like: Tensor, *args: object) -> None:
+        code, width = _kernel_ops._DTYPE_CODES[like.dtype], _kernel_ops._width(like)
+        getattr(core, f"{kernel}_cuda")(code, *args, steps, width, 0)
+
+    def launch_gru(which: int, like: Tensor, *args: int) -> None:
+        loqa.gru._CUDA[like.dtype][which](*args, 0)
+
+    core.emulate_cuda(True)
+    monkeypatch.setattr(_kernel_ops, "_launch", launch_kernel)
+    monkeypatch.setattr(_dice_ops, "_launch", launch_kernel)
+    monkeypatch.setattr(loqa.gru, "_launch", launch_gru)
+    return "cpu"
+
+
 def draw(
-    steps: int, *shape: int, dtype: torch.dtype = torch.float64, seed: int = 0
+    steps: int,
+    *shape: int,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+    device: str = "cpu",
 ) -> list[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     sizes = (steps, steps + 1, steps)
-    return [torch.randn(t, *shape, generator=generator, dtype=dtype) for t in sizes]
+    return [torch.randn(t, *shape, generator=generator, dtype=dtype).to(device) for t in sizes]

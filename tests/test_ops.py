@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from kernel_cases import ALL, CALLS, DEVICES, WINDOWED, Call, draw
 from torch import Tensor
 
-from loqa import ops
+from loqa import _dice_ops, _kernel_ops, ops
 from loqa._native import core
 from loqa.reference import kernels as reference
+
+LAUNCH = _kernel_ops._launch
 
 
 def gradients(call: Call, module: object, inputs: list[Tensor]) -> list[Tensor]:
@@ -31,13 +33,13 @@ def gradients(call: Call, module: object, inputs: list[Tensor]) -> list[Tensor]:
 def assert_near(got: Tensor, expected: Tensor) -> None:
     """The house tolerance: rtol 1e-5 and 1e-6 of the largest magnitude, against float64."""
     atol = 1e-6 * float(expected.abs().max()) if expected.numel() else 0.0
-    torch.testing.assert_close(got.double().cpu(), expected.double(), rtol=1e-5, atol=atol)
+    torch.testing.assert_close(got.double().cpu(), expected.double().cpu(), rtol=1e-5, atol=atol)
 
 
-def test_by_hand() -> None:
-    rewards = torch.tensor([1.0, 2.0, 4.0])
-    values = torch.tensor([1.0, 1.0, 3.0, 8.0])
-    logps = torch.tensor([-1.0, -2.0, -3.0], requires_grad=True)
+def test_small_by_hand(kernel_device: str) -> None:
+    rewards = torch.tensor([1.0, 2.0, 4.0], device=kernel_device)
+    values = torch.tensor([1.0, 1.0, 3.0, 8.0], device=kernel_device)
+    logps = torch.tensor([-1.0, -2.0, -3.0], device=kernel_device, requires_grad=True)
     assert ops.discounted_returns(rewards, 0.5).tolist() == [3.0, 4.0, 4.0]
     assert ops.discounted_returns(rewards, 0.5, values[-1]).tolist() == [4.0, 6.0, 8.0]
     # deltas 1 + .5 - 1, 2 + 1.5 - 1, 4 + 4 - 3
@@ -57,51 +59,50 @@ def test_by_hand() -> None:
     assert grad.tolist() == [0.0, 0.5, 0.0]
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", [(50, 33), (7, 5, 3, 2), (2,), (3, 1), (4096, 2), (17, 1031)])
 @pytest.mark.parametrize("name", ALL)
 def test_against_reference(
-    name: str, shape: tuple[int, ...], dtype: torch.dtype, device: str
+    name: str, shape: tuple[int, ...], dtype: torch.dtype, kernel_device: str
 ) -> None:
     if name == "n_step_dice_returns" and shape[0] * shape[-1] > 10_000:
         shape = (101, *shape[1:])  # its reference takes a loop within a loop
     inputs = [x.to(dtype) for x in draw(*shape)]
     expected = gradients(ALL[name], reference, [x.double() for x in inputs])
-    got = gradients(ALL[name], ops, [x.to(device) for x in inputs])
+    got = gradients(ALL[name], ops, [x.to(kernel_device) for x in inputs])
     for one, other in zip(got, expected, strict=True):
-        assert (one.dtype, one.device.type, one.is_contiguous()) == (dtype, device, True)
+        assert (one.dtype, one.device.type, one.is_contiguous()) == (dtype, kernel_device, True)
         assert_near(one, other)
 
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (5, 0), (1,), (1, 3), (0, 0), (1, 2, 0)])
-def test_short_and_empty(name: str, shape: tuple[int, ...]) -> None:
+def test_small_and_empty(name: str, shape: tuple[int, ...], kernel_device: str) -> None:
     for one, other in zip(
-        gradients(CALLS[name], ops, draw(*shape)),
+        gradients(CALLS[name], ops, draw(*shape, device=kernel_device)),
         gradients(CALLS[name], reference, draw(*shape)),
         strict=True,
     ):
-        torch.testing.assert_close(one, other)
+        torch.testing.assert_close(one.cpu(), other)
 
 
 @pytest.mark.parametrize("name", WINDOWED)
 @pytest.mark.parametrize("shape", [(2,), (2, 3), (2, 0), (5, 0), (5, 2, 0), (5, 1)])
-def test_short_and_empty_windows(name: str, shape: tuple[int, ...]) -> None:
+def test_small_and_empty_windows(name: str, shape: tuple[int, ...], kernel_device: str) -> None:
     for one, other in zip(
-        gradients(WINDOWED[name], ops, draw(*shape)),
+        gradients(WINDOWED[name], ops, draw(*shape, device=kernel_device)),
         gradients(WINDOWED[name], reference, draw(*shape)),
         strict=True,
     ):
-        torch.testing.assert_close(one, other)
-    rewards, values, _ = draw(1, 3)
+        torch.testing.assert_close(one.cpu(), other)
+    rewards, values, _ = draw(1, 3, device=kernel_device)
     one_step = ops.n_step_returns(rewards, values, 0.5, 1)
     assert torch.equal(one_step, rewards + 0.5 * values[1:])
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_strides_do_not_matter(name: str) -> None:
-    inputs = draw(12, 6, 4)
+def test_small_strides_do_not_matter(name: str, kernel_device: str) -> None:
+    inputs = draw(12, 6, 4, device=kernel_device)
     strided = [x.transpose(1, 2).contiguous().transpose(1, 2) for x in inputs]
     expanded = [x[:, :1, :1].expand(-1, 3, 5) for x in inputs]
     for one, other in ((strided, inputs), (expanded, [x.contiguous() for x in expanded])):
@@ -113,9 +114,9 @@ def test_strides_do_not_matter(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision(name: str, dtype: torch.dtype) -> None:
+def test_small_half_precision(name: str, dtype: torch.dtype, kernel_device: str) -> None:
     """Computed in float32, rounded once: as the reference on the same numbers, rounded."""
-    inputs = draw(40, 9, dtype=dtype)
+    inputs = draw(40, 9, dtype=dtype, device=kernel_device)
     got = ALL[name](ops, *inputs)
     assert got.dtype == dtype
     expected = ALL[name](reference, *(x.double() for x in inputs))
@@ -145,11 +146,12 @@ def test_bits_do_not_depend_on_threads_or_instruction_set(name: str, dtype: torc
         assert all(torch.equal(a, b) for a, b in zip(result, results[0], strict=True))
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", ["discounted_returns", "generalized_advantage"])
 @pytest.mark.parametrize("width", [65536, 65537])
-def test_large_outputs_are_the_small_ones_side_by_side(name: str, width: int) -> None:
+def test_large_outputs_are_the_small_ones_side_by_side(name: str, width: int, device: str) -> None:
     """Outputs written past the caches (8 MiB and more, rows of whole cache lines) or not."""
-    inputs = draw(33, width, dtype=torch.float32)
+    inputs = draw(33, width, dtype=torch.float32, device=device)
     whole = gradients(CALLS[name], ops, inputs)[:1]
     part = [x[:, 100:400].contiguous() for x in inputs]
     assert torch.equal(whole[0][:, 100:400], CALLS[name](ops, *part))
@@ -159,6 +161,21 @@ def test_large_outputs_are_the_small_ones_side_by_side(name: str, width: int) ->
     assert torch.equal(
         leaves[0][:, 100:400], torch.autograd.grad(CALLS[name](ops, *part).sum(), part[:1])[0]
     )
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_small_threads_of_the_gpu_give_the_bits_of_the_cpu(
+    name: str, dtype: torch.dtype, kernel_device: str
+) -> None:
+    """The order of operations is the same, and nothing is contracted."""
+    inputs = draw(19, 37, dtype=dtype)
+    got = gradients(ALL[name], ops, [x.to(kernel_device) for x in inputs])
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (_kernel_ops, _dice_ops):
+            patch.setattr(module, "_launch", LAUNCH)
+        expected = gradients(ALL[name], ops, inputs)
+    assert all(torch.equal(a.cpu(), b) for a, b in zip(got, expected, strict=True))
 
 
 @given(

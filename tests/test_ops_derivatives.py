@@ -19,8 +19,9 @@ LINEAR = ["discounted_returns", "bootstrapped_returns", "generalized_advantage",
 
 
 @pytest.mark.parametrize("name", LINEAR)
-def test_gradcheck(name: str) -> None:
-    rewards, values, logps = (x.requires_grad_() for x in draw(STEPS, WIDTH))
+def test_small_gradcheck(name: str, kernel_device: str) -> None:
+    inputs = draw(STEPS, WIDTH, device=kernel_device)
+    rewards, values, logps = (x.requires_grad_() for x in inputs)
 
     def call(r: Tensor, v: Tensor) -> Tensor:
         return ALL[name](ops, torch.sin(r), torch.cos(v), logps)
@@ -30,18 +31,18 @@ def test_gradcheck(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["loaded_dice_returns", "loaded_dice_q_values"])
-def test_gradcheck_in_rewards(name: str) -> None:
+def test_small_gradcheck_in_rewards(name: str, kernel_device: str) -> None:
     """In the log-probabilities differences see nothing: DiCE values do not move."""
-    rewards, values, logps = draw(STEPS, WIDTH)
+    rewards, values, logps = draw(STEPS, WIDTH, device=kernel_device)
     rewards.requires_grad_()
     call = lambda r: ALL[name](ops, torch.sin(r), values, logps)  # noqa: E731
     assert torch.autograd.gradcheck(call, rewards)
     assert torch.autograd.gradgradcheck(call, rewards)
 
 
-def tower(call: Call, module: object, order: int) -> list[Tensor]:
+def tower(call: Call, module: object, order: int, device: str = "cpu") -> list[Tensor]:
     """All derivatives up to `order` along random directions, with every input in every argument."""
-    leaves = [x.requires_grad_() for x in draw(STEPS, WIDTH)]
+    leaves = [x.requires_grad_() for x in draw(STEPS, WIDTH, device=device)]
     rewards, values, logps = leaves
     mixed = torch.sin(rewards) + 0.3 * logps, torch.cos(values), torch.tanh(logps) + 0.2 * rewards
     out = call(module, *mixed).pow(2).sum() + rewards.sum() + values.sum() + logps.sum()
@@ -49,16 +50,18 @@ def tower(call: Call, module: object, order: int) -> list[Tensor]:
     results = []
     for _ in range(order):
         grads = torch.autograd.grad(out, leaves, create_graph=True, materialize_grads=True)
-        results.append(torch.cat([g.detach().flatten() for g in grads]))
+        results.append(torch.cat([g.detach().flatten() for g in grads]).cpu())
         out = sum(
-            (g * torch.randn(g.shape, generator=generator, dtype=g.dtype)).sum() for g in grads
+            (g * torch.randn(g.shape, generator=generator, dtype=g.dtype).to(device)).sum()
+            for g in grads
         )
     return results
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_order(name: str) -> None:
-    results = zip(tower(ALL[name], ops, 4), tower(ALL[name], reference, 4), strict=True)
+def test_small_every_order(name: str, kernel_device: str) -> None:
+    got = tower(ALL[name], ops, 4, kernel_device)
+    results = zip(got, tower(ALL[name], reference, 4), strict=True)
     for got, expected in results:
         torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
 
@@ -67,10 +70,11 @@ def test_every_order(name: str) -> None:
     torch.__version__.startswith("2.6."),
     reason="torch 2.6 batches derivatives of our operators wrongly",
 )
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", ALL)
-def test_torch_func(name: str) -> None:
-    rewards, values, logps = draw(STEPS, WIDTH)
-    batch = torch.stack([draw(STEPS, WIDTH, seed=seed)[0] for seed in range(4)], 1)
+def test_torch_func(name: str, device: str) -> None:
+    rewards, values, logps = draw(STEPS, WIDTH, device=device)
+    batch = torch.stack([draw(STEPS, WIDTH, seed=seed)[0] for seed in range(4)], 1).to(device)
 
     def loss(module: object, r: Tensor, p: Tensor) -> Tensor:
         return (ALL[name](module, r + 0.1 * torch.sin(p), values, p) ** 2).sum()
@@ -113,8 +117,8 @@ def test_compile(backend: str, device: str) -> None:
         torch.testing.assert_close(one, other)
 
 
-def operator_samples() -> list[tuple[str, tuple[object, ...]]]:
-    r, v, p = (x.requires_grad_() for x in draw(STEPS, WIDTH))
+def operator_samples(device: str = "cpu") -> list[tuple[str, tuple[object, ...]]]:
+    r, v, p = (x.requires_grad_() for x in draw(STEPS, WIDTH, device=device))
     g, carry = r.detach().clone().requires_grad_(), v[0].detach().clone().requires_grad_()
     return [
         ("linear_scan", (r, None, 0.9, True)),
@@ -130,22 +134,50 @@ def operator_samples() -> list[tuple[str, tuple[object, ...]]]:
     ]
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("index", range(len(operator_samples())))
-def test_opcheck(index: int) -> None:
-    name, args = operator_samples()[index]
+def test_opcheck(index: int, device: str) -> None:
+    name, args = operator_samples(device)[index]
     torch.library.opcheck(getattr(torch.ops.loqa, name).default, args)
 
 
 @pytest.mark.parametrize("device", DEVICES[1:])
-def test_cuda_graph(device: str) -> None:
-    rewards = torch.randn(50, 1000, device=device)
-    expected = ops.discounted_returns(rewards, 0.96)
+@pytest.mark.parametrize("name", ALL)
+def test_small_cuda_graphs(name: str, device: str) -> None:
+    """Captured with its backward, replayed on other numbers."""
+    inputs = [x.requires_grad_() for x in draw(20, 33, dtype=torch.float32, device=device)]
+
+    def run() -> list[Tensor]:
+        out = ALL[name](ops, *inputs)
+        grads = torch.autograd.grad(out.square().sum(), inputs, allow_unused=True)
+        return [out.detach(), *(g for g in grads if g is not None)]
+
+    run()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        out = ops.discounted_returns(rewards, 0.96)
-    out.zero_()
+        got = run()
+    with torch.no_grad():
+        for x in inputs:
+            x.mul_(-0.5)
     graph.replay()
-    assert torch.equal(out, expected)
+    assert all(torch.equal(a, b) for a, b in zip(got, run(), strict=True))
+
+
+@pytest.mark.parametrize("device", DEVICES[1:])
+def test_kernels_run_in_the_order_of_the_current_stream(device: str) -> None:
+    """On another stream, behind slow work that writes their input, and nothing waits in between."""
+    rewards = torch.zeros(50, 100_000, device=device)
+    slow = torch.randn(4096, 4096, device=device)
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(20):
+            slow = (slow @ slow).tanh()
+        rewards += 1
+        out = ops.discounted_returns(rewards, 0.5)
+        rewards.zero_()  # comes after
+    stream.synchronize()
+    assert torch.equal(out, ops.discounted_returns(torch.ones_like(rewards), 0.5))
 
 
 def test_no_gradient_reaches_values_or_baseline() -> None:

@@ -21,18 +21,20 @@ TOLERANCE = {"f32": 1e-6, "f64": 1e-14}
 
 
 def check(got: Tensor | None, expected: np.ndarray, tolerance: float) -> None:
-    got = torch.zeros(expected.shape) if got is None else got.detach()
+    got = torch.zeros(expected.shape) if got is None else got.detach().cpu()
     largest = max(float(np.abs(expected).max(initial=0)), 1e-30)
     error = float(np.abs(got.numpy() - expected).max(initial=0))
     assert error <= tolerance * largest
 
 
-def check_all(data: Arrays, tolerance: float, module: object) -> None:
+def check_all(data: Arrays, tolerance: float, module: object, device: str = "cpu") -> None:
     for case in json.loads(str(data["meta"]))["cases"]:
-        check_case(data, case, tolerance, module)
+        check_case(data, case, tolerance, module, device)
 
 
-def check_case(data: Arrays, case: dict[str, object], tolerance: float, module: object) -> None:
+def check_case(
+    data: Arrays, case: dict[str, object], tolerance: float, module: object, device: str
+) -> None:
     """Values, vector-Jacobian products and, where recorded, whole Jacobians of one case."""
     gamma, dice_discount, steps = case["gamma"], case["dice_discount"], case["T"]
 
@@ -40,9 +42,10 @@ def check_case(data: Arrays, case: dict[str, object], tolerance: float, module: 
         return np.ascontiguousarray(data[f"{case['key']}{name}"].T)  # time-major
 
     rewards, values, logps = (
-        torch.from_numpy(recorded(name)).requires_grad_() for name in ("rewards", "values", "logps")
+        torch.from_numpy(recorded(name)).to(device).requires_grad_()
+        for name in ("rewards", "values", "logps")
     )
-    cotangent = torch.from_numpy(recorded("cotangent"))
+    cotangent = torch.from_numpy(recorded("cotangent")).to(device)
     inputs = {"rewards": rewards, "values": values, "logps": logps}
 
     def check_vjps(out: Tensor, name: str) -> None:
@@ -66,9 +69,10 @@ def check_case(data: Arrays, case: dict[str, object], tolerance: float, module: 
         for s in range(steps):
             (row,) = torch.autograd.grad(dice[s].sum(), logps, retain_graph=True)
             assert (
-                np.abs(row.T.numpy() - jacobian[:, s]).max() <= tolerance * np.abs(jacobian).max()
+                np.abs(row.T.cpu().numpy() - jacobian[:, s]).max()
+                <= tolerance * np.abs(jacobian).max()
             )
-    baseline = torch.from_numpy(data[f"{case['key']}baseline"])
+    baseline = torch.from_numpy(data[f"{case['key']}baseline"]).to(device)
     for n in case["n"]:
         out = module.n_step_dice_returns(rewards, values, logps, gamma, n, baseline)
         check_vjps(out, f"nstep{n}")
@@ -76,10 +80,14 @@ def check_case(data: Arrays, case: dict[str, object], tolerance: float, module: 
         check(plain, recorded(f"nstep{n}_nologps"), tolerance)
 
 
-@pytest.mark.parametrize("module", [ops, reference], ids=["native", "reference"])
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
-def test_golden(golden: Callable[[str], Arrays], dtype: str, module: object) -> None:
-    check_all(golden(f"kernels_{dtype}.npz"), TOLERANCE[dtype], module)
+def test_golden(golden: Callable[[str], Arrays], dtype: str, kernel_device: str) -> None:
+    check_all(golden(f"kernels_{dtype}.npz"), TOLERANCE[dtype], ops, kernel_device)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_golden_reference(golden: Callable[[str], Arrays], dtype: str) -> None:
+    check_all(golden(f"kernels_{dtype}.npz"), TOLERANCE[dtype], reference)
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f64"])

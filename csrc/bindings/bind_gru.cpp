@@ -9,6 +9,7 @@
 #include "core/thread_pool.h"
 #include "kernels/gru.h"
 #include "kernels/gru_policy.h"
+#include "kernels/gru_rows.h"
 
 #if defined(__GLIBC__)
 #include <malloc.h>
@@ -24,37 +25,72 @@ using Address = std::uintptr_t;
 // Elements below which a second thread costs more than it brings.
 constexpr int64_t kGrain = 1 << 15;
 
+// Where the rows go.
+struct Target {
+  bool cuda;
+  int num_threads;        // CPU
+  std::uintptr_t stream;  // CUDA
+};
+
 template <typename Job>
-void run(const Job& job, int64_t rows, int num_threads) {
+void run(const Job& job, int64_t rows, const Target& target) {
   if (rows < 0 || job.size < 1) {
     throw std::invalid_argument("rows must be >= 0 and size >= 1, got " + std::to_string(rows) +
                                 " and " + std::to_string(job.size));
   }
   py::gil_scoped_release released;
-  parallel_for(rows, kGrain / job.size + 1, 1, num_threads,
+  if (target.cuda && emulate_cuda) {
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t i = 0; i < job.size; ++i) run_element(job, row, i);
+    }
+    return;
+  }
+  if (target.cuda) {
+#if defined(LOQA_WITH_CUDA)
+    run_gru_cuda(job, rows, pointer<void>(target.stream));
+    return;
+#else
+    throw std::runtime_error(kNoCuda);
+#endif
+  }
+  parallel_for(rows, kGrain / job.size + 1, 1, target.num_threads,
                [&](int64_t begin, int64_t end) { LOQA_DISPATCH(run_gru, job, begin, end); });
 }
 
 template <typename T>
-void gru_step(Address input, Address hidden, Address bias_hn, Address state, Address next,
-              Address saved, int64_t rows, int64_t size, int64_t group, int num_threads) {
+void gru_step(const Target& target, Address input, Address hidden, Address bias_hn, Address state,
+              Address next, Address saved, int64_t rows, int64_t size, int64_t group) {
   if (group < 1 || rows % group != 0) {
     throw std::invalid_argument("rows must be a multiple of group, got " + std::to_string(rows) +
                                 " and " + std::to_string(group));
   }
   run(GruStep<T>{pointer<const T>(input), pointer<const T>(hidden), pointer<const T>(bias_hn),
                  pointer<const T>(state), pointer<T>(next), pointer<T>(saved), size, group},
-      rows, num_threads);
+      rows, target);
 }
 
 template <typename T>
-void gru_step_vjp(Address grad_next, Address grad_out, Address saved, Address state,
-                  Address grad_input, Address grad_hidden, Address grad_state, int64_t rows,
-                  int64_t size, int num_threads) {
+void gru_step_vjp(const Target& target, Address grad_next, Address grad_out, Address saved,
+                  Address state, Address grad_input, Address grad_hidden, Address grad_state,
+                  int64_t rows, int64_t size) {
   run(GruStepVjp<T>{pointer<const T>(grad_next), pointer<const T>(grad_out),
                     pointer<const T>(saved), pointer<const T>(state), pointer<T>(grad_input),
                     pointer<T>(grad_hidden), pointer<T>(grad_state), size},
-      rows, num_threads);
+      rows, target);
+}
+
+// Defines NAME(names..., num_threads) and NAME_cuda(names..., stream).
+template <typename... Args, typename... Names>
+void define_both(py::module_& module, const std::string& name, void (*step)(const Target&, Args...),
+                 Names... names) {
+  module.def(
+      name.c_str(),
+      [step](Args... args, int num_threads) { step(Target{false, num_threads, 0}, args...); },
+      py::arg(names)..., py::arg("num_threads"));
+  module.def(
+      (name + "_cuda").c_str(),
+      [step](Args... args, std::uintptr_t stream) { step(Target{true, 1, stream}, args...); },
+      py::arg(names)..., py::arg("stream"));
 }
 
 GruSets make_sets(const std::vector<Address>& arrays, const std::vector<int64_t>& strides,
@@ -87,13 +123,10 @@ GruSets make_sets(const std::vector<Address>& arrays, const std::vector<int64_t>
 
 template <typename T>
 void bind(py::module_& module, const std::string& suffix) {
-  using py::arg;
-  module.def(("gru_step_" + suffix).c_str(), &gru_step<T>, arg("input"), arg("hidden"),
-             arg("bias_hn"), arg("state"), arg("next"), arg("saved"), arg("rows"), arg("size"),
-             arg("group"), arg("num_threads"));
-  module.def(("gru_step_vjp_" + suffix).c_str(), &gru_step_vjp<T>, arg("grad_next"),
-             arg("grad_out"), arg("saved"), arg("state"), arg("grad_input"), arg("grad_hidden"),
-             arg("grad_state"), arg("rows"), arg("size"), arg("num_threads"));
+  define_both(module, "gru_step_" + suffix, &gru_step<T>, "input", "hidden", "bias_hn", "state",
+              "next", "saved", "rows", "size", "group");
+  define_both(module, "gru_step_vjp_" + suffix, &gru_step_vjp<T>, "grad_next", "grad_out", "saved",
+              "state", "grad_input", "grad_hidden", "grad_state", "rows", "size");
 }
 
 }  // namespace

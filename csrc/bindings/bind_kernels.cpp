@@ -6,7 +6,7 @@
 
 #include "bindings/bindings.h"
 #include "core/thread_pool.h"
-#include "kernels/kernels.h"
+#include "kernels/columns.h"
 
 namespace py = pybind11;
 
@@ -30,6 +30,15 @@ struct Launch {
   bool cuda;
 };
 
+// What the CUDA threads do, one after the other on the host: for tests.
+template <typename Job>
+void run_emulated(const Job& job, int64_t steps, int64_t width) {
+  const int64_t rows = rows_of(job, steps);
+  for (int64_t column = 0; column < width; ++column) {
+    for (int64_t row = 0; row < rows; ++row) run_thread(job, {steps, width, column, row, rows});
+  }
+}
+
 template <typename Job>
 void run(const Job& job, const Launch& launch) {
   if (launch.steps < 0 || launch.width < 0) {
@@ -38,12 +47,16 @@ void run(const Job& job, const Launch& launch) {
                                 std::to_string(launch.width));
   }
   py::gil_scoped_release released;
+  if (launch.cuda && emulate_cuda) {
+    run_emulated(job, launch.steps, launch.width);
+    return;
+  }
   if (launch.cuda) {
 #if defined(LOQA_WITH_CUDA)
     run_cuda(job, launch.steps, launch.width, pointer<void>(launch.stream));
     return;
 #else
-    throw std::runtime_error("loqa was built without CUDA: install it where nvcc is found");
+    throw std::runtime_error(kNoCuda);
 #endif
   }
   const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, launch.steps));

@@ -34,6 +34,9 @@ PYBIND11_MODULE(_core, module) {
         return py::make_tuple(block.word[0], block.word[1], block.word[2], block.word[3]);
       },
       py::arg("key"), py::arg("c0"), py::arg("c1"), py::arg("c2"), py::arg("c3"));
+  module.def(
+      "emulate_cuda", [](bool on) { loqa::emulate_cuda = on; }, py::arg("on"),
+      "For tests: whether *_cuda functions run the code of the GPU's threads on the host.");
   loqa::bind_gru(module);
   loqa::bind_kernels(module);
   loqa::bind_sim(module);

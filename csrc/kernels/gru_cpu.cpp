@@ -28,16 +28,16 @@ void forward(const GruStep<T>& job, int64_t begin, int64_t end) {
     T* next = job.next + row * size;
     T* saved = kSave ? job.saved + row * 4 * size : nullptr;
     for_lanes(T{}, size, [&]<typename V>(V, int64_t i) __attribute__((always_inline)) {
-      const V r = sigmoid(load<V>(input + i) + load<V>(hidden + i));
-      const V z = sigmoid(load<V>(input + size + i) + load<V>(hidden + size + i));
-      const V hn = load<V>(hidden + 2 * size + i) + load<V>(bias + i);
-      const V n = tanh_of(load<V>(input + 2 * size + i) + r * hn);
-      store(n + z * (load<V>(state + i) - n), next + i);
+      const GruGates<V> gates =
+          gru_row(load<V>(input + i), load<V>(input + size + i), load<V>(input + 2 * size + i),
+                  load<V>(hidden + i), load<V>(hidden + size + i), load<V>(hidden + 2 * size + i),
+                  load<V>(bias + i));
+      store(gru_next_row(gates, load<V>(state + i)), next + i);
       if constexpr (kSave) {
-        store(r, saved + i);
-        store(z, saved + size + i);
-        store(n, saved + 2 * size + i);
-        store(hn, saved + 3 * size + i);
+        store(gates.r, saved + i);
+        store(gates.z, saved + size + i);
+        store(gates.n, saved + 2 * size + i);
+        store(gates.hn, saved + 3 * size + i);
       }
     });
   }
@@ -55,19 +55,17 @@ void backward(const GruStepVjp<T>& job, int64_t begin, int64_t end) {
     T* grad_hidden = job.grad_hidden + row * 3 * size;
     T* grad_state = job.grad_state + row * size;
     for_lanes(T{}, size, [&]<typename V>(V, int64_t i) __attribute__((always_inline)) {
-      const V r = load<V>(saved + i), z = load<V>(saved + size + i);
-      const V n = load<V>(saved + 2 * size + i), hn = load<V>(saved + 3 * size + i);
-      const V grad = load<V>(grad_next + i) + load<V>(grad_out + i);
-      const V grad_n = grad * (1 - z) * (1 - n * n);
-      const V grad_z = grad * (load<V>(state + i) - n) * z * (1 - z);
-      const V grad_r = grad_n * hn * r * (1 - r);
-      store(grad_r, grad_input + i);
-      store(grad_z, grad_input + size + i);
-      store(grad_n, grad_input + 2 * size + i);
-      store(grad_r, grad_hidden + i);
-      store(grad_z, grad_hidden + size + i);
-      store(V(grad_n * r), grad_hidden + 2 * size + i);
-      store(V(grad * z), grad_state + i);
+      const GruGates<V> gates = {load<V>(saved + i), load<V>(saved + size + i),
+                                 load<V>(saved + 2 * size + i), load<V>(saved + 3 * size + i)};
+      const GruGradients<V> grads =
+          gru_vjp_row(gates, load<V>(state + i), V(load<V>(grad_next + i) + load<V>(grad_out + i)));
+      store(grads.r, grad_input + i);
+      store(grads.z, grad_input + size + i);
+      store(grads.n, grad_input + 2 * size + i);
+      store(grads.r, grad_hidden + i);
+      store(grads.z, grad_hidden + size + i);
+      store(grads.hidden_n, grad_hidden + 2 * size + i);
+      store(grads.state, grad_state + i);
     });
   }
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -42,14 +42,14 @@ class UpdateMetrics:
         return None if self.losses.opponent is None else self.losses.opponent.mean()
 
     @property
-    def means(self) -> dict[str, float]:
-        """The losses "agent", "opponent" (with shaping) and "critic" as numbers."""
+    def means(self) -> dict[str, Tensor]:
+        """The losses "agent", "opponent" (with shaping) and "critic"."""
         losses = {
             "agent": self.agent_loss,
             "opponent": self.opponent_loss,
             "critic": self.critic_loss,
         }
-        return {name: loss.item() for name, loss in losses.items() if loss is not None}
+        return {name: loss for name, loss in losses.items() if loss is not None}
 
     @property
     def entropy_loss(self) -> Tensor:
@@ -70,10 +70,16 @@ class Learner:
         settings: of losses and steps.
         processes: that hold the same agent and have each a part of the batch, all of one size; their
             gradients are averaged. Means over the batch inside the losses are each one's own.
+        capturable: keeps the learning rates and the entropy bonus on the agent's device, in float32,
+            so that `update` can be recorded (`loqa.graphs`) and `set_rates` is heard by what was.
     """
 
     def __init__(
-        self, agent: Agent, settings: LOQASettings, processes: ProcessGroup | None = None
+        self,
+        agent: Agent,
+        settings: LOQASettings,
+        processes: ProcessGroup | None = None,
+        capturable: bool = False,
     ) -> None:
         self.agent = agent
         self.settings = settings
@@ -86,8 +92,31 @@ class Learner:
         self._critic_parameters = list(agent.critic.parameters())
         self._parameters: list[Tensor] = list(agent.parameters())
         self._target_parameters: list[Tensor] = list(self.target.parameters())
-        self.actor_optimizer = _adam(self._actor_parameters, settings.actor_lr)
-        self.critic_optimizer = _adam(self._critic_parameters, settings.critic_lr)
+        self._entropy_bonus: Tensor | None = None
+        actor_lr: float | Tensor = settings.actor_lr
+        critic_lr: float | Tensor = settings.critic_lr
+        if capturable:
+            device = self._parameters[0].device
+            self._entropy_bonus = torch.tensor(settings.entropy_bonus, device=device)
+            actor_lr, critic_lr = (
+                torch.tensor(rate, device=device) for rate in (actor_lr, critic_lr)
+            )
+        self.actor_optimizer = _adam(self._actor_parameters, actor_lr)
+        self.critic_optimizer = _adam(self._critic_parameters, critic_lr)
+
+    def set_rates(self, entropy_bonus: float, actor_lr: float, critic_lr: float) -> None:
+        """Changes what may change from one update to the next.
+
+        Raises:
+            ValueError: a number is out of its range.
+        """
+        self.settings = replace(
+            self.settings, entropy_bonus=entropy_bonus, actor_lr=actor_lr, critic_lr=critic_lr
+        )
+        if self._entropy_bonus is not None:
+            self._entropy_bonus.fill_(entropy_bonus)
+        _set_rate(self.actor_optimizer, actor_lr)
+        _set_rate(self.critic_optimizer, critic_lr)
 
     def update(
         self,
@@ -115,6 +144,9 @@ class Learner:
                 f"got {trajectory.num_players} players and player {player}"
             )
         settings = self.settings
+        if self._entropy_bonus is not None and not settings.entropy_bonus:
+            # Any number but 0: what is recorded has the term, its weight is on the device.
+            settings = replace(settings, entropy_bonus=1.0)
         rewards = trajectory.rewards[:, :, player].contiguous()
         other_rewards = trajectory.rewards[:, :, 1 - player].contiguous()
         own = self._evaluate(trajectory, player)
@@ -125,7 +157,9 @@ class Learner:
             opponent = self._own_view_of(trajectory, 1 - player, evaluation)
 
         losses = actor_losses(own, opponent, rewards, other_rewards, settings)
-        gradients = torch.autograd.grad(losses.total(settings), self._actor_parameters)
+        gradients = torch.autograd.grad(
+            losses.total(settings, self._entropy_bonus), self._actor_parameters
+        )
         self._processes.mean_(gradients)
         grad_norm = None
         if settings.clip_norm is not None:
@@ -171,16 +205,19 @@ class Learner:
         return {
             "agent": self.agent.state_dict(),
             "target": self.target.state_dict(),
-            "actor_optimizer": self.actor_optimizer.state_dict(),
-            "critic_optimizer": self.critic_optimizer.state_dict(),
+            "actor_optimizer": _state_of(self.actor_optimizer),
+            "critic_optimizer": _state_of(self.critic_optimizer),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore `state_dict`; later updates are the same bit for bit."""
+        """Restore `state_dict` of any device; later updates are the same bit for bit on the same one.
+
+        Not after an update was recorded: the optimisers' state moves in memory.
+        """
         self.agent.load_state_dict(state["agent"])
         self.target.load_state_dict(state["target"])
-        self.actor_optimizer.load_state_dict(state["actor_optimizer"])
-        self.critic_optimizer.load_state_dict(state["critic_optimizer"])
+        _restore(self.actor_optimizer, state["actor_optimizer"])
+        _restore(self.critic_optimizer, state["critic_optimizer"])
 
 
 def clip_global_norm_(gradients: tuple[Tensor, ...], max_norm: float) -> Tensor:
@@ -194,9 +231,38 @@ def clip_global_norm_(gradients: tuple[Tensor, ...], max_norm: float) -> Tensor:
     return norm
 
 
-def _adam(parameters: list[torch.nn.Parameter], lr: float) -> torch.optim.Adam:
+def _adam(parameters: list[torch.nn.Parameter], lr: float | Tensor) -> torch.optim.Adam:
     # b1 0.9, b2 0.999, eps 1e-8 outside the root, bias-corrected: as published.
-    return torch.optim.Adam(parameters, lr=lr, fused=True)
+    capturable = isinstance(lr, Tensor)
+    optimizer = torch.optim.Adam(parameters, lr=lr, fused=True, capturable=capturable)
+    # Torch warns of steps that are not captured; the first ones never are.
+    optimizer._warned_capturable_if_run_uncaptured = True
+    return optimizer
+
+
+def _set_rate(optimizer: torch.optim.Adam, rate: float) -> None:
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def _state_of(optimizer: torch.optim.Adam) -> dict[str, Any]:
+    """`state_dict` with learning rates as numbers: the same on every device."""
+    state = optimizer.state_dict()
+    groups = [{**group, "lr": float(group["lr"])} for group in state["param_groups"]]
+    return {**state, "param_groups": groups}
+
+
+def _restore(optimizer: torch.optim.Adam, state: dict[str, Any]) -> None:
+    """Loads `_state_of` another optimizer, perhaps on another device; stays what it is."""
+    own = [(group["lr"], group["capturable"]) for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, (rate, capturable) in zip(optimizer.param_groups, own, strict=True):
+        loaded = float(group["lr"])
+        group |= {"lr": rate, "capturable": capturable}
+        _set_rate(optimizer, loaded)
 
 
 def _apply(

@@ -121,11 +121,12 @@ class ActorLosses:
     entropy: Tensor | None
     opponent: Tensor | None
 
-    def total(self, settings: LOQASettings) -> Tensor:
-        """The scalar to minimise."""
+    def total(self, settings: LOQASettings, entropy_bonus: Tensor | None = None) -> Tensor:
+        """The scalar to minimise; `entropy_bonus` stands in for that of the settings."""
         total = self.agent.mean()
         if self.entropy is not None:
-            total = total + settings.entropy_bonus * self.entropy.mean()
+            bonus = settings.entropy_bonus if entropy_bonus is None else entropy_bonus
+            total = total + bonus * self.entropy.mean()
         if self.opponent is not None:
             total = total + settings.shaping_weight * self.opponent.mean()
         return total
