@@ -136,8 +136,7 @@ template <typename T>
 uint8_t pack(const T* actions, int64_t count, uint8_t* packed) {
   uint8_t largest = 0;
   for (int64_t i = 0; i < count; ++i) {
-    const T value = actions[i];
-    const uint8_t byte = value < 0 || value > 254 ? 255 : static_cast<uint8_t>(value);
+    const uint8_t byte = action_byte(actions[i]);
     packed[i] = byte;
     largest = byte > largest ? byte : largest;
   }
