@@ -274,8 +274,7 @@ class MatrixGame:
         rewards: int,
     ) -> None: ...
 
-class CoinGame:
-    check_actions: bool
+class CoinBatch:
     def __init__(
         self,
         *,
@@ -300,8 +299,11 @@ class CoinGame:
         state: int,
         t: int,
         episode: int,
-        num_threads: int,
     ) -> None: ...
+
+class CoinGame:
+    check_actions: bool
+    def __init__(self, batch: CoinBatch, num_threads: int) -> None: ...
     def set_seed(self, seed: int) -> None: ...
     def reset(self, mask: int) -> None: ...
     def observe(self, obs: int) -> None: ...
@@ -326,4 +328,42 @@ class CoinGame:
         actions: int,
         obs: int,
         rewards: int,
+    ) -> None: ...
+
+class CoinGameDevice:
+    def __init__(
+        self,
+        *,
+        batch: CoinBatch,
+        seed: int,
+        bad_action: int,
+        autoreset: int,
+        final_obs: int,
+        on_host: bool,
+    ) -> None: ...
+    def reset(self, mask: int, stream: int) -> None: ...
+    def observe(self, obs: int, stream: int) -> None: ...
+    def step(
+        self,
+        actions: int,
+        action_type: int,
+        obs: int,
+        rewards: int,
+        terminated: int,
+        truncated: int,
+        stream: int,
+    ) -> None: ...
+    def rollout(
+        self, actions: int, action_type: int, steps: int, obs: int, rewards: int, stream: int
+    ) -> bool: ...
+    def choose(self, kinds: list[int], tie_episode: bool, actions: int, stream: int) -> None: ...
+    def play(
+        self,
+        kinds: list[int],
+        tie_episode: bool,
+        steps: int,
+        actions: int,
+        obs: int,
+        rewards: int,
+        stream: int,
     ) -> None: ...

@@ -17,5 +17,6 @@ void bind_kernels(pybind11::module_& module);
 void bind_sim(pybind11::module_& module);
 void bind_tournament(pybind11::module_& module);
 void bind_coin(pybind11::module_& module);
+void bind_coin_device(pybind11::module_& module);
 
 }  // namespace loqa

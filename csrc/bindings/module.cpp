@@ -39,4 +39,5 @@ PYBIND11_MODULE(_core, module) {
   loqa::bind_sim(module);
   loqa::bind_tournament(module);
   loqa::bind_coin(module);
+  loqa::bind_coin_device(module);
 }

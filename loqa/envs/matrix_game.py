@@ -49,6 +49,8 @@ class MatrixGame(VectorEnv):
     State: `last_actions` [B, 2] (-1 before the first step) and `t` [B].
     """
 
+    _bad_action_was = "taken for action 0"
+
     def __init__(
         self,
         game: str,
@@ -107,7 +109,8 @@ class MatrixGame(VectorEnv):
 
     def _make_native(self) -> Any:
         self._payoff = torch.from_numpy(self.payoff)
-        self._last_actions = torch.full(self._action_shape, -1, dtype=torch.int8)
+        self._last_actions = self._memory.full(self._action_shape, -1, torch.int8)
+        self._packed_actions = self._memory.zeros(self._action_shape, torch.uint8)
         return core.MatrixGame(
             num_envs=self.num_envs,
             num_actions=self.num_actions,
@@ -127,7 +130,7 @@ class MatrixGame(VectorEnv):
         )
 
     def _start(self, which: Tensor) -> None:
-        self._last_actions[which] = -1
+        self._last_actions.masked_fill_(which[:, None], -1)
 
     def _state(self) -> dict[str, Tensor]:
         return {"last_actions": self._last_actions}
@@ -188,7 +191,7 @@ class MatrixGame(VectorEnv):
         steps = _checks.integer("steps", steps, 0, _MAX_EPISODE)
         exploration = _checks.real("exploration", exploration, 0, 1)
         obs, rewards = self._rollout_buffers(steps)
-        actions = self._pool.empty((steps, *self._action_shape), torch.int8)
+        actions = self._memory.empty((steps, *self._action_shape), torch.int8)
         self._native.memory1_rollout(
             table.data_ptr(),
             0 if table.ndim == 2 else _PLAYERS * 5,
