@@ -229,7 +229,7 @@ def tournament(
     num_threads: int,
 ) -> None: ...
 
-class MatrixGame:
+class MatrixBatch:
     def __init__(
         self,
         *,
@@ -246,9 +246,10 @@ class MatrixGame:
         last_actions: int,
         t: int,
         episode: int,
-        packed: int,
-        num_threads: int,
     ) -> None: ...
+
+class MatrixGame:
+    def __init__(self, batch: MatrixBatch, packed: int, num_threads: int) -> None: ...
     def set_seed(self, seed: int) -> None: ...
     def observe(self, obs: int) -> None: ...
     def step(
@@ -272,6 +273,43 @@ class MatrixGame:
         obs: int,
         actions: int,
         rewards: int,
+    ) -> None: ...
+
+class MatrixGameDevice:
+    def __init__(
+        self,
+        *,
+        batch: MatrixBatch,
+        seed: int,
+        bad_action: int,
+        autoreset: int,
+        final_obs: int,
+        on_host: bool,
+    ) -> None: ...
+    def observe(self, obs: int, stream: int) -> None: ...
+    def step(
+        self,
+        actions: int,
+        action_type: int,
+        obs: int,
+        rewards: int,
+        terminated: int,
+        truncated: int,
+        stream: int,
+    ) -> None: ...
+    def rollout(
+        self, actions: int, action_type: int, steps: int, obs: int, rewards: int, stream: int
+    ) -> bool: ...
+    def memory1_rollout(
+        self,
+        probabilities: int,
+        env_stride: int,
+        exploration: float,
+        steps: int,
+        obs: int,
+        actions: int,
+        rewards: int,
+        stream: int,
     ) -> None: ...
 
 class CoinBatch:

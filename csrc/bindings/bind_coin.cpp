@@ -106,7 +106,7 @@ class CoinGame {
   bool step(std::uintptr_t actions, int type, std::uintptr_t obs, std::uintptr_t rewards,
             std::uintptr_t /*terminated: never*/, std::uintptr_t truncated) const {
     const void* source = pointer<const void>(actions);
-    const ActionType action_type = coin_action_type(type);
+    const ActionType action_type = action_type_of(type);
     py::gil_scoped_release released;
     if (check_actions_ && !all_valid(source, action_type)) return false;
     const CoinResults results{pointer<void>(obs), pointer<float>(rewards),
@@ -120,7 +120,7 @@ class CoinGame {
   bool rollout(std::uintptr_t actions, int type, int64_t steps, std::uintptr_t obs,
                std::uintptr_t rewards) {
     const void* source = pointer<const void>(actions);
-    const ActionType action_type = coin_action_type(type);
+    const ActionType action_type = action_type_of(type);
     if (steps < 0) throw std::invalid_argument("rollout: steps must not be negative");
     py::gil_scoped_release released;
     observe(obs);
@@ -216,13 +216,6 @@ class CoinGame {
 };
 
 }  // namespace
-
-ActionType coin_action_type(int code) {
-  if (code < 0 || code > static_cast<int>(ActionType::kInt64)) {
-    throw std::invalid_argument("unknown action type code " + std::to_string(code));
-  }
-  return static_cast<ActionType>(code);
-}
 
 CoinPlayers coin_players(const CoinGameBatch& batch, const std::vector<int>& kinds,
                          bool tie_episode) {

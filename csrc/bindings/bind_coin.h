@@ -6,8 +6,7 @@
 
 namespace loqa {
 
-// Codes from Python; both throw std::invalid_argument for what is not one.
-ActionType coin_action_type(int code);
+// Codes from Python; throws std::invalid_argument for what is not one.
 CoinPlayers coin_players(const CoinGameBatch& batch, const std::vector<int>& kinds,
                          bool tie_episode);
 

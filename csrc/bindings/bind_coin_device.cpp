@@ -57,7 +57,7 @@ class CoinGameDevice {
             std::uintptr_t stream) const {
     CoinJob job = job_;
     job.actions = pointer<void>(actions);
-    job.action_type = coin_action_type(type);
+    job.action_type = action_type_of(type);
     job.steps = 1;
     job.obs = pointer<void>(obs);
     job.rewards = pointer<float>(rewards);
@@ -67,7 +67,7 @@ class CoinGameDevice {
 
   bool rollout(std::uintptr_t actions, int type, int64_t steps, std::uintptr_t obs,
                std::uintptr_t rewards, std::uintptr_t stream) const {
-    run(trajectory(actions, coin_action_type(type), steps, obs, rewards), stream);
+    run(trajectory(actions, action_type_of(type), steps, obs, rewards), stream);
     return true;
   }
 

@@ -24,6 +24,23 @@ struct __attribute__((may_alias)) Several {
   alignas(kPower ? kCount * sizeof(T) : sizeof(T)) T value[kCount];
 };
 
+// A walk of a thread over the items of a block, `each` of them of one environment.
+struct BlockWalk {
+  int32_t each;
+  int32_t env;
+  int32_t at;
+
+  LOQA_HD BlockWalk(int32_t items, int thread)
+      : each(items), env(thread / items), at(thread % items) {}
+  LOQA_HD void next() {
+    env += kBlockThreads / each;
+    at += kBlockThreads % each;
+    if (at < each) return;
+    at -= each;
+    env += 1;
+  }
+};
+
 template <typename Thread>
 struct HostBlock {
   int64_t index;

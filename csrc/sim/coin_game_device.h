@@ -2,11 +2,10 @@
 
 #include <cstdint>
 
+#include "sim/autoreset.h"
 #include "sim/coin_game_batch.h"
 
 namespace loqa {
-
-enum class Autoreset : int { kOff, kNextStep, kSameStep };
 
 // What one launch does to a batch whose arrays are in a device's memory. Nothing else decides what
 // comes out, so that a captured graph goes on with new numbers each time it is replayed.

@@ -56,23 +56,6 @@ LOQA_HD int64_t coin_env_bytes(const CoinGameBatch& batch) {
   return batch.rules.num_players * coin_obs_size(batch) * coin_element_size(batch.obs_type);
 }
 
-// A walk of a thread over the items of a block, `each` of them of one environment.
-struct BlockWalk {
-  int32_t each;
-  int32_t env;
-  int32_t at;
-
-  LOQA_HD BlockWalk(int32_t items, int thread)
-      : each(items), env(thread / items), at(thread % items) {}
-  LOQA_HD void next() {
-    env += kBlockThreads / each;
-    at += kBlockThreads % each;
-    if (at < each) return;
-    at -= each;
-    env += 1;
-  }
-};
-
 // Bits of the thread's own environment, from its own row of cells.
 LOQA_HD void gather_bits(const CoinGameBatch& batch, const CoinRows& rows, int thread) {
   if (rows.bit_words == 0) return;
