@@ -381,7 +381,7 @@ class VectorEnv(ABC):
             raise ValueError(
                 f"mask must be [{self.num_envs}] bool, got {list(which.shape)} {which.dtype}"
             )
-        return which.to(self.device)
+        return which.to(self.device, copy=True)  # it may be what a step returned
 
     def _as_actions(self, actions: Any, shape: tuple[int | None, ...]) -> Tensor:
         """`actions` as a contiguous tensor of a type the core reads, or an error."""
