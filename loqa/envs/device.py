@@ -54,6 +54,15 @@ def usable_device(device: str | torch.device) -> torch.device:
     return torch.device("cuda", _checks.integer("index of the CUDA device", index, 0, count - 1))
 
 
+def require_cpu(device: torch.device, whose: str) -> None:
+    """Raises ValueError unless NumPy can see what is on this device."""
+    if device.type != "cpu":
+        raise ValueError(
+            f"{whose} arrays are NumPy's, which are in the CPU's memory: device must be 'cpu', "
+            f"got {str(device)!r}"
+        )
+
+
 class DeviceMemory:
     """Tensors on one device; on the CPU results come from a pool."""
 
