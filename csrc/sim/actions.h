@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "core/macros.h"
 
@@ -12,8 +13,10 @@ enum class ActionType : int { kUint8, kInt8, kInt16, kInt32, kInt64 };
 // An action as a byte; 255 stands for whatever is not in 0..254.
 template <typename T>
 LOQA_HD uint8_t action_byte(T value) {
-  return static_cast<int64_t>(value) < 0 || value > 254 ? static_cast<uint8_t>(255)
-                                                        : static_cast<uint8_t>(value);
+  if constexpr (std::is_signed_v<T>) {
+    if (value < 0) return 255;
+  }
+  return value > 254 ? static_cast<uint8_t>(255) : static_cast<uint8_t>(value);
 }
 
 LOQA_HD uint8_t action_at(const void* actions, ActionType type, int64_t index) {
