@@ -20,7 +20,7 @@ DEVICES = ["cuda-on-host", pytest.param("cuda", marks=needs_gpu)]
 on_each_device = pytest.mark.parametrize("device", DEVICES)
 
 
-def make(device: str, game: str, num_envs: int, **settings: Any) -> Any:
+def make(device: str, game: str, num_envs: int = 1, **settings: Any) -> Any:
     """`loqa.make` on a device; "cuda-on-host" runs what its threads do in a loop on the host."""
     before = devices.device_code_on_host
     devices.device_code_on_host = device == "cuda-on-host"

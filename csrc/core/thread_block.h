@@ -47,10 +47,14 @@ struct HostBlock {
   uint32_t* shared;  // memory of the block
   Thread threads[kBlockThreads];
 
-  // Every thread's work; what it shares with others is there for the next turn.
+  // Every thread's work; what it shares with others is there for the next turn. Every other block
+  // goes backwards, so that work that depends on the order of threads shows.
   template <typename Work>
   void turn(const Work& work) {
-    for (int thread = 0; thread < kBlockThreads; ++thread) work(threads[thread], thread);
+    for (int i = 0; i < kBlockThreads; ++i) {
+      const int thread = index % 2 == 0 ? i : kBlockThreads - 1 - i;
+      work(threads[thread], thread);
+    }
   }
   // Work that shares nothing with other threads.
   template <typename Work>

@@ -3,7 +3,7 @@
 // A thread is a block of one lane.
 #define LOQA_ISA threads
 
-#include "core/thread_block.h"
+#include "sim/block_steps.h"
 #include "sim/coin_game_device.h"
 #include "sim/coin_game_lanes.h"
 #include "sim/coin_game_planes.h"
@@ -147,37 +147,19 @@ LOQA_BLOCK void play_block(const CoinJob& job, Block& block) {
   const CoinRows rows = coin_rows(batch, block.shared);
   const bool two_turns = batch.obs_type < CoinObs::kCells8 && rows.bit_words == 0;
   const int64_t first = block.index * kBlockThreads;
-  const int64_t step_bytes = batch.num_envs * coin_env_bytes(batch);
-  uint8_t* obs = static_cast<uint8_t*>(job.obs);
   block.alone([&](Thread& me, int thread) { begin_thread(job, first + thread, me); });
-  for (int64_t step = job.observe_first ? -1 : 0; step < job.steps; ++step, obs += step_bytes) {
-    if (step >= 0) {
-      block.alone([&](Thread& me, int) {
-        if (me.live) step_thread<kScripted>(job, step, me);
-      });
-    }
-    // With kSameStep the last observations of episodes come first, and then those of the next.
-    bool last = job.autoreset == Autoreset::kSameStep &&
-                block.any([](const Thread& me) { return me.ended; });
-    for (bool more = true; more;) {
-      block.turn([&](Thread& me, int thread) {
-        rows.chosen[thread] = (last ? me.ended : me.live) ? 1 : 0;
-        if (me.live) show_thread(batch, me, rows, thread);
-      });
-      void* to = last ? job.final_obs : obs;
-      block.turn([&](Thread&, int thread) { fill_obs(batch, rows, first, thread, to); });
-      if (two_turns) {
-        block.turn([&](Thread&, int thread) { fill_ones(batch, rows, first, thread, to); });
-      }
-      more = last;
-      if (last) {
-        block.alone([&](Thread& me, int) {
-          if (me.ended) next_episode(job, me);
-        });
-      }
-      last = false;
-    }
-  }
+  const auto step = [&](Thread& me, int64_t t) { step_thread<kScripted>(job, t, me); };
+  const auto show = [&](bool only_ended, void* obs) {
+    block.turn([&](Thread& me, int thread) {
+      rows.chosen[thread] = (only_ended ? me.ended : me.live) ? 1 : 0;
+      if (me.live) show_thread(batch, me, rows, thread);
+    });
+    block.turn([&](Thread&, int thread) { fill_obs(batch, rows, first, thread, obs); });
+    if (!two_turns) return;
+    block.turn([&](Thread&, int thread) { fill_ones(batch, rows, first, thread, obs); });
+  };
+  const auto next = [&](Thread& me) { next_episode(job, me); };
+  play_steps(job, batch.num_envs * coin_env_bytes(batch), block, step, show, next);
   if (job.steps == 0) return;
   block.alone([&](Thread& me, int) {
     if (!me.live) return;

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "core/thread_block.h"
 #include "games/matrix_game.h"
+#include "sim/block_steps.h"
 #include "sim/matrix_game_device.h"
 
 // What a block of threads does, one environment a thread: the kernel of matrix_game_cuda.cu and the
@@ -156,39 +156,22 @@ LOQA_BLOCK void play_block(const MatrixJob& job, Block& block) {
   const MatrixRows rows = matrix_rows(block.shared);
   const int64_t first = block.index * kBlockThreads;
   const int64_t index_bytes = batch.obs_type == MatrixObs::kIndexInt8 ? 1 : 8;
-  const int64_t step_bytes =
-      batch.num_envs * kMatrixPlayers *
-      (batch.obs_type == MatrixObs::kTable ? 4 * batch.obs_width : index_bytes);
-  uint8_t* obs = static_cast<uint8_t*>(job.obs);
+  const int64_t player_bytes =
+      batch.obs_type == MatrixObs::kTable ? 4 * batch.obs_width : index_bytes;
   block.alone([&](MatrixThread& me, int thread) { begin_thread(job, first + thread, me); });
-  for (int64_t step = job.observe_first ? -1 : 0; step < job.steps; ++step, obs += step_bytes) {
-    if (step >= 0) {
-      block.alone([&](MatrixThread& me, int) {
-        if (me.live) step_thread<kSampled>(job, step, me);
-      });
-    }
-    // With kSameStep the last observations of episodes come first, and then those of the next.
-    bool last = job.autoreset == Autoreset::kSameStep &&
-                block.any([](const MatrixThread& me) { return me.ended; });
-    for (bool more = true; more;) {
-      block.turn([&](MatrixThread& me, int thread) {
-        rows.chosen[thread] = (last ? me.ended : me.live) ? 1 : 0;
-        if (!me.live) return;
-        for (int p = 0; p < kMatrixPlayers; ++p) {
-          rows.seen[kMatrixPlayers * thread + p] = static_cast<uint8_t>(seen_by(job, me, p));
-        }
-      });
-      void* to = last ? job.final_obs : obs;
-      block.turn([&](MatrixThread&, int thread) { fill_obs(batch, rows, first, thread, to); });
-      more = last;
-      if (last) {
-        block.alone([&](MatrixThread& me, int) {
-          if (me.ended) next_episode(job, me);
-        });
+  const auto step = [&](MatrixThread& me, int64_t t) { step_thread<kSampled>(job, t, me); };
+  const auto show = [&](bool only_ended, void* obs) {
+    block.turn([&](MatrixThread& me, int thread) {
+      rows.chosen[thread] = (only_ended ? me.ended : me.live) ? 1 : 0;
+      if (!me.live) return;
+      for (int p = 0; p < kMatrixPlayers; ++p) {
+        rows.seen[kMatrixPlayers * thread + p] = static_cast<uint8_t>(seen_by(job, me, p));
       }
-      last = false;
-    }
-  }
+    });
+    block.turn([&](MatrixThread&, int thread) { fill_obs(batch, rows, first, thread, obs); });
+  };
+  const auto next = [&](MatrixThread& me) { next_episode(job, me); };
+  play_steps(job, batch.num_envs * kMatrixPlayers * player_bytes, block, step, show, next);
   if (job.steps == 0) return;
   block.alone([&](MatrixThread& me, int) {
     if (!me.live) return;
