@@ -44,15 +44,10 @@ void coin_reset_cuda(const CoinJob& job, const uint8_t* mask, void* stream) {
 
 void coin_play_cuda(const CoinJob& job, void* stream) {
   const size_t shared = sizeof(uint32_t) * threads::coin_rows_words(job.batch);
-  const bool scripted = threads::is_scripted(job);
-  threads::with_sizes(job.batch.rules, [&](auto players, auto coins) {
-    constexpr int kPlayers = decltype(players)::value;
-    constexpr int kCoins = decltype(coins)::value;
-    if (scripted) {
-      launch(coin_play_kernel<true, kPlayers, kCoins>, job, shared, stream);
-    } else {
-      launch(coin_play_kernel<false, kPlayers, kCoins>, job, shared, stream);
-    }
+  threads::with_players(job, [&](auto scripted, auto players, auto coins) {
+    launch(coin_play_kernel<decltype(scripted)::value != 0, decltype(players)::value,
+                            decltype(coins)::value>,
+           job, shared, stream);
   });
 }
 

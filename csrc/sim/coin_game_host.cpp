@@ -26,15 +26,11 @@ void coin_reset_host(const CoinJob& job, const uint8_t* mask) {
 }
 
 void coin_play_host(const CoinJob& job) {
-  threads::with_sizes(job.batch.rules, [&](auto players, auto coins) {
+  threads::with_players(job, [&](auto scripted, auto players, auto coins) {
     constexpr int kPlayers = decltype(players)::value;
     constexpr int kCoins = decltype(coins)::value;
     for_blocks<threads::CoinThread<kPlayers, kCoins>>(job, [&](auto& block) {
-      if (threads::is_scripted(job)) {
-        threads::play_block<true, kPlayers, kCoins>(job, block);
-      } else {
-        threads::play_block<false, kPlayers, kCoins>(job, block);
-      }
+      threads::play_block<decltype(scripted)::value != 0, kPlayers, kCoins>(job, block);
     });
   });
 }

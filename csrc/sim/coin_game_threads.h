@@ -210,11 +210,19 @@ void with_sizes(const CoinRules& rules, const Launch& launch) {
   }
 }
 
-inline bool is_scripted(const CoinJob& job) {
-  for (int p = 0; p < job.batch.rules.num_players; ++p) {
-    if (job.players.kind[p] >= 0) return true;
-  }
-  return false;
+// Calls launch(scripted, players, coins) with Constants. Given actions alone have a smaller program
+// of their own with two players; with more, which is rare, there is one program for all: less to
+// compile.
+template <typename Launch>
+void with_players(const CoinJob& job, const Launch& launch) {
+  bool scripted = false;
+  for (int p = 0; p < job.batch.rules.num_players; ++p) scripted |= job.players.kind[p] >= 0;
+  with_sizes(job.batch.rules, [&](auto players, auto coins) {
+    if constexpr (decltype(players)::value == 2) {
+      if (!scripted) return launch(Constant<0>{}, players, coins);
+    }
+    launch(Constant<1>{}, players, coins);
+  });
 }
 
 }  // namespace
