@@ -54,7 +54,7 @@ def play(env: Any, plain: Any, steps: int, seed: int) -> None:
 @on_each_device
 @pytest.mark.parametrize("obs", OBS, ids=lambda obs: str(obs["obs_dtype"]) + obs.get("obs", ""))
 @cases
-def test_small_batches_equal_cpu(device: str, case: dict[str, Any], obs: dict[str, Any]) -> None:
+def test_batches_equal_cpu(device: str, case: dict[str, Any], obs: dict[str, Any]) -> None:
     for index, autoreset in enumerate(MODES):
         settings = {"episode_length": 4, "seed": 2**63 + index, "first_env": 3, **case, **obs}
         env, plain = both(device, (1, 67, 130)[index], autoreset=autoreset, **settings)
@@ -74,6 +74,31 @@ def test_small_batches_equal_cpu(device: str, case: dict[str, Any], obs: dict[st
                 env.scripted_actions(names, tie_order), plain.scripted_actions(names, tie_order)
             )
         assert_same(env.get_state(), plain.get_state())
+
+
+@on_each_device
+@pytest.mark.parametrize(
+    "case",
+    [
+        {},
+        {"preset": "mfos22"},
+        {"obs": "cells"},
+        {"num_players": 5, "height": 4, "obs_dtype": torch.bfloat16},
+        {"height": 20, "width": 17, "obs_dtype": torch.uint8},
+    ],
+    ids=str,
+)
+def test_small_batch_in_every_way(device: str, case: dict[str, Any]) -> None:
+    """Every kernel once, for tools that watch memory and races."""
+    env, plain = both(device, 67, autoreset="same_step", episode_length=3, **case)
+    play(env, plain, 4, seed=0)
+    env, plain = both(device, 67, **case)
+    names = SCRIPTED[: env.num_players]
+    actions = random_actions(env, 3)
+    assert_same(env.scripted_actions(names), plain.scripted_actions(names))
+    assert_same(env.rollout(actions.to(env.device)), plain.rollout(actions))
+    given = actions.to(env.device)
+    assert_same(env.rollout_scripted(names, 3, given), plain.rollout_scripted(names, 3, actions))
 
 
 @on_each_device

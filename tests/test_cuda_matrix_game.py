@@ -45,7 +45,7 @@ def play(env: Any, plain: Any, steps: int, seed: int) -> None:
 @pytest.mark.parametrize(("obs", "obs_dtype"), OBS)
 @pytest.mark.parametrize("payoff", PAYOFFS)
 @pytest.mark.parametrize("noise", [0, 0.3])
-def test_small_batches_equal_cpu(
+def test_batches_equal_cpu(
     device: str, noise: float, payoff: str, obs: str, obs_dtype: torch.dtype
 ) -> None:
     for index, autoreset in enumerate(MODES):
@@ -64,6 +64,19 @@ def test_small_batches_equal_cpu(
         actions = random_actions(env, 5)
         assert_same(env.rollout(actions.to(env.device)), plain.rollout(actions))
         assert_same(env.get_state(), plain.get_state())
+
+
+@on_each_device
+@pytest.mark.parametrize("obs", ["bits", "index"])
+def test_small_batch_in_every_way(device: str, obs: str) -> None:
+    """Every kernel once, for tools that watch memory and races."""
+    env, plain = both(device, 67, obs=obs, autoreset="same_step", episode_length=3, noise=0.2)
+    play(env, plain, 4, seed=0)
+    env, plain = both(device, 67, obs=obs)
+    actions = random_actions(env, 3)
+    assert_same(env.rollout(actions.to(env.device)), plain.rollout(actions))
+    table = [[0.5] * 5] * 2
+    assert_same(env.rollout_memory1(table, 3), plain.rollout_memory1(table, 3))
 
 
 @on_each_device
