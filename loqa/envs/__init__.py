@@ -42,15 +42,16 @@ def make(game: str, num_envs: int = 1, *, preset: str | None = None, **settings:
             payoff).
         num_envs: B.
         preset: whose rules; the game's first by default.
-        settings: seed (0), device ("cpu"), num_threads (all cores), first_env (0: number of the first
-            environment in the random counters, for splitting a batch over processes), episode_length,
-            obs, obs_dtype. Matrix games: payoff, contribution_factor (pola22), noise, end_probability;
+        settings: seed (0), device ("cpu"; or "cuda", "cuda:1"), num_threads (of the CPU: all cores),
+            first_env (0: number of the first environment in the random counters, for splitting a batch
+            over processes), episode_length, obs, obs_dtype, autoreset (False, "next_step" or
+            "same_step"). Matrix games: payoff, contribution_factor (pola22), noise, end_probability;
             obs is `bits`, `index`, `onehot` or `actions`. Coin Game: height (3), width (3), num_players
-            (2), obs (`planes` or `cells`), autoreset (False, "next_step" or "same_step"),
-            check_actions (True; False takes an action out of range for staying put), and for pax23
-            egocentric and zero_last_reward (both False).
+            (2), obs (`planes` or `cells`), check_actions (True; False takes an action out of range for
+            staying put), and for pax23 egocentric and zero_last_reward (both False).
     Raises:
         ValueError, TypeError: an unknown name (the nearest valid one is given) or a value out of range.
+        RuntimeError: device "cuda" where loqa or torch has no CUDA, or there is no GPU.
     """
     game, preset = _split_name(game, preset)
     is_coin = game == "coin-game"
