@@ -278,7 +278,7 @@ def tournament(
     num_threads: int,
 ) -> None: ...
 
-class MatrixGame:
+class MatrixBatch:
     def __init__(
         self,
         *,
@@ -295,9 +295,10 @@ class MatrixGame:
         last_actions: int,
         t: int,
         episode: int,
-        packed: int,
-        num_threads: int,
     ) -> None: ...
+
+class MatrixGame:
+    def __init__(self, batch: MatrixBatch, packed: int, num_threads: int) -> None: ...
     def set_seed(self, seed: int) -> None: ...
     def observe(self, obs: int) -> None: ...
     def step(
@@ -323,8 +324,44 @@ class MatrixGame:
         rewards: int,
     ) -> None: ...
 
-class CoinGame:
-    check_actions: bool
+class MatrixGameDevice:
+    def __init__(
+        self,
+        *,
+        batch: MatrixBatch,
+        seed: int,
+        bad_action: int,
+        autoreset: int,
+        final_obs: int,
+        on_host: bool,
+    ) -> None: ...
+    def observe(self, obs: int, stream: int) -> None: ...
+    def step(
+        self,
+        actions: int,
+        action_type: int,
+        obs: int,
+        rewards: int,
+        terminated: int,
+        truncated: int,
+        stream: int,
+    ) -> None: ...
+    def rollout(
+        self, actions: int, action_type: int, steps: int, obs: int, rewards: int, stream: int
+    ) -> bool: ...
+    def memory1_rollout(
+        self,
+        probabilities: int,
+        env_stride: int,
+        exploration: float,
+        steps: int,
+        obs: int,
+        actions: int,
+        rewards: int,
+        stream: int,
+    ) -> None: ...
+
+class CoinBatch:
     def __init__(
         self,
         *,
@@ -349,8 +386,11 @@ class CoinGame:
         state: int,
         t: int,
         episode: int,
-        num_threads: int,
     ) -> None: ...
+
+class CoinGame:
+    check_actions: bool
+    def __init__(self, batch: CoinBatch, num_threads: int) -> None: ...
     def set_seed(self, seed: int) -> None: ...
     def reset(self, mask: int) -> None: ...
     def observe(self, obs: int) -> None: ...
@@ -375,4 +415,42 @@ class CoinGame:
         actions: int,
         obs: int,
         rewards: int,
+    ) -> None: ...
+
+class CoinGameDevice:
+    def __init__(
+        self,
+        *,
+        batch: CoinBatch,
+        seed: int,
+        bad_action: int,
+        autoreset: int,
+        final_obs: int,
+        on_host: bool,
+    ) -> None: ...
+    def reset(self, mask: int, stream: int) -> None: ...
+    def observe(self, obs: int, stream: int) -> None: ...
+    def step(
+        self,
+        actions: int,
+        action_type: int,
+        obs: int,
+        rewards: int,
+        terminated: int,
+        truncated: int,
+        stream: int,
+    ) -> None: ...
+    def rollout(
+        self, actions: int, action_type: int, steps: int, obs: int, rewards: int, stream: int
+    ) -> bool: ...
+    def choose(self, kinds: list[int], tie_episode: bool, actions: int, stream: int) -> None: ...
+    def play(
+        self,
+        kinds: list[int],
+        tie_episode: bool,
+        steps: int,
+        actions: int,
+        obs: int,
+        rewards: int,
+        stream: int,
     ) -> None: ...

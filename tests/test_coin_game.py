@@ -151,6 +151,22 @@ def test_partial_reset_and_call_order() -> None:
     assert_same_state(env.get_state(), slow.get_state())
 
 
+def test_reset_by_what_a_step_returned() -> None:
+    env = loqa.make("coin_game", num_envs=9, episode_length=2)
+    slow = loqa.reference.make("coin_game", num_envs=9, episode_length=2)
+    for mask in (None, np.arange(9) % 2 == 0):
+        for one in (env, slow):
+            one.step(actions_for(env))
+            if mask is not None:
+                one.reset(mask=mask)
+    truncated = env.step(actions_for(env))[3]
+    assert truncated.tolist() == [False, True] * 4 + [False]
+    ended = truncated.numpy().copy()
+    slow.step(actions_for(env))
+    np.testing.assert_array_equal(env.reset(mask=truncated).numpy(), slow.reset(mask=ended))
+    assert_same_state(env.get_state(), slow.get_state())
+
+
 @pytest.mark.parametrize("preset", COIN_PRESETS)
 def test_state_dict_goes_on_bit_for_bit(preset: str) -> None:
     env = loqa.make("coin_game", num_envs=70, preset=preset, seed=8)

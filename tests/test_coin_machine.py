@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any
 
 import numpy as np
+import pytest
+import sim_devices
 import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -22,6 +25,8 @@ OPERATIONS = int(os.environ.get("LOQA_MACHINE_OPERATIONS", "4500"))
 
 
 class CoinMachine(RuleBasedStateMachine):
+    make = staticmethod(loqa.make)
+
     @initialize(
         preset=st.sampled_from(sorted(COIN_PRESETS)),
         height=st.integers(1, 5),
@@ -37,7 +42,7 @@ class CoinMachine(RuleBasedStateMachine):
             "preset": preset, "height": height, "width": width, "num_players": players,
             "episode_length": 3, "num_envs": NUM_ENVS, **more,
         }  # fmt: skip
-        self.native = loqa.make("coin_game", **self.settings)
+        self.native = self.make("coin_game", **self.settings)
         self.slow = loqa.reference.make("coin_game", **self.settings)
 
     def actions(self, entropy: int, *shape: int) -> np.ndarray:
@@ -84,7 +89,7 @@ class CoinMachine(RuleBasedStateMachine):
     @rule()
     def save_and_load(self) -> None:
         saved = self.native.state_dict()
-        self.native = loqa.make("coin_game", **{**self.settings, "seed": 1})
+        self.native = self.make("coin_game", **{**self.settings, "seed": 1})
         self.native.load_state_dict(saved)
 
     @rule(actions=st.integers(5, 2**63 - 1))
@@ -102,11 +107,23 @@ class CoinMachine(RuleBasedStateMachine):
                 self.same(ours[name], value)
 
 
-def test_random_operations() -> None:
+class DeviceMachine(CoinMachine):
+    """The same by what the threads of a GPU do, run on the host; there actions are checked later."""
+
+    make = staticmethod(functools.partial(sim_devices.make, "cuda-on-host"))
+    refused = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("machine", "operations"),
+    [(CoinMachine, OPERATIONS), (DeviceMachine, OPERATIONS // 2)],
+    ids=["cpu", "cuda-on-host"],
+)
+def test_random_operations(machine: Any, operations: int) -> None:
     run_state_machine_as_test(
-        CoinMachine,
+        machine,
         settings=settings(
-            max_examples=-(-OPERATIONS // STEPS),
+            max_examples=-(-operations // STEPS),
             stateful_step_count=STEPS,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],

@@ -309,7 +309,7 @@ def test_three_players(maker: str) -> None:
         ({"zero_last_reward": 1}, TypeError, "zero_last_reward must be True or False"),
         ({"autoreset": "always"}, ValueError, "autoreset must be one of"),
         ({"heigth": 3}, TypeError, "no setting 'heigth'; did you mean 'height'"),
-        ({"device": "cuda"}, ValueError, "device must be 'cpu'"),
+        ({"device": "meta"}, ValueError, "device must be 'cpu', 'cuda' or 'cuda:N', got 'meta'"),
     ],
 )
 def test_bad_settings(settings: dict[str, Any], error: type[Exception], message: str) -> None:

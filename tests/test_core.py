@@ -110,20 +110,22 @@ def test_bad_environment_variables(name: str, value: str, message: str) -> None:
 def test_native_sizes_are_checked() -> None:
     """The core itself throws on what would make it touch memory that is not there."""
     arguments = dict.fromkeys(
-        ("payoff", "obs_table", "last_actions", "t", "episode", "packed", "first_env"), 0
+        ("payoff", "obs_table", "last_actions", "t", "episode", "first_env"), 0
     )
-    good = {"num_envs": 1, "num_actions": 2, "obs_type": 0, "obs_width": 4, "num_threads": 1}
+    good = {"num_envs": 1, "num_actions": 2, "obs_type": 0, "obs_width": 4}
     rest = {"noise": 0.0, "end_probability": 0.0, "episode_length": 1}
     for name, value in [
         ("num_envs", 0),
         ("num_actions", 12),
         ("obs_type", 3),
         ("obs_width", 0),
-        ("num_threads", 0),
     ]:
         with pytest.raises(ValueError, match="a size is out of range"):
-            core.MatrixGame(**arguments, **rest, **{**good, name: value})
-    game = core.MatrixGame(**arguments, **rest, **good)
+            core.MatrixBatch(**arguments, **rest, **{**good, name: value})
+    batch = core.MatrixBatch(**arguments, **rest, **good)
+    with pytest.raises(ValueError, match="num_threads must be 1 or more"):
+        core.MatrixGame(batch, 0, 0)
+    game = core.MatrixGame(batch, 0, 1)
     with pytest.raises(ValueError, match="unknown action type code 5"):
         game.step(0, 5, 0, 0, 0, 0)
     with pytest.raises(ValueError, match="steps must not be negative"):

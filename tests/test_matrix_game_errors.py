@@ -43,7 +43,7 @@ BAD_MAKE: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"seed": -1}, ValueError, "seed must be an integer in .*, got -1"),
     ({"first_env": 2**32}, ValueError, "first_env must be an integer in .*, got 4294967296"),
     ({"num_threads": 0}, ValueError, r"num_threads must be an integer in \[1, 1024\], got 0"),
-    ({"device": "cuda"}, ValueError, "device must be 'cpu' for 'ipd', got 'cuda'"),
+    ({"device": "gpu"}, ValueError, "device must be 'cpu', 'cuda' or 'cuda:N', got 'gpu'"),
 ]
 
 

@@ -1,3 +1,5 @@
+#include "bindings/bind_coin.h"
+
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -26,50 +28,59 @@ constexpr int64_t kCheckAlone = 1 << 18;
 // Results of more bytes than this are written past the cache.
 constexpr int64_t kStreamFrom = 4 << 20;
 
+// Code of the `direction`-th of left, right, up, down, stay in a list of directions by code.
+uint8_t code_of(const std::vector<int>& actions, int direction) {
+  const auto found = std::find(actions.begin(), actions.end(), direction);
+  return found == actions.end() ? kNoMove : static_cast<uint8_t>(found - actions.begin());
+}
+
+CoinGameBatch make_batch(int64_t num_envs, int height, int width, int num_players, int num_coins,
+                         const std::vector<int>& actions, bool distinct_start, bool coin_anywhere,
+                         bool first_takes, bool relative, bool channels_last, bool egocentric,
+                         bool history, bool zero_last_reward, int32_t episode_length, int obs_type,
+                         const std::array<uint32_t, 5>& values, uint32_t first_env,
+                         std::uintptr_t state, std::uintptr_t t, std::uintptr_t episode) {
+  const bool sizes = num_envs >= 1 && height >= 1 && height <= 255 && width >= 1 && width <= 255 &&
+                     num_players >= 2 && num_players <= kMaxCoinPlayers &&
+                     (num_coins == 1 || (num_coins == 2 && num_players == 2)) &&
+                     height * width > num_players && obs_type >= 0 &&
+                     obs_type <= static_cast<int>(CoinObs::kCells64) && actions.size() <= 8;
+  if (!sizes) throw std::invalid_argument("CoinBatch: a size is out of range");
+  CoinGameBatch batch = {};
+  batch.rules = {height,
+                 width,
+                 num_players,
+                 num_coins,
+                 static_cast<int32_t>(actions.size()),
+                 code_of(actions, 0),
+                 code_of(actions, 1),
+                 code_of(actions, 2),
+                 code_of(actions, 3),
+                 distinct_start,
+                 coin_anywhere,
+                 first_takes,
+                 relative,
+                 channels_last,
+                 egocentric,
+                 history,
+                 zero_last_reward};
+  batch.num_envs = num_envs;
+  batch.stride = (num_envs + kCoinBlock - 1) / kCoinBlock * kCoinBlock;
+  batch.first_env = first_env;
+  batch.episode_length = episode_length;
+  batch.obs_type = static_cast<CoinObs>(obs_type);
+  std::copy(values.begin(), values.end(), batch.values);
+  batch.state = pointer<uint8_t>(state);
+  batch.t = pointer<int32_t>(t);
+  batch.episode = pointer<uint32_t>(episode);
+  return batch;
+}
+
 class CoinGame {
  public:
-  CoinGame(int64_t num_envs, int height, int width, int num_players, int num_coins,
-           const std::vector<int>& actions, bool distinct_start, bool coin_anywhere,
-           bool first_takes, bool relative, bool channels_last, bool egocentric, bool history,
-           bool zero_last_reward, int32_t episode_length, int obs_type,
-           const std::array<uint32_t, 5>& values, uint32_t first_env, std::uintptr_t state,
-           std::uintptr_t t, std::uintptr_t episode, int num_threads)
-      : num_threads_(num_threads) {
-    const bool sizes = num_envs >= 1 && height >= 1 && height <= 255 && width >= 1 &&
-                       width <= 255 && num_players >= 2 && num_players <= kMaxCoinPlayers &&
-                       (num_coins == 1 || (num_coins == 2 && num_players == 2)) &&
-                       height * width > num_players && num_threads >= 1 && obs_type >= 0 &&
-                       obs_type <= static_cast<int>(CoinObs::kCells64) && actions.size() <= 8;
-    if (!sizes) throw std::invalid_argument("CoinGame: a size is out of range");
-    CoinRules& rules = batch_.rules;
-    rules = {height,
-             width,
-             num_players,
-             num_coins,
-             static_cast<int32_t>(actions.size()),
-             code_of(actions, 0),
-             code_of(actions, 1),
-             code_of(actions, 2),
-             code_of(actions, 3),
-             distinct_start,
-             coin_anywhere,
-             first_takes,
-             relative,
-             channels_last,
-             egocentric,
-             history,
-             zero_last_reward};
-    batch_.num_envs = num_envs;
-    batch_.stride = (num_envs + kCoinBlock - 1) / kCoinBlock * kCoinBlock;
-    batch_.seed = 0;
-    batch_.first_env = first_env;
-    batch_.episode_length = episode_length;
-    batch_.obs_type = static_cast<CoinObs>(obs_type);
-    std::copy(values.begin(), values.end(), batch_.values);
-    batch_.state = pointer<uint8_t>(state);
-    batch_.t = pointer<int32_t>(t);
-    batch_.episode = pointer<uint32_t>(episode);
-    words_.resize(static_cast<size_t>(4 * num_coins * batch_.stride));
+  CoinGame(const CoinGameBatch& batch, int num_threads) : batch_(batch), num_threads_(num_threads) {
+    if (num_threads < 1) throw std::invalid_argument("CoinGame: num_threads must be 1 or more");
+    words_.resize(static_cast<size_t>(4 * batch_.rules.num_coins * batch_.stride));
     tag_.assign(static_cast<size_t>(batch_.stride), -1);
     batch_.words = words_.data();
     batch_.tag = tag_.data();
@@ -95,7 +106,7 @@ class CoinGame {
   bool step(std::uintptr_t actions, int type, std::uintptr_t obs, std::uintptr_t rewards,
             std::uintptr_t /*terminated: never*/, std::uintptr_t truncated) const {
     const void* source = pointer<const void>(actions);
-    const ActionType action_type = type_of(type);
+    const ActionType action_type = action_type_of(type);
     py::gil_scoped_release released;
     if (check_actions_ && !all_valid(source, action_type)) return false;
     const CoinResults results{pointer<void>(obs), pointer<float>(rewards),
@@ -109,7 +120,7 @@ class CoinGame {
   bool rollout(std::uintptr_t actions, int type, int64_t steps, std::uintptr_t obs,
                std::uintptr_t rewards) {
     const void* source = pointer<const void>(actions);
-    const ActionType action_type = type_of(type);
+    const ActionType action_type = action_type_of(type);
     if (steps < 0) throw std::invalid_argument("rollout: steps must not be negative");
     py::gil_scoped_release released;
     observe(obs);
@@ -129,7 +140,7 @@ class CoinGame {
   }
 
   void choose(const std::vector<int>& kinds, bool tie_episode, std::uintptr_t actions) const {
-    const CoinPlayers players = players_of(kinds, tie_episode);
+    const CoinPlayers players = coin_players(batch_, kinds, tie_episode);
     py::gil_scoped_release released;
     for_parts(16, [&](int64_t begin, int64_t end) {
       LOQA_DISPATCH(coin_choose, batch_, players, pointer<uint8_t>(actions), begin, end);
@@ -139,7 +150,7 @@ class CoinGame {
   void play(const std::vector<int>& kinds, bool tie_episode, int64_t steps, std::uintptr_t actions,
             std::uintptr_t obs, std::uintptr_t rewards) const {
     if (steps < 0) throw std::invalid_argument("play: steps must not be negative");
-    const CoinPlayers players = players_of(kinds, tie_episode);
+    const CoinPlayers players = coin_players(batch_, kinds, tie_episode);
     py::gil_scoped_release released;
     observe(obs);
     if (steps == 0) return;
@@ -155,34 +166,6 @@ class CoinGame {
   void set_check_actions(bool check) { check_actions_ = check; }
 
  private:
-  // Code of the `direction`-th of left, right, up, down, stay in a list of directions by code.
-  static uint8_t code_of(const std::vector<int>& actions, int direction) {
-    const auto found = std::find(actions.begin(), actions.end(), direction);
-    return found == actions.end() ? kNoMove : static_cast<uint8_t>(found - actions.begin());
-  }
-
-  static ActionType type_of(int code) {
-    if (code < 0 || code > static_cast<int>(ActionType::kInt64)) {
-      throw std::invalid_argument("unknown action type code " + std::to_string(code));
-    }
-    return static_cast<ActionType>(code);
-  }
-
-  CoinPlayers players_of(const std::vector<int>& kinds, bool tie_episode) const {
-    CoinPlayers players = {};
-    if (static_cast<int>(kinds.size()) != batch_.rules.num_players) {
-      throw std::invalid_argument("CoinGame: one kind for each player");
-    }
-    for (size_t p = 0; p < kinds.size(); ++p) {
-      if (kinds[p] < -1 || kinds[p] > static_cast<int>(ScriptedCoin::kRandom)) {
-        throw std::invalid_argument("CoinGame: unknown kind of scripted player");
-      }
-      players.kind[p] = kinds[p];
-    }
-    players.tie_episode = tie_episode;
-    return players;
-  }
-
   template <typename Body>
   void for_parts(int64_t steps, const Body& body) const {
     parallel_for(batch_.num_envs, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, steps)),
@@ -234,18 +217,33 @@ class CoinGame {
 
 }  // namespace
 
+CoinPlayers coin_players(const CoinGameBatch& batch, const std::vector<int>& kinds,
+                         bool tie_episode) {
+  CoinPlayers players = {};
+  if (static_cast<int>(kinds.size()) != batch.rules.num_players) {
+    throw std::invalid_argument("CoinGame: one kind for each player");
+  }
+  for (size_t p = 0; p < kinds.size(); ++p) {
+    if (kinds[p] < -1 || kinds[p] > static_cast<int>(ScriptedCoin::kRandom)) {
+      throw std::invalid_argument("CoinGame: unknown kind of scripted player");
+    }
+    players.kind[p] = kinds[p];
+  }
+  players.tie_episode = tie_episode;
+  return players;
+}
+
 void bind_coin(py::module_& module) {
-  py::class_<CoinGame>(module, "CoinGame")
-      .def(py::init<int64_t, int, int, int, int, const std::vector<int>&, bool, bool, bool, bool,
-                    bool, bool, bool, bool, int32_t, int, const std::array<uint32_t, 5>&, uint32_t,
-                    std::uintptr_t, std::uintptr_t, std::uintptr_t, int>(),
-           py::kw_only(), py::arg("num_envs"), py::arg("height"), py::arg("width"),
-           py::arg("num_players"), py::arg("num_coins"), py::arg("actions"),
+  py::class_<CoinGameBatch>(module, "CoinBatch")
+      .def(py::init(&make_batch), py::kw_only(), py::arg("num_envs"), py::arg("height"),
+           py::arg("width"), py::arg("num_players"), py::arg("num_coins"), py::arg("actions"),
            py::arg("distinct_start"), py::arg("coin_anywhere"), py::arg("first_takes"),
            py::arg("relative"), py::arg("channels_last"), py::arg("egocentric"), py::arg("history"),
            py::arg("zero_last_reward"), py::arg("episode_length"), py::arg("obs_type"),
            py::arg("values"), py::arg("first_env"), py::arg("state"), py::arg("t"),
-           py::arg("episode"), py::arg("num_threads"))
+           py::arg("episode"));
+  py::class_<CoinGame>(module, "CoinGame")
+      .def(py::init<const CoinGameBatch&, int>(), py::arg("batch"), py::arg("num_threads"))
       .def("set_seed", &CoinGame::set_seed, py::arg("seed"))
       .def("reset", &CoinGame::reset, py::arg("mask"))
       .def("observe", &CoinGame::observe, py::arg("obs"))

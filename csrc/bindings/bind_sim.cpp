@@ -18,38 +18,35 @@ namespace {
 constexpr int64_t kGrain = 1 << 14;
 constexpr int64_t kAlign = 64;  // environments, so that threads never share a cache line
 
-ActionType action_type(int code) {
-  if (code < 0 || code > static_cast<int>(ActionType::kInt64)) {
-    throw std::invalid_argument("unknown action type code " + std::to_string(code));
+MatrixGameBatch make_batch(int64_t num_envs, int num_actions, std::uintptr_t payoff, int obs_type,
+                           std::uintptr_t obs_table, int64_t obs_width, float noise,
+                           float end_probability, int32_t episode_length, uint32_t first_env,
+                           std::uintptr_t last_actions, std::uintptr_t t, std::uintptr_t episode) {
+  if (num_envs < 1 || num_actions < 2 || num_actions > 11 || obs_type < 0 ||
+      obs_type > static_cast<int>(MatrixObs::kTable) || obs_width < 1) {
+    throw std::invalid_argument("MatrixBatch: a size is out of range");
   }
-  return static_cast<ActionType>(code);
+  return {num_envs,
+          num_actions,
+          pointer<const float>(payoff),
+          0,
+          first_env,
+          noise,
+          end_probability,
+          episode_length,
+          static_cast<MatrixObs>(obs_type),
+          pointer<const float>(obs_table),
+          obs_width,
+          pointer<int8_t>(last_actions),
+          pointer<int32_t>(t),
+          pointer<uint32_t>(episode)};
 }
 
 class MatrixGame {
  public:
-  MatrixGame(int64_t num_envs, int num_actions, std::uintptr_t payoff, int obs_type,
-             std::uintptr_t obs_table, int64_t obs_width, float noise, float end_probability,
-             int32_t episode_length, uint32_t first_env, std::uintptr_t last_actions,
-             std::uintptr_t t, std::uintptr_t episode, std::uintptr_t packed, int num_threads)
-      : num_threads_(num_threads), packed_(pointer<uint8_t>(packed)) {
-    if (num_envs < 1 || num_actions < 2 || num_actions > 11 || obs_type < 0 ||
-        obs_type > static_cast<int>(MatrixObs::kTable) || obs_width < 1 || num_threads < 1) {
-      throw std::invalid_argument("MatrixGame: a size is out of range");
-    }
-    batch_ = {num_envs,
-              num_actions,
-              pointer<const float>(payoff),
-              0,
-              first_env,
-              noise,
-              end_probability,
-              episode_length,
-              static_cast<MatrixObs>(obs_type),
-              pointer<const float>(obs_table),
-              obs_width,
-              pointer<int8_t>(last_actions),
-              pointer<int32_t>(t),
-              pointer<uint32_t>(episode)};
+  MatrixGame(const MatrixGameBatch& batch, std::uintptr_t packed, int num_threads)
+      : batch_(batch), num_threads_(num_threads), packed_(pointer<uint8_t>(packed)) {
+    if (num_threads < 1) throw std::invalid_argument("MatrixGame: num_threads must be 1 or more");
   }
 
   void set_seed(uint64_t seed) { batch_.seed = seed; }
@@ -61,7 +58,7 @@ class MatrixGame {
   bool step(std::uintptr_t actions, int type, std::uintptr_t obs, std::uintptr_t rewards,
             std::uintptr_t terminated, std::uintptr_t truncated) const {
     const void* source = pointer<const void>(actions);
-    const ActionType source_type = action_type(type);
+    const ActionType source_type = action_type_of(type);
     py::gil_scoped_release released;
     if (!all_valid(1, [&](int64_t begin, int64_t end) {
           return LOQA_DISPATCH(pack_actions, source, source_type, begin, end, packed_ + 2 * begin);
@@ -78,7 +75,7 @@ class MatrixGame {
   bool rollout(std::uintptr_t actions, int type, int64_t steps, std::uintptr_t obs,
                std::uintptr_t rewards) const {
     const void* source = pointer<const void>(actions);
-    const ActionType source_type = action_type(type);
+    const ActionType source_type = action_type_of(type);
     if (steps < 0) throw std::invalid_argument("rollout: steps must not be negative");
     py::gil_scoped_release released;
     if (!all_valid(steps, [&](int64_t begin, int64_t end) {
@@ -136,15 +133,14 @@ class MatrixGame {
 }  // namespace
 
 void bind_sim(py::module_& module) {
+  py::class_<MatrixGameBatch>(module, "MatrixBatch")
+      .def(py::init(&make_batch), py::kw_only(), py::arg("num_envs"), py::arg("num_actions"),
+           py::arg("payoff"), py::arg("obs_type"), py::arg("obs_table"), py::arg("obs_width"),
+           py::arg("noise"), py::arg("end_probability"), py::arg("episode_length"),
+           py::arg("first_env"), py::arg("last_actions"), py::arg("t"), py::arg("episode"));
   py::class_<MatrixGame>(module, "MatrixGame")
-      .def(py::init<int64_t, int, std::uintptr_t, int, std::uintptr_t, int64_t, float, float,
-                    int32_t, uint32_t, std::uintptr_t, std::uintptr_t, std::uintptr_t,
-                    std::uintptr_t, int>(),
-           py::kw_only(), py::arg("num_envs"), py::arg("num_actions"), py::arg("payoff"),
-           py::arg("obs_type"), py::arg("obs_table"), py::arg("obs_width"), py::arg("noise"),
-           py::arg("end_probability"), py::arg("episode_length"), py::arg("first_env"),
-           py::arg("last_actions"), py::arg("t"), py::arg("episode"), py::arg("packed"),
-           py::arg("num_threads"))
+      .def(py::init<const MatrixGameBatch&, std::uintptr_t, int>(), py::arg("batch"),
+           py::arg("packed"), py::arg("num_threads"))
       .def("set_seed", &MatrixGame::set_seed, py::arg("seed"))
       .def("observe", &MatrixGame::observe, py::arg("obs"))
       .def("step", &MatrixGame::step, py::arg("actions"), py::arg("action_type"), py::arg("obs"),

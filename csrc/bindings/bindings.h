@@ -3,6 +3,10 @@
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
+#include <stdexcept>
+#include <string>
+
+#include "sim/actions.h"
 
 namespace loqa {
 
@@ -18,10 +22,19 @@ inline bool emulate_cuda = false;
 
 constexpr char kNoCuda[] = "loqa was built without CUDA: install it where nvcc is found";
 
+inline ActionType action_type_of(int code) {
+  if (code < 0 || code > static_cast<int>(ActionType::kInt64)) {
+    throw std::invalid_argument("unknown action type code " + std::to_string(code));
+  }
+  return static_cast<ActionType>(code);
+}
+
 void bind_gru(pybind11::module_& module);
 void bind_kernels(pybind11::module_& module);
 void bind_sim(pybind11::module_& module);
+void bind_sim_device(pybind11::module_& module);
 void bind_tournament(pybind11::module_& module);
 void bind_coin(pybind11::module_& module);
+void bind_coin_device(pybind11::module_& module);
 
 }  // namespace loqa

@@ -40,6 +40,8 @@ PYBIND11_MODULE(_core, module) {
   loqa::bind_gru(module);
   loqa::bind_kernels(module);
   loqa::bind_sim(module);
+  loqa::bind_sim_device(module);
   loqa::bind_tournament(module);
   loqa::bind_coin(module);
+  loqa::bind_coin_device(module);
 }

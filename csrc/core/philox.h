@@ -36,7 +36,7 @@ LOQA_HD void philox_rounds(uint64_t key, typename Lanes::Word& c0, typename Lane
                            typename Lanes::Word& c2, typename Lanes::Word& c3) {
   uint32_t k0 = static_cast<uint32_t>(key);
   uint32_t k1 = static_cast<uint32_t>(key >> 32);
-#pragma GCC unroll 10
+  LOQA_UNROLL(10)
   for (int round = 0; round < kPhiloxRounds; ++round) {
     const auto product0 = Lanes::multiply(c0, kPhiloxMultiplier0);
     const auto product1 = Lanes::multiply(c2, kPhiloxMultiplier1);

@@ -99,10 +99,10 @@ inline constexpr Cell kNowhere = sizeof(Cell) == 1 ? 0xFF : 0x7FFFFFFF;
 template <typename Cell, int kCount>
 LOQA_HD Cell free_cell(Cell index, const Cell (&occupied)[kCount], int count) {
   Cell cell = index;
-#pragma GCC unroll 8
+  LOQA_UNROLL(8)
   for (int round = 0; round < kCount && round < count; ++round) {
     Cell found = index;
-#pragma GCC unroll 8
+    LOQA_UNROLL(8)
     for (int i = 0; i < kCount && i < count; ++i) {
       found = static_cast<Cell>(found + (occupied[i] <= cell ? 1 : 0));
     }
@@ -115,10 +115,10 @@ LOQA_HD Cell free_cell(Cell index, const Cell (&occupied)[kCount], int count) {
 template <typename Cell, int kPlayers>
 LOQA_HD Cell occupied_cells(const Cell (&players)[kPlayers], Cell (&occupied)[kPlayers]) {
   Cell standing = 0;
-#pragma GCC unroll 8
+  LOQA_UNROLL(8)
   for (int i = 0; i < kPlayers; ++i) {
     bool again = false;
-#pragma GCC unroll 8
+    LOQA_UNROLL(8)
     for (int j = 0; j < i; ++j) again |= players[j] == players[i];
     occupied[i] = again ? kNowhere<Cell> : players[i];
     standing = static_cast<Cell>(standing + (again ? 0 : 1));

@@ -42,10 +42,33 @@ LOQA_HD int noisy_action(int chosen, int num_actions, float noise, uint32_t word
   return other < chosen ? other : other + 1;
 }
 
-// A memory-1 player of a game with two actions: plays action 0 with probability p[observation],
+// Replaces the actions of both players by what is played at step t.
+LOQA_HD void play_noisily(uint64_t seed, uint32_t env, uint32_t episode, uint32_t t,
+                          int num_actions, float noise, uint8_t* actions) {
+  const PhiloxBlock random = philox(seed, env, episode, t, kDrawNoise);
+  for (int player = 0; player < kMatrixPlayers; ++player) {
+    actions[player] =
+        static_cast<uint8_t>(noisy_action(actions[player], num_actions, noise, random.word[player],
+                                          random.word[kMatrixPlayers + player]));
+  }
+}
+
+// Whether step t is the last of an episode that ends at random.
+LOQA_HD bool ends_at_random(uint64_t seed, uint32_t env, uint32_t episode, uint32_t t,
+                            float end_probability) {
+  return uniform(philox(seed, env, episode, t, kDrawEnd).word[0]) < end_probability;
+}
+
+inline constexpr int kMemory1States = 5;  // observations of a game with two actions
+
+// A memory-1 player of a game with two actions: plays action 0 with probability p of what it sees,
 // mixed with uniform play: p (1 - exploration) + exploration / 2.
 LOQA_HD float explored_probability(float p, float exploration) {
   return p * (1.0f - exploration) + 0.5f * exploration;
+}
+
+LOQA_HD uint8_t memory1_action(float p, float exploration, uint32_t word) {
+  return uniform(word) < explored_probability(p, exploration) ? 0 : 1;
 }
 
 }  // namespace loqa

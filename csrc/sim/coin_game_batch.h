@@ -4,7 +4,7 @@
 
 #include "core/isa.h"
 #include "games/coin_game.h"
-#include "sim/matrix_game_batch.h"  // ActionType
+#include "sim/actions.h"
 
 namespace loqa {
 

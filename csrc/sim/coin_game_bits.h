@@ -4,7 +4,7 @@
 #include <immintrin.h>
 #endif
 
-#include "sim/coin_game_lanes.h"
+#include "sim/coin_game_words.h"
 
 // Planes of small boards: the zeros and ones of an environment are gathered in a row of bits, and
 // the rows of a block become elements, whole lines at a time. Included by coin_game_cpu.cpp alone.

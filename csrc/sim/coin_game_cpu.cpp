@@ -1,5 +1,4 @@
 #include "sim/coin_game_batch.h"
-#include "sim/coin_game_lanes.h"
 #include "sim/coin_game_obs.h"
 
 namespace loqa::LOQA_ISA {
@@ -8,11 +7,6 @@ namespace {
 // Environments whose state and random words stay in the second-level cache for all steps of a
 // rollout, while the results of a step are written in long runs.
 constexpr int64_t kTile = 4096;
-
-template <typename T>
-inline uint8_t action_byte(T value) {
-  return value < 0 || value > 254 ? static_cast<uint8_t>(255) : static_cast<uint8_t>(value);
-}
 
 template <typename T>
 uint8_t largest_of(const T* actions, int64_t count) {
@@ -98,7 +92,10 @@ inline void step_block(const CoinGameBatch& batch, int64_t first, int64_t count,
   const int64_t at = step * batch.num_envs + first;
   CoinLanes<Cell, kPlayers, kCoins> lanes;
   move_state<true>(batch, from + first, lanes);
-  step_lanes(batch, first, count, step, actions, lanes);
+  alignas(64) uint32_t words[kCoins][kLanes];
+  load_times(batch, first, count, step, lanes.now);
+  load_words<kCoins>(batch, first, count, lanes.now, words);
+  step_lanes(batch, words, actions, lanes);
   move_state<false>(batch, to + first, lanes);
   write_rewards(lanes, count, results.rewards + at * kPlayers);
   write_obs(batch, lanes, static_cast<int>(count), results.stream, obs_at(batch, results.obs, at));
@@ -165,19 +162,10 @@ inline void choose_block(const CoinGameBatch& batch, const CoinPlayers& players,
   for (int p = 0; p < kPlayers; ++p) {
     if (players.kind[p] < 0) continue;
     for (int l = 0; l < count; ++l) {
-      CoinView view = {};
-      view.row = lanes.row[p][l];
-      view.column = lanes.column[p][l];
-      for (int c = 0; c < kCoins; ++c) {
-        view.coin_row[c] = lanes.coin_row[c][l];
-        view.coin_column[c] = lanes.coin_column[c][l];
-      }
-      view.owner = lanes.owner[l];
-      const uint32_t t = static_cast<uint32_t>(lanes.now[l]);
       actions[l * kPlayers + p] =
-          scripted_action(batch.rules, static_cast<ScriptedCoin>(players.kind[p]), view, p,
-                          batch.seed, batch.first_env + static_cast<uint32_t>(first + l),
-                          batch.episode[first + l], t, players.tie_episode ? kTieEpisode : t);
+          choose_viewed(batch.rules, players, view_of(lanes, p, l), p, batch.seed,
+                        batch.first_env + static_cast<uint32_t>(first + l),
+                        batch.episode[first + l], static_cast<uint32_t>(lanes.now[l]));
     }
   }
 }
@@ -263,29 +251,9 @@ uint8_t coin_largest_action(const void* actions, ActionType type, int64_t count)
 }
 
 void coin_reset(const CoinGameBatch& batch, const uint8_t* mask, int64_t begin, int64_t end) {
-  const CoinRules& rules = batch.rules;
   for (int64_t env = begin; env < end; ++env) {
     if (mask != nullptr && mask[env] == 0) continue;
-    const CoinStart start = coin_start(
-        rules, batch.seed, batch.first_env + static_cast<uint32_t>(env), batch.episode[env]);
-    uint8_t* at = batch.state + env;
-    const auto put = [&](int32_t value) {
-      *at = static_cast<uint8_t>(value);
-      at += batch.stride;
-    };
-    for (int p = 0; p < rules.num_players; ++p) {
-      put(start.player[p] / rules.width);
-      put(start.player[p] % rules.width);
-    }
-    for (int c = 0; c < rules.num_coins; ++c) {
-      put(start.coin[c] / rules.width);
-      put(start.coin[c] % rules.width);
-    }
-    if (rules.num_coins == 1) put(start.owner);
-    if (rules.history) {
-      for (int p = 0; p < rules.num_players; ++p) put(0);
-    }
-    batch.t[env] = 0;
+    start_env(batch, batch.seed, env);
     batch.tag[env] = -1;
   }
 }

@@ -2,17 +2,14 @@
 
 #include "games/coin_game.h"
 #include "sim/coin_game_batch.h"
-#include "sim/philox_lanes.h"
 
-// One step of a block of environments, lane by lane: arrays of one member of the state over the
-// environments of a block, so that every loop over lanes is a loop of vectors. Cells are bytes
-// where the places of an observation fit them (see is_small), else 32 bits: a loop that mixes the
-// two spends most of its time converting. Included by coin_game_cpu.cpp alone.
+// One step of some environments, lane by lane: arrays of one member of the state over the
+// environments of a block, so that every loop over lanes is a loop of vectors. A thread of a GPU is
+// a block of one lane. Cells are bytes where the places of an observation fit them (see is_small),
+// else 32 bits: a loop that mixes the two spends most of its time converting.
 
 namespace loqa::LOQA_ISA {
 namespace {
-
-constexpr int kLanes = static_cast<int>(kCoinBlock);
 
 // Boards whose cells and places of ones are bytes: two players, up to 64 cells.
 LOQA_HD bool is_small(const CoinRules& rules) {
@@ -20,7 +17,7 @@ LOQA_HD bool is_small(const CoinRules& rules) {
          coin_planes(rules) * rules.height * rules.width <= 256;
 }
 
-template <typename Cell, int kPlayers, int kCoins>
+template <typename Cell, int kPlayers, int kCoins, int kLanes = static_cast<int>(kCoinBlock)>
 struct CoinLanes {
   alignas(64) uint8_t row[kPlayers][kLanes];
   alignas(64) uint8_t column[kPlayers][kLanes];
@@ -33,9 +30,9 @@ struct CoinLanes {
 };
 
 // Copies the rows of the state between the lanes and memory.
-template <bool kLoad, typename Cell, int kPlayers, int kCoins, typename Byte>
-inline void move_state(const CoinGameBatch& batch, Byte* at,
-                       CoinLanes<Cell, kPlayers, kCoins>& lanes) {
+template <bool kLoad, typename Cell, int kPlayers, int kCoins, int kLanes, typename Byte>
+LOQA_LANES void move_state(const CoinGameBatch& batch, Byte* at,
+                           CoinLanes<Cell, kPlayers, kCoins, kLanes>& lanes) {
   const auto row = [&](void* lane) {
     if constexpr (kLoad) {
       __builtin_memcpy(lane, at, kLanes);
@@ -57,63 +54,9 @@ inline void move_state(const CoinGameBatch& batch, Byte* at,
   for (int p = 0; p < kPlayers; ++p) row(lanes.reward[p]);
 }
 
-// t of each lane; lanes beyond `count` take the first one's.
-inline void load_times(const CoinGameBatch& batch, int64_t first, int64_t count, int64_t step,
-                       int32_t* now) {
-  const int32_t* t = batch.t + first;
-  const int32_t offset = static_cast<int32_t>(step);
-  if (count == kLanes) {
-    for (int l = 0; l < kLanes; ++l) now[l] = t[l] + offset;
-  } else {
-    for (int l = 0; l < kLanes; ++l) now[l] = t[l < count ? l : 0] + offset;
-  }
-}
-
-// Computes the random words of steps 4 (t / 4) .. 4 (t / 4) + 3.
-template <int kCoins>
-inline void refresh_words(const CoinGameBatch& batch, int64_t first, int64_t count,
-                          const int32_t* now) {
-  alignas(64) uint32_t env[kLanes];
-  alignas(64) uint32_t episode[kLanes];
-  alignas(64) uint32_t quarter[kLanes];
-  for (int l = 0; l < kLanes; ++l) {
-    env[l] = batch.first_env + static_cast<uint32_t>(first) + static_cast<uint32_t>(l);
-    quarter[l] = static_cast<uint32_t>(now[l]) >> 2;
-  }
-  for (int l = 0; l < kLanes; ++l) episode[l] = batch.episode[first + (l < count ? l : 0)];
-  for (uint32_t c = 0; c < kCoins; ++c) {
-    alignas(64) uint32_t words[4][kLanes];
-    philox_lanes<kLanes>(batch.seed, env, episode, quarter, kDrawRespawn + c, words);
-    uint32_t* to = batch.words + 4 * c * batch.stride + first;
-    for (int i = 0; i < 4; ++i) __builtin_memcpy(to + i * batch.stride, words[i], sizeof(words[i]));
-  }
-  for (int l = 0; l < kLanes; ++l) batch.tag[first + l] = now[l] >> 2;
-}
-
-// The word of this step for each lane and coin.
-template <int kCoins>
-inline void load_words(const CoinGameBatch& batch, int64_t first, int64_t count, const int32_t* now,
-                       uint32_t (&words)[kCoins][kLanes]) {
-  int32_t stale = 0;
-  int32_t apart = 0;
-  for (int l = 0; l < kLanes; ++l) {
-    stale |= batch.tag[first + l] ^ (now[l] >> 2);
-    apart |= now[l] ^ now[0];
-  }
-  if (stale != 0) refresh_words<kCoins>(batch, first, count, now);
-  for (int c = 0; c < kCoins; ++c) {
-    const uint32_t* from = batch.words + 4 * c * batch.stride + first;
-    if ((apart & 3) == 0) {
-      __builtin_memcpy(words[c], from + (now[0] & 3) * batch.stride, sizeof(words[c]));
-    } else {
-      for (int l = 0; l < kLanes; ++l) words[c][l] = from[(now[l] & 3) * batch.stride + l];
-    }
-  }
-}
-
-template <typename Cell, int kPlayers, int kCoins>
-inline void move_players(const CoinRules& rules, const uint8_t (&actions)[kPlayers][kLanes],
-                         CoinLanes<Cell, kPlayers, kCoins>& lanes) {
+template <typename Cell, int kPlayers, int kCoins, int kLanes>
+LOQA_LANES void move_players(const CoinRules& rules, const uint8_t (&actions)[kPlayers][kLanes],
+                             CoinLanes<Cell, kPlayers, kCoins, kLanes>& lanes) {
   for (int p = 0; p < kPlayers; ++p) {
     for (int l = 0; l < kLanes; ++l) {
       lanes.row[p][l] = moved_row(rules, lanes.row[p][l], actions[p][l]);
@@ -123,8 +66,9 @@ inline void move_players(const CoinRules& rules, const uint8_t (&actions)[kPlaye
 }
 
 // Rewards of this step, which coins were taken, and the next colour of the one coin.
-template <typename Cell, int kPlayers, int kCoins>
-inline void take_coins(const CoinRules& rules, CoinLanes<Cell, kPlayers, kCoins>& lanes) {
+template <typename Cell, int kPlayers, int kCoins, int kLanes>
+LOQA_LANES void take_coins(const CoinRules& rules,
+                           CoinLanes<Cell, kPlayers, kCoins, kLanes>& lanes) {
   for (int p = 0; p < kPlayers; ++p) {
     for (int l = 0; l < kLanes; ++l) lanes.reward[p][l] = 0;
   }
@@ -159,15 +103,17 @@ inline void take_coins(const CoinRules& rules, CoinLanes<Cell, kPlayers, kCoins>
 }
 
 // cell[l] of places (row, column).
-template <typename Cell>
-inline void cells_of(const uint8_t* row, const uint8_t* column, int32_t width, Cell* cell) {
+template <typename Cell, int kLanes>
+LOQA_LANES void cells_of(const uint8_t* row, const uint8_t* column, int32_t width,
+                         Cell (&cell)[kLanes]) {
   const Cell by = static_cast<Cell>(width);
   for (int l = 0; l < kLanes; ++l) cell[l] = static_cast<Cell>(row[l] * by + column[l]);
 }
 
 // Where coins appear that players stand around, on a small board.
-inline void free_cells(const uint32_t (&words)[kLanes], const uint8_t (&players)[2][kLanes],
-                       int32_t board, uint8_t (&cell)[kLanes]) {
+template <int kLanes>
+LOQA_LANES void free_cells(const uint32_t (&words)[kLanes], const uint8_t (&players)[2][kLanes],
+                           int32_t board, uint8_t (&cell)[kLanes]) {
   alignas(64) uint8_t occupied[2][kLanes];
   alignas(64) uint8_t free[kLanes];
   const uint8_t cells = static_cast<uint8_t>(board);
@@ -187,9 +133,10 @@ inline void free_cells(const uint32_t (&words)[kLanes], const uint8_t (&players)
   }
 }
 
-template <int kPlayers>
-inline void free_cells(const uint32_t (&words)[kLanes], const int32_t (&players)[kPlayers][kLanes],
-                       int32_t board, int32_t (&cell)[kLanes]) {
+template <int kPlayers, int kLanes>
+LOQA_LANES void free_cells(const uint32_t (&words)[kLanes],
+                           const int32_t (&players)[kPlayers][kLanes], int32_t board,
+                           int32_t (&cell)[kLanes]) {
   for (int l = 0; l < kLanes; ++l) {
     int32_t standing[kPlayers];
     for (int p = 0; p < kPlayers; ++p) standing[p] = players[p][l];
@@ -197,20 +144,22 @@ inline void free_cells(const uint32_t (&words)[kLanes], const int32_t (&players)
   }
 }
 
-inline void rows_of(const uint8_t (&cell)[kLanes], int32_t width, uint8_t (&row)[kLanes]) {
+template <int kLanes>
+LOQA_LANES void rows_of(const uint8_t (&cell)[kLanes], int32_t width, uint8_t (&row)[kLanes]) {
   const uint16_t inverse = static_cast<uint16_t>(65536 / width + 1);
   for (int l = 0; l < kLanes; ++l) row[l] = row_of_small_cell(cell[l], inverse);
 }
 
-inline void rows_of(const int32_t (&cell)[kLanes], int32_t width, uint8_t (&row)[kLanes]) {
+template <int kLanes>
+LOQA_LANES void rows_of(const int32_t (&cell)[kLanes], int32_t width, uint8_t (&row)[kLanes]) {
   const float inverse = 1.0f / static_cast<float>(width);
   for (int l = 0; l < kLanes; ++l) row[l] = static_cast<uint8_t>(row_of_cell(cell[l], inverse));
 }
 
 // Places the coins that were taken.
-template <typename Cell, int kPlayers, int kCoins>
-inline void place_coins(const CoinRules& rules, const uint32_t (&words)[kCoins][kLanes],
-                        CoinLanes<Cell, kPlayers, kCoins>& lanes) {
+template <typename Cell, int kPlayers, int kCoins, int kLanes>
+LOQA_LANES void place_coins(const CoinRules& rules, const uint32_t (&words)[kCoins][kLanes],
+                            CoinLanes<Cell, kPlayers, kCoins, kLanes>& lanes) {
   const int32_t width = rules.width;
   const int32_t board = rules.height * width;
   for (int c = 0; c < kCoins; ++c) {
@@ -238,14 +187,12 @@ inline void place_coins(const CoinRules& rules, const uint32_t (&words)[kCoins][
   }
 }
 
-template <typename Cell, int kPlayers, int kCoins>
-inline void step_lanes(const CoinGameBatch& batch, int64_t first, int64_t count, int64_t step,
-                       const uint8_t (&actions)[kPlayers][kLanes],
-                       CoinLanes<Cell, kPlayers, kCoins>& lanes) {
+// The step at time `now` of each lane; words[c] place coin c.
+template <typename Cell, int kPlayers, int kCoins, int kLanes>
+LOQA_LANES void step_lanes(const CoinGameBatch& batch, const uint32_t (&words)[kCoins][kLanes],
+                           const uint8_t (&actions)[kPlayers][kLanes],
+                           CoinLanes<Cell, kPlayers, kCoins, kLanes>& lanes) {
   const CoinRules rules = batch.rules;
-  alignas(64) uint32_t words[kCoins][kLanes];
-  load_times(batch, first, count, step, lanes.now);
-  load_words<kCoins>(batch, first, count, lanes.now, words);
   move_players(rules, actions, lanes);
   take_coins(rules, lanes);
   place_coins(rules, words, lanes);
@@ -261,9 +208,10 @@ inline void step_lanes(const CoinGameBatch& batch, int64_t first, int64_t count,
 }
 
 // Cell of a player or coin in each lane, as a player at (own_row, own_column) sees it.
-template <typename Cell>
-inline void seen_cells(const CoinRules& rules, const uint8_t* row, const uint8_t* column,
-                       const uint8_t* own_row, const uint8_t* own_column, Cell* cell) {
+template <typename Cell, int kLanes>
+LOQA_LANES void seen_cells(const CoinRules& rules, const uint8_t* row, const uint8_t* column,
+                           const uint8_t* own_row, const uint8_t* own_column,
+                           Cell (&cell)[kLanes]) {
   if (!rules.egocentric) return cells_of(row, column, rules.width, cell);
   const Cell height = static_cast<Cell>(rules.height);
   const Cell width = static_cast<Cell>(rules.width);
@@ -275,9 +223,10 @@ inline void seen_cells(const CoinRules& rules, const uint8_t* row, const uint8_t
 }
 
 // Places of the ones in each player's observation: an array of lanes for each player and one.
-template <typename Cell, int kPlayers, int kCoins>
-inline void place_ones(const CoinRules& rules, const CoinLanes<Cell, kPlayers, kCoins>& lanes,
-                       Cell (&places)[kPlayers][kPlayers + kCoins][kLanes]) {
+template <typename Cell, int kPlayers, int kCoins, int kLanes>
+LOQA_LANES void place_ones(const CoinRules& rules,
+                           const CoinLanes<Cell, kPlayers, kCoins, kLanes>& lanes,
+                           Cell (&places)[kPlayers][kPlayers + kCoins][kLanes]) {
   constexpr int kOnes = kPlayers + kCoins;
   const Cell plane_stride = static_cast<Cell>(rules.channels_last ? 1 : rules.height * rules.width);
   const Cell cell_stride = static_cast<Cell>(rules.channels_last ? coin_planes(rules) : 1);
@@ -292,8 +241,10 @@ inline void place_ones(const CoinRules& rules, const CoinLanes<Cell, kPlayers, k
     }
     const int first = rules.relative ? me : 0;
     for (int k = 0; k < kOnes; ++k) {
-      const Cell* from =
-          cell[k < kPlayers ? (first + k) % kPlayers : kPlayers + (first + k - kPlayers) % kCoins];
+      // Two indices that are known when loops are unrolled: then a thread has no array in memory.
+      const Cell* mine =
+          cell[k < kPlayers ? (me + k) % kPlayers : kPlayers + (me + k - kPlayers) % kCoins];
+      const Cell* from = rules.relative ? mine : cell[k];
       Cell* to = places[me][k];
       if (kCoins == 1 && k == kPlayers) {
         for (int l = 0; l < kLanes; ++l) {
@@ -307,6 +258,62 @@ inline void place_ones(const CoinRules& rules, const CoinLanes<Cell, kPlayers, k
       }
     }
   }
+}
+
+// The constants that a player sees with history: rewards, its own first, and whether it is over.
+template <typename Cell, int kPlayers, int kCoins, int kLanes>
+LOQA_LANES int history_value(const CoinGameBatch& batch,
+                             const CoinLanes<Cell, kPlayers, kCoins, kLanes>& lanes, int player,
+                             int index, int lane) {
+  if (index == kPlayers) return lanes.now[lane] >= batch.episode_length ? 1 : 0;
+  return lanes.reward[(player + index) % kPlayers][lane];
+}
+
+// What player p of lane l looks at.
+template <typename Cell, int kPlayers, int kCoins, int kLanes>
+LOQA_LANES CoinView view_of(const CoinLanes<Cell, kPlayers, kCoins, kLanes>& lanes, int p, int l) {
+  CoinView view = {};
+  view.row = lanes.row[p][l];
+  view.column = lanes.column[p][l];
+  for (int c = 0; c < kCoins; ++c) {
+    view.coin_row[c] = lanes.coin_row[c][l];
+    view.coin_column[c] = lanes.coin_column[c][l];
+  }
+  view.owner = lanes.owner[l];
+  return view;
+}
+
+// What scripted player p does; `env` and `episode` are random counters.
+LOQA_LANES uint8_t choose_viewed(const CoinRules& rules, const CoinPlayers& players,
+                                 const CoinView& view, int p, uint64_t seed, uint32_t env,
+                                 uint32_t episode, uint32_t t) {
+  return scripted_action(rules, static_cast<ScriptedCoin>(players.kind[p]), view, p, seed, env,
+                         episode, t, players.tie_episode ? kTieEpisode : t);
+}
+
+// Puts environment `env` of the batch at the start of its episode.
+LOQA_LANES void start_env(const CoinGameBatch& batch, uint64_t seed, int64_t env) {
+  const CoinRules& rules = batch.rules;
+  const CoinStart start =
+      coin_start(rules, seed, batch.first_env + static_cast<uint32_t>(env), batch.episode[env]);
+  uint8_t* at = batch.state + env;
+  const auto put = [&](int32_t value) {
+    *at = static_cast<uint8_t>(value);
+    at += batch.stride;
+  };
+  for (int p = 0; p < rules.num_players; ++p) {
+    put(start.player[p] / rules.width);
+    put(start.player[p] % rules.width);
+  }
+  for (int c = 0; c < rules.num_coins; ++c) {
+    put(start.coin[c] / rules.width);
+    put(start.coin[c] % rules.width);
+  }
+  if (rules.num_coins == 1) put(start.owner);
+  if (rules.history) {
+    for (int p = 0; p < rules.num_players; ++p) put(0);
+  }
+  batch.t[env] = 0;
 }
 
 }  // namespace

@@ -1,21 +1,11 @@
 #pragma once
 
 #include "sim/coin_game_bits.h"
-#include "sim/coin_game_lanes.h"
 
 // Observations of a block of lanes, in every type. Included by coin_game_cpu.cpp alone.
 
 namespace loqa::LOQA_ISA {
 namespace {
-
-// The constants that a player sees with history: rewards, its own first, and whether it is over.
-template <typename Lanes>
-inline int history_value(const CoinGameBatch& batch, const Lanes& lanes, int player, int index,
-                         int lane) {
-  const int players = batch.rules.num_players;
-  if (index == players) return lanes.now[lane] >= batch.episode_length ? 1 : 0;
-  return lanes.reward[(player + index) % players][lane];
-}
 
 // Planes of lanes [begin, end), environment `begin` at `out`: zeros, then the ones.
 template <typename Element, typename Cell, int kPlayers, int kCoins>

@@ -3,11 +3,10 @@
 #include <cstdint>
 
 #include "core/isa.h"
+#include "sim/actions.h"
 
 namespace loqa {
 
-// Integer types that actions may come in.
-enum class ActionType : int { kUint8, kInt8, kInt16, kInt32, kInt64 };
 // Types of the observation: the joint-action index itself, or a row of a float table for each
 // index.
 enum class MatrixObs : int { kIndexInt8, kIndexInt64, kTable };

@@ -112,14 +112,9 @@ void apply_noise(const MatrixGameBatch& batch, int64_t begin, int64_t count, int
   const uint32_t* episode = batch.episode;
   for (int64_t i = 0; i < count; ++i) {
     const int64_t env = begin + i;
-    const PhiloxBlock random =
-        philox(batch.seed, batch.first_env + static_cast<uint32_t>(env), episode[env],
-               static_cast<uint32_t>(t[env] + step), kDrawNoise);
-    for (int player = 0; player < kMatrixPlayers; ++player) {
-      uint8_t& action = actions[2 * i + player];
-      action = static_cast<uint8_t>(noisy_action(action, batch.num_actions, batch.noise,
-                                                 random.word[player], random.word[2 + player]));
-    }
+    play_noisily(batch.seed, batch.first_env + static_cast<uint32_t>(env), episode[env],
+                 static_cast<uint32_t>(t[env] + step), batch.num_actions, batch.noise,
+                 actions + 2 * i);
   }
 }
 
@@ -136,8 +131,7 @@ template <typename T>
 uint8_t pack(const T* actions, int64_t count, uint8_t* packed) {
   uint8_t largest = 0;
   for (int64_t i = 0; i < count; ++i) {
-    const T value = actions[i];
-    const uint8_t byte = value < 0 || value > 254 ? 255 : static_cast<uint8_t>(value);
+    const uint8_t byte = action_byte(actions[i]);
     packed[i] = byte;
     largest = byte > largest ? byte : largest;
   }
@@ -186,9 +180,9 @@ void matrix_step(const MatrixGameBatch& batch, const uint8_t* actions, void* obs
     write_rewards(batch, seen, 2 * count, rewards + 2 * first);
     if (batch.end_probability > 0) {
       for (int64_t env = first; env < first + count; ++env) {
-        const PhiloxBlock random = philox(batch.seed, batch.first_env + static_cast<uint32_t>(env),
-                                          batch.episode[env], batch.t[env], kDrawEnd);
-        terminated[env] = uniform(random.word[0]) < batch.end_probability;
+        terminated[env] = ends_at_random(batch.seed, batch.first_env + static_cast<uint32_t>(env),
+                                         batch.episode[env], static_cast<uint32_t>(batch.t[env]),
+                                         batch.end_probability);
       }
     }
     advance(batch, first, count, 1, played);
@@ -235,7 +229,6 @@ void matrix_advance(const MatrixGameBatch& batch, const void* actions, ActionTyp
 void matrix_memory1_rollout(const MatrixGameBatch& batch, const float* probabilities,
                             int64_t env_stride, float exploration, int64_t steps, void* obs,
                             int8_t* actions, float* rewards, int64_t begin, int64_t end) {
-  constexpr int kObservations = 5;
   constexpr int64_t kEnvs = 256;
   uint32_t words[kMatrixPlayers][kEnvs];
   uint8_t played[2 * kEnvs];
@@ -258,9 +251,8 @@ void matrix_memory1_rollout(const MatrixGameBatch& batch, const float* probabili
       for (int64_t i = 0; i < count; ++i) {
         const float* p = probabilities + (first + i) * env_stride;
         for (int player = 0; player < kMatrixPlayers; ++player) {
-          const float first_action =
-              explored_probability(p[player * kObservations + seen[2 * i + player]], exploration);
-          played[2 * i + player] = uniform(words[player][i]) < first_action ? 0 : 1;
+          const float first_action = p[player * kMemory1States + seen[2 * i + player]];
+          played[2 * i + player] = memory1_action(first_action, exploration, words[player][i]);
         }
       }
       const int64_t at = step * batch.num_envs + first;

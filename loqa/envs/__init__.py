@@ -42,7 +42,7 @@ def make(game: str, num_envs: int = 1, *, preset: str | None = None, **settings:
             payoff).
         num_envs: B.
         preset: whose rules; the game's first by default.
-        settings: seed (0), device ("cpu"), num_threads (all cores), first_env (0: number of the first
+        settings: seed (0), device ("cpu"; or "cuda", "cuda:1"), num_threads (all cores), first_env (0: number of the first
             environment in the random counters, for splitting a batch over processes), episode_length,
             obs, obs_dtype. Matrix games: payoff, contribution_factor (pola22), noise, end_probability;
             obs is `bits`, `index`, `onehot` or `actions`. Coin Game: height (3), width (3), num_players

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from loqa import _checks
 from loqa._native import core
+from loqa.envs import device as devices
 from loqa.envs.coin_presets import COIN_PRESETS, SCRIPTED_COIN_PLAYERS, CoinPreset
 from loqa.envs.render import draw_coin_board
 from loqa.envs.spec import EnvSpec
@@ -21,6 +22,7 @@ TIE_ORDERS = ("step", "episode")
 _MAX_EPISODE = 2**31 - 1
 _MAX_SIDE = 255
 _LANES = 64  # environments that the core works on at once
+_NO_ACTION = 127  # fits every type of actions
 _DIRECTIONS = ("left", "right", "up", "down", "stay")
 # Codes of the C++ enum CoinObs.
 _PLANES = {torch.uint8: 0, torch.float16: 1, torch.bfloat16: 1, torch.float32: 2}
@@ -47,6 +49,8 @@ class CoinGame(VectorEnv):
     the flattened planes is a sum of rows of its weight matrix:
     `torch.nn.functional.embedding_bag(cells.flatten(0, -2), weight.t(), mode="sum") + bias`.
     """
+
+    _bad_action_was = "taken for staying put"
 
     def __init__(
         self,
@@ -139,7 +143,7 @@ class CoinGame(VectorEnv):
         owner_row = 2 * players + 2 * coins
         rows = owner_row + (coins == 1) + (players if preset.history else 0)
         lanes = -(-self.num_envs // _LANES) * _LANES
-        self._bytes = torch.zeros((rows, lanes), dtype=torch.uint8)
+        self._bytes = self._memory.zeros((rows, lanes), torch.uint8)
         live = self._bytes[:, : self.num_envs]
         self._players_pos = live[: 2 * players].view(players, 2, -1).permute(2, 0, 1)
         self._coin_pos = live[2 * players : owner_row].view(coins, 2, -1).permute(2, 0, 1)
@@ -152,7 +156,7 @@ class CoinGame(VectorEnv):
             self._game_state["last_rewards"] = live[owner_row:].view(torch.int8).t()
         dtype = self.spec.obs_dtype
         code = (_PLANES if self.spec.obs == "planes" else _CELLS)[dtype]
-        native = core.CoinGame(
+        batch = core.CoinBatch(
             num_envs=self.num_envs,
             height=self.height,
             width=self.width,
@@ -174,8 +178,19 @@ class CoinGame(VectorEnv):
             state=self._bytes.data_ptr(),
             t=self._t.data_ptr(),
             episode=self._episode.data_ptr(),
-            num_threads=self.num_threads,
         )
+        if self._on_device:
+            final_obs = self.final_obs
+            on_device = core.CoinGameDevice(
+                batch=batch,
+                seed=self._device_seed.data_ptr(),
+                bad_action=self._bad_action.data_ptr() if self._check_actions else 0,
+                autoreset=self._autoreset_code(),
+                final_obs=0 if final_obs is None else final_obs.data_ptr(),
+                on_host=self.device.type == "cpu",
+            )
+            return devices.OnDevice(on_device, self.device)
+        native = core.CoinGame(batch, self.num_threads)
         native.check_actions = self._check_actions
         return native
 
@@ -235,7 +250,7 @@ class CoinGame(VectorEnv):
             tie_order: the order is drawn every `step` or once an `episode`.
         """
         kinds = self._kinds(players)
-        actions = torch.zeros(self._action_shape, dtype=torch.uint8)
+        actions = self._memory.zeros(self._action_shape, torch.uint8)
         tie_episode = _checks.one_of("tie_order", tie_order, TIE_ORDERS) == "episode"
         self._native.choose(kinds, tie_episode, actions.data_ptr())
         return actions
@@ -265,18 +280,14 @@ class CoinGame(VectorEnv):
         kinds = self._kinds(players)
         steps = _checks.integer("steps", steps, 0, _MAX_EPISODE)
         tie_episode = _checks.one_of("tie_order", tie_order, TIE_ORDERS) == "episode"
-        played = self._pool.empty((steps, *self._action_shape), torch.uint8)
+        played = self._memory.empty((steps, *self._action_shape), torch.uint8)
         given = [player for player, kind in enumerate(kinds) if kind < 0]
         if given:
             if actions is None:
                 raise ValueError(f"actions must be given for the players {given} that are None")
             moves = self._as_actions(actions, (steps, *self._action_shape))
-            mine = moves[..., given]
-            if bool(((mine < 0) | (mine >= self.num_actions)).any()):
-                raise ValueError(
-                    f"actions must be in 0..{self.num_actions - 1} for players {given}"
-                )
-            played[..., given] = mine.to(torch.uint8)
+            for player in given:
+                played[..., player] = self._given_moves(moves[..., player], player)
         elif actions is not None:
             raise ValueError("actions must be None: every player is scripted")
         obs, rewards = self._rollout_buffers(steps)
@@ -285,6 +296,14 @@ class CoinGame(VectorEnv):
         )
         self._fresh = self._fresh and steps == 0
         return obs, played, rewards
+
+    def _given_moves(self, moves: Tensor, player: int) -> Tensor:
+        outside = (moves < 0) | (moves >= self.num_actions)
+        if self._on_device:  # the core tells, as in `step`
+            return moves.masked_fill(outside, _NO_ACTION)
+        if bool(outside.any()):
+            raise ValueError(f"actions must be in 0..{self.num_actions - 1} for player {player}")
+        return moves
 
     def _kinds(self, players: Sequence[str | None]) -> list[int]:
         """Codes of the C++ enum ScriptedCoin, -1 for None."""

@@ -17,6 +17,7 @@ import loqa
 from loqa import _checks
 from loqa.envs.coin_game import CoinGame
 from loqa.envs.coin_presets import SCRIPTED_COIN_PLAYERS
+from loqa.envs.device import require_cpu
 
 Policy = Callable[[Tensor], "Tensor | np.ndarray"]
 _MODES = {
@@ -59,6 +60,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if autoreset is not False:
             settings["autoreset"] = autoreset
         self.env = env = loqa.make(game, num_envs, **settings)
+        require_cpu(env.device, "Gymnasium's")
         if env.num_players != 2:
             raise ValueError(f"the game must have 2 players, this one has {env.num_players}")
         if env.spec.obs_dtype == _NO_NUMPY:

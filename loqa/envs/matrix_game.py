@@ -11,6 +11,7 @@ from torch import Tensor
 
 from loqa import _checks
 from loqa._native import core
+from loqa.envs import device as devices
 from loqa.envs.presets import MATRIX_PRESETS, MatrixPreset, as_payoff
 from loqa.envs.spec import EnvSpec
 from loqa.envs.vector import VectorEnv
@@ -48,6 +49,8 @@ class MatrixGame(VectorEnv):
 
     State: `last_actions` [B, 2] (-1 before the first step) and `t` [B].
     """
+
+    _bad_action_was = "taken for action 0"
 
     def __init__(
         self,
@@ -106,9 +109,10 @@ class MatrixGame(VectorEnv):
         super().__init__(spec, num_envs, seed, device, num_threads, first_env, autoreset)
 
     def _make_native(self) -> Any:
-        self._payoff = torch.from_numpy(self.payoff)
-        self._last_actions = torch.full(self._action_shape, -1, dtype=torch.int8)
-        return core.MatrixGame(
+        self._payoff = torch.from_numpy(self.payoff).to(self.device)
+        self._table = self._table.to(self.device)
+        self._last_actions = self._memory.full(self._action_shape, -1, torch.int8)
+        batch = core.MatrixBatch(
             num_envs=self.num_envs,
             num_actions=self.num_actions,
             payoff=self._payoff.data_ptr(),
@@ -122,12 +126,23 @@ class MatrixGame(VectorEnv):
             last_actions=self._last_actions.data_ptr(),
             t=self._t.data_ptr(),
             episode=self._episode.data_ptr(),
-            packed=self._packed_actions.data_ptr(),
-            num_threads=self.num_threads,
         )
+        if self._on_device:
+            final_obs = self.final_obs
+            on_device = core.MatrixGameDevice(
+                batch=batch,
+                seed=self._device_seed.data_ptr(),
+                bad_action=self._bad_action.data_ptr(),
+                autoreset=self._autoreset_code(),
+                final_obs=0 if final_obs is None else final_obs.data_ptr(),
+                on_host=self.device.type == "cpu",
+            )
+            return devices.OnDevice(on_device, self.device)
+        self._packed_actions = torch.zeros(self._action_shape, dtype=torch.uint8)
+        return core.MatrixGame(batch, self._packed_actions.data_ptr(), self.num_threads)
 
     def _start(self, which: Tensor) -> None:
-        self._last_actions[which] = -1
+        self._last_actions.masked_fill_(which[:, None], -1)
 
     def _state(self) -> dict[str, Tensor]:
         return {"last_actions": self._last_actions}
@@ -159,7 +174,8 @@ class MatrixGame(VectorEnv):
         environment, episode, t): the same call again after the same reset gives the same actions.
 
         Args:
-            probabilities: P, [2, 5] for all environments or [B, 2, 5], each in [0, 1].
+            probabilities: P, [2, 5] for all environments or [B, 2, 5], each in [0, 1] (a CUDA tensor is
+                not looked at: less than 0 counts as 0, more than 1 as 1).
             steps: T.
             exploration: e in [0, 1], share of uniformly random play.
         Returns:
@@ -180,15 +196,18 @@ class MatrixGame(VectorEnv):
         except (TypeError, ValueError, RuntimeError) as error:
             got = type(probabilities).__name__
             raise TypeError(f"{wanted}, got {got} ({error})") from None
-        if tuple(table.shape) not in (shared, own) or table.device != self.device:
+        mine = not isinstance(probabilities, Tensor) or table.device == self.device
+        if tuple(table.shape) not in (shared, own) or not mine:
             raise ValueError(f"{wanted}, got {list(table.shape)} on {table.device}")
-        inside = (table >= 0) & (table <= 1)  # NaN fails too
-        if not bool(inside.all()):
-            raise ValueError(f"probabilities must be in [0, 1], got {table[~inside][0].item()}")
+        if table.is_cpu:
+            inside = (table >= 0) & (table <= 1)  # NaN fails too
+            if not bool(inside.all()):
+                raise ValueError(f"probabilities must be in [0, 1], got {table[~inside][0].item()}")
+        table = table.to(self.device)
         steps = _checks.integer("steps", steps, 0, _MAX_EPISODE)
         exploration = _checks.real("exploration", exploration, 0, 1)
         obs, rewards = self._rollout_buffers(steps)
-        actions = self._pool.empty((steps, *self._action_shape), torch.int8)
+        actions = self._memory.empty((steps, *self._action_shape), torch.int8)
         self._native.memory1_rollout(
             table.data_ptr(),
             0 if table.ndim == 2 else _PLAYERS * 5,

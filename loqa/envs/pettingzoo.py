@@ -14,6 +14,7 @@ import torch
 
 import loqa
 from loqa import _checks
+from loqa.envs.device import require_cpu
 from loqa.envs.gymnasium import observation_space
 
 
@@ -30,6 +31,7 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, np.ndarray, int]):
                 "a parallel environment does not reset itself: autoreset must be False"
             )
         self.env = loqa.make(game, 1, **settings)
+        require_cpu(self.env.device, "PettingZoo's")
         self.render_mode = (
             None
             if render_mode is None

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from loqa import _checks
 from loqa._native import core
-from loqa.envs.buffers import BufferPool
+from loqa.envs import device as devices
 from loqa.envs.spec import EnvSpec
 
 # Codes of the C++ enum ActionType.
@@ -33,9 +33,16 @@ class VectorEnv(ABC):
     episode that ended; with `next_step` the step after it ignores the action, starts the next
     episode and pays 0. `step` returns views of buffers that the next `step` or `reset` overwrites;
     `rollout` returns memory of its own.
+
+    With device "cuda" everything is in the GPU's memory and gives the CPU's numbers bit for bit.
+    Calls are enqueued on torch's current stream of that device and do not wait for it; `step`,
+    `rollout` and `reset` can be captured in a CUDA graph, and a replay goes on with new random
+    numbers (all counters are on the device). Actions are tensors on the device: NumPy arrays, and
+    NumPy views of results, are for the CPU. An action out of range cannot raise there: see `check`.
     """
 
     _native: Any
+    _bad_action_was: str  # what a device does with an action out of range
 
     def __init__(
         self,
@@ -53,9 +60,10 @@ class VectorEnv(ABC):
         self.num_actions = spec.num_actions
         self.obs_shape = spec.obs_shape
         self.episode_length = spec.episode_length
-        self.device = torch.device(device)
-        if self.device.type != "cpu":
-            raise ValueError(f"device must be 'cpu' for {spec.game!r}, got {str(device)!r}")
+        self.device = devices.usable_device(device)
+        # Whether the core works as threads of a device: resets within a step, and checks later.
+        self._on_device = self.device.type == "cuda" or devices.device_code_on_host
+        self._memory = devices.DeviceMemory(self.device)
         self.num_threads = (
             core.default_num_threads()
             if num_threads is None
@@ -65,18 +73,24 @@ class VectorEnv(ABC):
         if autoreset is not False:
             _checks.one_of("autoreset", str(autoreset), AUTORESET_MODES)
         self.autoreset = autoreset
+        memory = self._memory
         batch = (self.num_envs, self.num_players)
         self._action_shape = torch.Size(batch)
-        self._t = torch.zeros(self.num_envs, dtype=torch.int32)
-        self._episode = torch.zeros(self.num_envs, dtype=torch.int32)
-        self._packed_actions = torch.zeros(batch, dtype=torch.uint8)
-        self._obs = torch.zeros((*batch, *spec.obs_shape), dtype=spec.obs_dtype)
-        self._rewards = torch.zeros(batch, dtype=torch.float32)
-        self._terminated = torch.zeros(self.num_envs, dtype=torch.bool)
-        self._truncated = torch.zeros(self.num_envs, dtype=torch.bool)
-        self.final_obs = torch.zeros_like(self._obs) if autoreset == "same_step" else None
+        self._t = memory.zeros((self.num_envs,), torch.int32)
+        self._episode = memory.zeros((self.num_envs,), torch.int32)
+        self._obs = memory.zeros((*batch, *spec.obs_shape), spec.obs_dtype)
+        self._rewards = memory.zeros(batch, torch.float32)
+        self._terminated = memory.zeros((self.num_envs,), torch.bool)
+        self._truncated = memory.zeros((self.num_envs,), torch.bool)
+        self.final_obs = (
+            memory.zeros(tuple(self._obs.shape), spec.obs_dtype)
+            if autoreset == "same_step"
+            else None
+        )
         self._step_result = (self._obs, self._rewards, self._terminated, self._truncated)
-        self._pool = BufferPool()
+        # Read by a device when its turn comes.
+        self._device_seed = memory.zeros((1,), torch.int64)
+        self._bad_action = memory.zeros((1,), torch.int32)
         self._native = self._make_native()
         self._step_pointers = tuple(buffer.data_ptr() for buffer in self._step_result)
         self.reset(seed=seed)
@@ -118,18 +132,17 @@ class VectorEnv(ABC):
                 raise ValueError(
                     "reset takes a seed or a mask, not both: a seed is for all environments"
                 )
-            self.seed = _checks.integer("seed", seed, 0, 2**64 - 1)
-            self._native.set_seed(self.seed)
-            which = torch.ones(self.num_envs, dtype=torch.bool)
+            self._set_seed(_checks.integer("seed", seed, 0, 2**64 - 1))
+            which = self._reset_mask(None)
             self._episode.zero_()
         else:
             which = self._reset_mask(mask)
             if mask is not None or not self._fresh:
                 self._episode += which
         self._fresh = False
-        self._t[which] = 0
-        self._terminated[which] = False
-        self._truncated[which] = False
+        self._t.masked_fill_(which, 0)
+        self._terminated.masked_fill_(which, False)
+        self._truncated.masked_fill_(which, False)
         self._start(which)
         self._native.observe(self._obs.data_ptr())
         return self._obs
@@ -143,8 +156,11 @@ class VectorEnv(ABC):
             observations [B, A, *obs_shape], rewards [B, A] float32, terminated [B], truncated [B]:
             views of buffers that the next step overwrites.
         Raises:
-            TypeError, ValueError: wrong type, shape, device or range; nothing has changed then.
+            TypeError, ValueError: wrong type, shape, device or range (with device "cuda" see `check`);
+            nothing has changed then.
         """
+        if self._on_device:
+            return self._step_on_device(actions)
         # Of a small batch these checks are most of the time, so the usual cases come first.
         if (
             type(actions) is np.ndarray
@@ -176,6 +192,36 @@ class VectorEnv(ABC):
             self._restart(self._terminated | self._truncated)
         return self._step_result
 
+    def _step_on_device(self, actions: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        if not (
+            type(actions) is Tensor
+            and actions.dtype in _ACTION_TYPES
+            and actions.shape == self._action_shape
+            and actions.device == self.device
+            and actions.is_contiguous()
+        ):
+            actions = self._as_actions(actions, self._action_shape)
+        self._native.step(actions.data_ptr(), _ACTION_TYPES[actions.dtype], *self._step_pointers)
+        self._fresh = False
+        return self._step_result
+
+    def check(self) -> None:
+        """Waits for the device and raises if an action since the last check was out of range.
+
+        On the CPU `step` and `rollout` raise at once. A device cannot: there such an action has
+        been taken for staying put (Coin Game) or for action 0 (matrix games), and this, `get_state` and
+        `state_dict` tell; with check_actions=False nobody does.
+
+        Raises:
+            ValueError: there was one.
+        """
+        if self._on_device and bool(self._bad_action.item()):
+            self._bad_action.zero_()
+            raise ValueError(
+                f"actions must be in 0..{self.num_actions - 1}: since the last check at least one was "
+                f"not, and was {self._bad_action_was}"
+            )
+
     def rollout(self, actions: Tensor | np.ndarray) -> tuple[Tensor, Tensor]:
         """T steps in one native call, with the numbers of T calls of `step`.
 
@@ -203,7 +249,12 @@ class VectorEnv(ABC):
         return obs, rewards
 
     def get_state(self) -> dict[str, Tensor]:
-        """The state of the game, as copies: see the game's page for names and shapes."""
+        """The state of the game, as copies: see the game's page for names and shapes.
+
+        Raises:
+            ValueError: see `check`.
+        """
+        self.check()
         state = {**self._state(), "t": self._t}
         return {name: value.to(torch.int64, copy=True) for name, value in state.items()}
 
@@ -238,19 +289,23 @@ class VectorEnv(ABC):
         self._native.observe(self._obs.data_ptr())
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides what comes next, random counters included."""
+        """Everything that decides what comes next, random counters included; tensors on the CPU.
+
+        Raises:
+            ValueError: see `check`.
+        """
         return {
             "spec": _spec_key(self.spec),
             "seed": self.seed,
             "first_env": self.first_env,
             "fresh": self._fresh,
-            "episode": self._episode.clone(),
-            "terminated": self._terminated.clone(),
-            "state": self.get_state(),
+            "episode": self._episode.to("cpu", copy=True),
+            "terminated": self._terminated.to("cpu", copy=True),
+            "state": {name: value.cpu() for name, value in self.get_state().items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on exactly where `state_dict` was taken.
+        """Goes on exactly where `state_dict` was taken, on whatever device.
 
         Raises:
             ValueError: the state is of another game, preset, board or batch size.
@@ -274,13 +329,23 @@ class VectorEnv(ABC):
             if state[name].shape != (self.num_envs,):
                 raise ValueError(f"{name} must be [{self.num_envs}], got {list(state[name].shape)}")
         self.set_state(**state["state"])
-        self.seed = seed
-        self._native.set_seed(seed)
+        self._set_seed(seed)
         self._episode.copy_(state["episode"])
         self._terminated.copy_(state["terminated"])
         self._fresh = bool(state["fresh"])
 
     # --- helpers
+
+    def _set_seed(self, seed: int) -> None:
+        self.seed = seed
+        if self._on_device:
+            self._device_seed.fill_(seed if seed < 2**63 else seed - 2**64)
+        else:
+            self._native.set_seed(seed)
+
+    def _autoreset_code(self) -> int:
+        """Code of the C++ enum Autoreset."""
+        return 1 + AUTORESET_MODES.index(str(self.autoreset)) if self.autoreset else 0
 
     def _restart(self, which: Tensor) -> None:
         """Starts the next episode of environments `which` within a step."""
@@ -304,29 +369,35 @@ class VectorEnv(ABC):
     def _rollout_buffers(self, steps: int) -> tuple[Tensor, Tensor]:
         batch = (self.num_envs, self.num_players)
         return (
-            self._pool.empty((steps + 1, *batch, *self.obs_shape), self.spec.obs_dtype),
-            self._pool.empty((steps, *batch), torch.float32),
+            self._memory.empty((steps + 1, *batch, *self.obs_shape), self.spec.obs_dtype),
+            self._memory.empty((steps, *batch), torch.float32),
         )
 
     def _reset_mask(self, mask: Tensor | np.ndarray | None) -> Tensor:
         if mask is None:
-            return torch.ones(self.num_envs, dtype=torch.bool)
+            return torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         which = torch.as_tensor(mask)
         if which.shape != (self.num_envs,) or which.dtype != torch.bool:
             raise ValueError(
                 f"mask must be [{self.num_envs}] bool, got {list(which.shape)} {which.dtype}"
             )
-        return which.cpu()
+        return which.to(self.device, copy=True)  # it may be what a step returned
 
     def _as_actions(self, actions: Any, shape: tuple[int | None, ...]) -> Tensor:
-        """`actions` as a contiguous CPU tensor of a type the core reads, or an error."""
+        """`actions` as a contiguous tensor of a type the core reads, or an error."""
 
         def wanted() -> str:
             letters = ", ".join("T" if size is None else str(size) for size in shape)
             return f"actions must be [{letters}] of an integer type on {self.device}"
 
-        if isinstance(actions, np.ndarray) and not actions.flags.writeable:
-            actions = actions.copy()  # torch warns of a tensor that could write to it
+        if isinstance(actions, np.ndarray):
+            if self.device.type != "cpu":
+                raise TypeError(
+                    f"{wanted()}, got a NumPy array, which is in the CPU's memory: "
+                    f"torch.as_tensor(actions, device={str(self.device)!r}) copies it"
+                )
+            if not actions.flags.writeable:
+                actions = actions.copy()  # torch warns of a tensor that could write to it
         try:
             tensor = torch.as_tensor(actions)
         except (TypeError, ValueError, RuntimeError) as error:

@@ -1,0 +1,192 @@
+#pragma once
+
+#include "core/thread_block.h"
+#include "sim/coin_game_device.h"
+
+// Observations written by a block of threads: from a row for each environment, which is its
+// observation as cells, neighbouring threads write neighbouring chunks of the observations of all
+// environments of the block. Planes of small boards come from rows of bits, of large ones zeros
+// first and then the ones. Included by coin_game_threads.h alone.
+
+namespace loqa::LOQA_ISA {
+namespace {
+
+constexpr int64_t kMaxBitWords = 64;
+
+// What a block shares. Strides are odd, so that threads that write their own rows do not meet in
+// one bank of memory.
+struct CoinRows {
+  int32_t each;     // elements of one player's row: places of ones, with history also constants
+  int32_t ones;     // of which places
+  int32_t size;     // elements of one player's planes
+  int32_t* cells;   // [kBlockThreads, cell_stride]
+  uint32_t* bits;   // [kBlockThreads, bit_stride] of planes of all players
+  uint8_t* chosen;  // [kBlockThreads]: whose observations are written
+  int32_t cell_stride;
+  int32_t bit_stride;
+  int32_t bit_words;  // 0: no bits
+};
+
+LOQA_HD CoinRows coin_rows(const CoinGameBatch& batch, uint32_t* shared) {
+  const CoinRules& rules = batch.rules;
+  CoinRows rows;
+  rows.ones = rules.num_players + rules.num_coins;
+  rows.each = rows.ones + (rules.history ? rules.num_players + 1 : 0);
+  rows.size = static_cast<int32_t>(coin_obs_size(batch));
+  const int32_t bits = rules.num_players * rows.size;
+  const bool has_bits =
+      batch.obs_type < CoinObs::kCells8 && !rules.history && bits <= 32 * kMaxBitWords;
+  rows.bit_words = has_bits ? (bits + 31) / 32 : 0;
+  rows.cell_stride = (rules.num_players * rows.each) | 1;
+  rows.bit_stride = rows.bit_words | 1;
+  rows.cells = reinterpret_cast<int32_t*>(shared);
+  rows.bits = shared + kBlockThreads * rows.cell_stride;
+  rows.chosen = reinterpret_cast<uint8_t*>(rows.bits + kBlockThreads * rows.bit_stride);
+  return rows;
+}
+
+// 32-bit words of that.
+inline size_t coin_rows_words(const CoinGameBatch& batch) {
+  const CoinRows rows = coin_rows(batch, nullptr);
+  return static_cast<size_t>(kBlockThreads * (rows.cell_stride + rows.bit_stride) +
+                             kBlockThreads / 4);
+}
+
+LOQA_HD int64_t coin_env_bytes(const CoinGameBatch& batch) {
+  return batch.rules.num_players * coin_obs_size(batch) * coin_element_size(batch.obs_type);
+}
+
+// Bits of the thread's own environment, from its own row of cells.
+LOQA_HD void gather_bits(const CoinGameBatch& batch, const CoinRows& rows, int thread) {
+  if (rows.bit_words == 0) return;
+  uint32_t* bits = rows.bits + thread * rows.bit_stride;
+  const int32_t* cells = rows.cells + thread * rows.cell_stride;
+  for (int32_t w = 0; w < rows.bit_words; ++w) bits[w] = 0;
+  for (int p = 0; p < batch.rules.num_players; ++p) {
+    for (int k = 0; k < rows.ones; ++k) {
+      const int32_t bit = p * rows.size + *cells++;
+      bits[bit >> 5] |= 1u << (bit & 31);
+    }
+  }
+}
+
+// The first bits as elements of a word. A product with a one of fewer bits spreads it without a
+// carry.
+template <int kElement>
+LOQA_HD uint32_t elements_of(uint32_t bits, uint32_t one) {
+  if constexpr (kElement == 4) return (bits & 1) * one;
+  if constexpr (kElement == 2) return ((bits & 1) | (bits & 2) << 15) * one;
+  return ((bits & 0xF) * 0x00204081u & 0x01010101u) * one;
+}
+
+template <int kElement, int kWords>
+LOQA_HD void store_words(uint32_t bits, uint32_t one, uint8_t* to) {
+  Several<uint32_t, kWords> words;
+  LOQA_UNROLL(4)
+  for (int w = 0; w < kWords; ++w) {
+    words.value[w] = elements_of<kElement>(bits >> (4 / kElement * w), one);
+  }
+  *reinterpret_cast<Several<uint32_t, kWords>*>(to) = words;
+}
+
+template <int kElement>
+LOQA_HD void store_chunk(int32_t bytes, uint32_t bits, uint32_t one, uint8_t* to) {
+  switch (bytes) {
+    case 16:
+      return store_words<kElement, 4>(bits, one, to);
+    case 8:
+      return store_words<kElement, 2>(bits, one, to);
+    case 4:
+      return store_words<kElement, 1>(bits, one, to);
+    default:  // two of uint8: the planes of all players are an even number of elements
+      to[0] = static_cast<uint8_t>(bits & 1);
+      to[1] = static_cast<uint8_t>(bits >> 1 & 1);
+  }
+}
+
+// A thread's share of the planes of `count` environments, which begin at `obs`.
+template <int kElement>
+LOQA_HD void fill_planes(const CoinRows& rows, int64_t env_bytes, uint32_t one, int count,
+                         int thread, uint8_t* obs) {
+  const int32_t chunk = env_bytes % 16 == 0  ? 16
+                        : env_bytes % 8 == 0 ? 8
+                        : env_bytes % 4 == 0 ? 4
+                                             : 2;
+  BlockWalk walk(static_cast<int32_t>(env_bytes / chunk), thread);
+  for (; walk.env < count; walk.next()) {
+    if (rows.chosen[walk.env] == 0) continue;
+    const int32_t bit = walk.at * (chunk / kElement);
+    uint32_t bits = 0;
+    if (rows.bit_words > 0) {
+      bits = rows.bits[walk.env * rows.bit_stride + (bit >> 5)] >> (bit & 31);
+    }
+    store_chunk<kElement>(chunk, bits, one, obs + walk.env * env_bytes + int64_t{walk.at} * chunk);
+  }
+}
+
+LOQA_HD void store_element(int64_t bytes, int64_t value, int64_t index, void* to) {
+  switch (bytes) {
+    case 1:
+      static_cast<Several<uint8_t, 1>*>(to)[index] = {static_cast<uint8_t>(value)};
+      return;
+    case 2:
+      static_cast<Several<uint16_t, 1>*>(to)[index] = {static_cast<uint16_t>(value)};
+      return;
+    case 4:
+      static_cast<Several<uint32_t, 1>*>(to)[index] = {static_cast<uint32_t>(value)};
+      return;
+    default:
+      static_cast<Several<int64_t, 1>*>(to)[index] = {value};
+  }
+}
+
+// The first turn of writing observations: zeros (or all of the planes, from bits), or cells.
+LOQA_CALLED void fill_obs(const CoinGameBatch& batch, const CoinRows& rows, int64_t first,
+                          int thread, void* obs) {
+  const int64_t left = batch.num_envs - first;
+  const int count = static_cast<int>(left < kBlockThreads ? left : kBlockThreads);
+  const int64_t env_bytes = coin_env_bytes(batch);
+  uint8_t* to = static_cast<uint8_t*>(obs) + first * env_bytes;
+  const uint32_t one = batch.values[3];
+  const int64_t element = coin_element_size(batch.obs_type);
+  if (batch.obs_type < CoinObs::kCells8) {
+    if (element == 4) return fill_planes<4>(rows, env_bytes, one, count, thread, to);
+    if (element == 2) return fill_planes<2>(rows, env_bytes, one, count, thread, to);
+    return fill_planes<1>(rows, env_bytes, one, count, thread, to);
+  }
+  BlockWalk walk(batch.rules.num_players * rows.each, thread);
+  for (; walk.env < count; walk.next()) {
+    if (rows.chosen[walk.env] == 0) continue;
+    const int32_t value = rows.cells[walk.env * rows.cell_stride + walk.at];
+    store_element(element, value, walk.env * walk.each + walk.at, to);
+  }
+}
+
+// The second turn, of planes without bits: the ones, and the constants that history adds.
+LOQA_CALLED void fill_ones(const CoinGameBatch& batch, const CoinRows& rows, int64_t first,
+                           int thread, void* obs) {
+  const int64_t left = batch.num_envs - first;
+  const int count = static_cast<int>(left < kBlockThreads ? left : kBlockThreads);
+  uint8_t* to = static_cast<uint8_t*>(obs) + first * coin_env_bytes(batch);
+  const int64_t element = coin_element_size(batch.obs_type);
+  const int64_t board = batch.rules.height * batch.rules.width;
+  BlockWalk walk(batch.rules.num_players * rows.each, thread);
+  for (; walk.env < count; walk.next()) {
+    if (rows.chosen[walk.env] == 0) continue;
+    const int32_t player = walk.at / rows.each;
+    const int32_t k = walk.at % rows.each;
+    const int32_t value = rows.cells[walk.env * rows.cell_stride + walk.at];
+    const int64_t planes = (int64_t{walk.env} * batch.rules.num_players + player) * rows.size;
+    if (k < rows.ones) {
+      store_element(element, batch.values[3], planes + value, to);
+      continue;
+    }
+    const int64_t constant = planes + (coin_planes(batch.rules) + k - rows.ones) * board;
+    for (int64_t cell = 0; cell < board; ++cell) {
+      store_element(element, batch.values[2 + value], constant + cell, to);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace loqa::LOQA_ISA
