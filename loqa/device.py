@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,8 +34,7 @@ def training_device(name: str) -> torch.device:
     device = torch.device(check_name(name))
     if device.type == "cpu":
         return device
-    cuda: Any = torch.version.cuda
-    if cuda is None:
+    if torch.version.cuda is None:
         raise ValueError(
             f"device {name!r} needs a torch with CUDA, this is {torch.__version__}: "
             "install one as pytorch.org says for your driver"
@@ -49,15 +47,15 @@ def training_device(name: str) -> torch.device:
     if not torch.cuda.is_available():
         raise ValueError(
             f"device {name!r}: torch finds no NVIDIA GPU; `nvidia-smi` must list one, and its "
-            f"driver must be new enough for CUDA {cuda}"
+            f"driver must be new enough for CUDA {torch.version.cuda}"
         )
-    shared = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    if shared and device.index is not None:
-        raise ValueError(f"several processes take a GPU each: give device 'cuda', not {name!r}")
-    index = int(os.environ["LOCAL_RANK"]) if shared else device.index
+    numbered = ":" in name
+    index = device.index if numbered else torch.cuda.current_device()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if numbered:
+            raise ValueError(f"several processes take a GPU each: give device 'cuda', not {name!r}")
+        index = int(os.environ["LOCAL_RANK"])
     count = torch.cuda.device_count()
-    if index is None:
-        index = torch.cuda.current_device()
     if index >= count:
         there = "cuda:0 alone" if count == 1 else f"cuda:0 to cuda:{count - 1}"
         raise ValueError(f"there is no device cuda:{index}: this machine has {there}")
