@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from kernel_cases import DEVICES
 
 from loqa.agents import Agent, evaluate_stacked
 from loqa.checkpoint import load_checkpoint
@@ -142,9 +143,11 @@ def test_run_directory_and_summary(tmp_path: Path) -> None:
         assert torch.equal(value, latest[name])
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("fields", [{}, {"algo": "naive"}, {"anneal": 4, "anneal_after": 2},
                                     {"height": 4, "width": 5, "replay_capacity": 3}])  # fmt: skip
-def test_resuming_gives_the_same_bits(tmp_path: Path, fields: dict) -> None:
+def test_resuming_gives_the_same_bits(tmp_path: Path, fields: dict, device: str) -> None:
+    fields = {**fields, "device": device}
     config = _config(**fields)
     _run(config, tmp_path, "whole")
     _run(_config(**{**fields, "iterations": 3}), tmp_path, "parts")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from kernel_cases import DEVICES
 
 from loqa.agents import Agent, build_agent
 from loqa.algos.replay import ReplayPool
@@ -51,6 +52,29 @@ def test_shapes_names_and_precision() -> None:
         assert sample[name].shape == (2, *parameter.shape)
         assert sample[name].dtype == parameter.dtype
         torch.testing.assert_close(sample[name][1], parameter, rtol=2**-11, atol=1e-7)
+
+
+@pytest.mark.parametrize("device", DEVICES[1:])
+@pytest.mark.parametrize("on_host", [False, True])
+def test_a_pool_for_a_gpu(
+    device: str, on_host: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the GPU's memory or, where that is short, in the host's; files are the same for both."""
+    if on_host:
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (0, 0))
+    pool = ReplayPool(_agent(0).to(device), 100)
+    assert (pool.device.type, pool._rows.is_pinned()) == (
+        ("cpu", True) if on_host else ("cuda", False)
+    )
+    for i in range(70):
+        pool.push(_agent(i).to(device))
+    sample = pool.sample(400, torch.Generator(pool.device).manual_seed(0))
+    assert {value.device.type for value in sample.values()} == {"cuda"}
+    assert set(sample["actor.bias_hn"][:, 0].tolist()) <= set(range(70))
+    pool.save_blocks(tmp_path)
+    on_cpu = ReplayPool(_agent(0), 100)
+    on_cpu.load_state_dict(pool.state_dict(), tmp_path)
+    assert torch.equal(on_cpu._rows[:70], pool._rows[:70].cpu())
 
 
 def test_ten_thousand_published_agents_fit_in_five_gigabytes() -> None:
