@@ -53,7 +53,7 @@ def test_every_field_is_documented():
         ({"payoff": (1, 2, 3)}, "payoff must be 4 numbers"),
         ({"payoff": (1, 2, 3, float("nan"))}, "payoff must be finite"),
         ({"exploration": 2}, "exploration must be a finite number in"),
-        ({"device": "tpu"}, "device must be one of"),
+        ({"device": "tpu"}, "device must be 'cpu', 'cuda'"),
     ],
 )
 def test_bad_values_name_expected_and_got(fields, message):
