@@ -1,6 +1,6 @@
 """Training by the code of a GPU, all of it on the host: simulators, kernels and GRU steps as their
 threads run them, rollouts and updates recorded and replayed, numbers looked at late. The bits are
-those of training on the CPU.
+those of training on the CPU step by step.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from test_graphs import TINY, VARIANTS, HostRecording, assert_same, run_coin
 import loqa.envs.device
 from loqa._native import core
 from loqa.coin import CoinTrainer
+from loqa.coin_rollout import rollout_by_steps
 from loqa.config import CoinConfig, IPDConfig
 from loqa.ipd import IPDTrainer
 
@@ -33,8 +34,11 @@ def switch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
 
 
 @pytest.mark.parametrize("fields", VARIANTS)
-def test_coin(fields: dict[str, Any], switch: Callable[[], None]) -> None:
+def test_coin(
+    fields: dict[str, Any], switch: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = CoinConfig.of_preset("default", **{**TINY, **fields})
+    monkeypatch.setattr("loqa.coin.rollout", rollout_by_steps)  # the native one rounds otherwise
     plain = run_coin(config)
     switch()
     assert CoinTrainer(config).env._on_device

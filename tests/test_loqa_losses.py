@@ -20,6 +20,7 @@ from loqa.algos.loqa import (
     critic_targets,
     opponent_log_probs,
     opponent_q_values,
+    shaping_advantages,
     shaping_loss,
 )
 from loqa.algos.naive import naive_settings, share_rewards
@@ -112,6 +113,24 @@ def test_monte_carlo_advantage_is_the_return_less_the_value() -> None:
     assert got.flatten().tolist() == [4.0, 1.0]
 
 
+def test_generalised_advantage_adds_up_the_one_step_ones() -> None:
+    settings = LOQASettings(
+        gamma=0.5, advantage="gae", advantage_lambda=0.5, advantage_baseline="none"
+    )
+    rewards, values = _column(4.0, 2.0), _column(1.0, 1.0, 4.0).requires_grad_()
+    got = advantages(rewards, values, settings)
+    # 4 + .5 - 1 = 3.5 and 2 + 2 - 1 = 3; .5 * .5 of the second is added to the first
+    assert got.flatten().tolist() == [4.25, 3.0]
+    assert not got.requires_grad
+    shaping = replace(settings, shaping="n-step", n_step=2)
+    assert shaping_advantages(rewards, values, shaping).flatten().tolist() == [4.25]
+    td0 = replace(settings, advantage="td0")
+    torch.testing.assert_close(
+        advantages(rewards, values, replace(settings, advantage_lambda=0.0)),
+        advantages(rewards, values, td0),
+    )
+
+
 def test_stopped_normaliser_keeps_the_value_and_changes_the_slope() -> None:
     returns = _column(0.3, -2.0).requires_grad_()
     others = _column(0.1, 0.5)
@@ -140,7 +159,7 @@ def test_the_opponent_gets_no_gradient(shaping: str) -> None:
     assert agent.actor.logits.grad is not None
 
 
-@pytest.mark.parametrize("advantage", ["td0", "mc"])
+@pytest.mark.parametrize("advantage", ["td0", "gae", "mc"])
 @pytest.mark.parametrize("advantage_gradient", [False, True])
 def test_advantage_gradient_decides_whether_the_critic_is_reached(
     advantage: str, advantage_gradient: bool
@@ -289,7 +308,7 @@ def test_clipping_scales_all_gradients_by_one_number() -> None:
     ("field", "value", "message"),
     [
         ("shaping", "dice", r"shaping must be one of .*'n-step'.*got 'dice'"),
-        ("advantage", "gae", r"advantage must be one of .*got 'gae'"),
+        ("advantage", "td1", r"advantage must be one of .*got 'td1'"),
         ("advantage_baseline", "time", r"advantage_baseline must be one of"),
         ("critic_target", "max", r"critic_target must be one of"),
         ("n_step", 1, r"n_step must be at least 2, got 1"),

@@ -154,9 +154,7 @@ def advantages(rewards: Tensor, values: Tensor, settings: LOQASettings) -> Tenso
     if settings.advantage != "td0" or not settings.advantage_gradient:
         values = values.detach()
     if settings.advantage == "gae":
-        result = ops.generalized_advantage(
-            rewards, values, settings.gamma, settings.advantage_lambda
-        )
+        result = _generalized(rewards, values, settings)
     elif settings.advantage == "mc":
         result = ops.discounted_returns(rewards, settings.gamma) - values[:-1]
     else:
@@ -178,6 +176,8 @@ def shaping_advantages(rewards: Tensor, values: Tensor, settings: LOQASettings) 
         `[T+1-n, B]`.
     """
     steps = rewards.shape[0] + 1 - settings.n_step
+    if settings.advantage == "gae":
+        return _centre(_generalized(rewards, values, settings)[:steps], settings)
     values = values[:steps].detach()
     if settings.advantage == "mc":
         result = ops.discounted_returns(rewards, settings.gamma)[:steps] - values
@@ -185,6 +185,12 @@ def shaping_advantages(rewards: Tensor, values: Tensor, settings: LOQASettings) 
         result = rewards[:steps] - values
         result[:-1] += settings.gamma * values[1:]
     return _centre(result, settings)
+
+
+def _generalized(rewards: Tensor, values: Tensor, settings: LOQASettings) -> Tensor:
+    return ops.generalized_advantage(
+        rewards, values.detach(), settings.gamma, settings.advantage_lambda
+    )
 
 
 def _centre(advantage: Tensor, settings: LOQASettings) -> Tensor:
