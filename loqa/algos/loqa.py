@@ -142,7 +142,8 @@ def advantages(rewards: Tensor, values: Tensor, settings: LOQASettings) -> Tenso
     """Advantage of the agent's actions.
 
     "td0": A_t = r_t + gamma V_{t+1} - V_t for t < T, V_T bootstraps (an episode is truncated, it
-    does not end). "gae": sum_k (gamma lambda)^k of the next "td0" advantages. "mc": A_t = G_t - V_t, G the discounted return without bootstrap.
+    does not end). "gae": sum_k (gamma lambda)^k A^td0_{t+k}. "mc": A_t = G_t - V_t,
+    G the discounted return without bootstrap.
 
     Args:
         rewards: `[T, B]`.
