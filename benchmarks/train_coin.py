@@ -35,7 +35,15 @@ STUDIES: dict[str, dict[str, list[str]]] = {
     "ablations": {
         "default": [],
         "critic targets of one step (sarsa)": ["--critic-target", "sarsa"],
-        "published temperature and lambda": ["--softmax-temperature", "1", "--dice-discount", "0.9"],
+        "advantages of one step (td0), temperature 1": [
+            "--advantage", "td0", "--softmax-temperature", "1",
+        ],
+        "gradient through the normaliser": ["--stop-normaliser-gradient", "false"],
+        "gradient through the normaliser, temperature 1": [
+            "--stop-normaliser-gradient", "false", "--softmax-temperature", "1",
+        ],
+        "temperature 3": ["--softmax-temperature", "3"],
+        "published lambda, 0.9": ["--dice-discount", "0.9"],
         "shaping weight 3": ["--shaping-weight", "3"],
         "advantages centred and scaled": [
             "--advantage-baseline", "batch", "--advantage-scale", "batch",

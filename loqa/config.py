@@ -227,7 +227,7 @@ class CoinConfig(TrainConfig):
         },
     }
 
-    iterations: int = 6000
+    iterations: int = 3000
     batch_size: int = 512
     clip_norm: float | None = 1.0
     dice_discount: float = 0.97
