@@ -69,15 +69,17 @@ def test_large_rollouts(dtype: torch.dtype, num_envs: int) -> None:
 def test_memory_of_an_environment(settings: dict[str, Any]) -> None:
     """At most 64 bytes at any time beside the actions and the results, by reset, step and rollout."""
     program = f"""
-import resource, torch, loqa
+import torch, loqa
+def resident(line):  # of this program alone; ru_maxrss also counts whoever started it
+    status = open('/proc/self/status').read()
+    return 1024 * int(status.split(line + ':')[1].split()[0])
 def used(num_envs):
-    before = int(open('/proc/self/statm').read().split()[1]) * resource.getpagesize()
+    before = resident('VmRSS')
     env = loqa.make('coin_game', num_envs, obs='cells', **{settings})
     actions = torch.zeros((1, num_envs, env.num_players), dtype=torch.uint8)
     results = [actions, *env.step(actions[0]), *env.rollout(actions)]
     env.reset()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return (peak - before - sum(value.nbytes for value in results)) / num_envs
+    return (resident('VmHWM') - before - sum(value.nbytes for value in results)) / num_envs
 used(1000)
 print(used(2**21))
 """
