@@ -63,7 +63,7 @@ part "info" 30 python3 -m loqa info
 # The tests first, stopped at nothing; then numbers, the dearest first; last the checkers, which are
 # slow: they take the small cases.
 part "tests" 120 bash -c 'tests "$repository/tests" -k cuda'
-part "simulator" 50 bash -c "tests '$repository/benchmarks/bench_coin_game.py' -k cuda \
+part "simulator" 50 bash -c "tests '$repository/benchmarks/bench_coin_game_cuda.py' -k cuda \
   --benchmark-json '$out/coin_game_cuda.json'"
 part "kernels" 40 bash -c "tests '$repository/benchmarks/bench_kernels.py' -k cuda \
   --benchmark-json '$out/kernels_cuda.json'"
