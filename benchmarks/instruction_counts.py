@@ -40,7 +40,7 @@ PARTS = {
     "moves": {"move_players"},
     "pick-ups, rewards": {"take_coins", "write_rewards"},
     "random numbers (Philox)": {"load_words", "refresh_words", "philox_lanes"},
-    "new places of coins": {"place_coins"},
+    "new places of coins": {"place_coins", "free_cells"},
     "writing observations": {"coin_game_obs.h", "coin_game_bits.h", "place_ones"},
     "state, time, truncation": {"move_state", "load_times", "step_lanes", "step_block"},
 }
@@ -61,13 +61,14 @@ def play(core_file: str, obs_name: str, steps: int) -> None:
         keep.append(ctypes.create_string_buffer(size * NUM_ENVS))
         return ctypes.addressof(keep[-1])
 
-    game = core.CoinGame(
+    batch = core.CoinBatch(
         num_envs=NUM_ENVS, height=3, width=3, num_players=2, num_coins=1, actions=[0, 1, 2, 3],
         distinct_start=False, coin_anywhere=False, first_takes=False, relative=True,
         channels_last=False, egocentric=False, history=False, zero_last_reward=False,
         episode_length=50, obs_type=code, values=values, first_env=0, state=zeros(7), t=zeros(4),
-        episode=zeros(4), num_threads=1,
+        episode=zeros(4),
     )  # fmt: skip
+    game = core.CoinGame(batch, num_threads=1)
     game.set_seed(0)
     game.reset(0)
     results = [zeros(size), zeros(8), zeros(1), zeros(1)]  # obs, rewards, terminated, truncated
