@@ -212,8 +212,10 @@ class CoinTrainer(Trainer):
         def between(first: float, final: float) -> float:
             return first + share * (final - first)
 
+        weight = between(config.shaping_weight, config.shaping_weight_final)
         self.learner.set_rates(
             between(config.entropy_bonus, config.entropy_final),
+            weight if self._settings.shaping_weight else 0.0,
             between(config.actor_lr, config.actor_lr_final),
             between(config.critic_lr, config.critic_lr_final),
         )

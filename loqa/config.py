@@ -194,10 +194,11 @@ class CoinConfig(TrainConfig):
         replay_every: iterations between two agents that are kept.
         actor_hidden, critic_hidden: units of the linear layers and of the GRU.
         layers_before_gru: linear layers before the recurrent one, 0, 1 or 2.
-        anneal: iterations over which the entropy bonus and the learning rates go, along a straight
-            line, from their first to their final value; 0 keeps the first.
+        anneal: iterations over which the entropy bonus, the shaping weight and the learning rates go,
+            along a straight line, from their first to their final value; 0 keeps the first.
         anneal_after: iterations before that.
         entropy_final: the final entropy bonus.
+        shaping_weight_final: the final shaping weight. A `shaping_weight` of 0 stays 0.
         actor_lr_final, critic_lr_final: the final learning rates.
         evaluate_every: iterations between two evaluations, of the agent against itself,
             always-cooperate and always-defect.
@@ -250,6 +251,7 @@ class CoinConfig(TrainConfig):
     anneal: int = 1200
     anneal_after: int = 200
     entropy_final: float = 0.005
+    shaping_weight_final: float = 1.0
     actor_lr_final: float = 1e-3
     critic_lr_final: float = 1e-2
     evaluate_every: int = 10

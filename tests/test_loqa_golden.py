@@ -142,9 +142,13 @@ def _check_losses(
     assert relative_error(gradient.t(), golden[f"{key}/dloss_opponent_dlogps"]) < tolerance
 
     without_opponent = actor_losses(own, None, rewards, other_rewards, settings)
-    grad_agent = _flat_gradient(golden, agent, without_opponent.total(settings))
+    grad_agent = _flat_gradient(
+        golden, agent, without_opponent.total(settings.entropy_bonus, settings.shaping_weight)
+    )
     grad_opponent = _flat_gradient(golden, agent, losses.opponent.mean())
-    total = _flat_gradient(golden, agent, losses.total(settings))
+    total = _flat_gradient(
+        golden, agent, losses.total(settings.entropy_bonus, settings.shaping_weight)
+    )
     clipped = torch.from_numpy(total.copy())
     if settings.clip_norm is not None:
         clip_global_norm_((clipped,), settings.clip_norm)

@@ -154,7 +154,7 @@ def test_the_opponent_gets_no_gradient(shaping: str) -> None:
         *_rewards(trajectory),
         settings,
     )
-    losses.total(settings).backward()
+    losses.total(settings.entropy_bonus, settings.shaping_weight).backward()
     assert all(p.grad is None or not p.grad.any() for p in other.parameters())
     assert agent.actor.logits.grad is not None
 
@@ -172,7 +172,7 @@ def test_advantage_gradient_decides_whether_the_critic_is_reached(
         *_rewards(trajectory),
         settings,
     )
-    losses.total(settings).backward()
+    losses.total(settings.entropy_bonus, settings.shaping_weight).backward()
     reached = [p.grad is not None and bool(p.grad.any()) for p in agent.critic.parameters()]
     assert any(reached) == (advantage == "td0" and advantage_gradient)
 
@@ -193,8 +193,14 @@ def test_zero_shaping_weight_is_the_naive_learner() -> None:
     with_opponent = actor_losses(own, opponent, rewards, other_rewards, settings)
     naive = actor_losses(own, None, rewards, other_rewards, settings)
     logits = agent.actor.logits
-    (a,) = torch.autograd.grad(with_opponent.total(settings), logits, retain_graph=True)
-    (b,) = torch.autograd.grad(naive.total(settings), logits, retain_graph=True)
+    (a,) = torch.autograd.grad(
+        with_opponent.total(settings.entropy_bonus, settings.shaping_weight),
+        logits,
+        retain_graph=True,
+    )
+    (b,) = torch.autograd.grad(
+        naive.total(settings.entropy_bonus, settings.shaping_weight), logits, retain_graph=True
+    )
     torch.testing.assert_close(a, b)
     # The policy gradient, term by term: -mean A grad log pi.
     advantage = advantages(rewards, own.values, settings)
@@ -267,7 +273,9 @@ def test_update_order_is_actor_critic_target() -> None:
 
     rewards, other_rewards = _rewards(trajectory)
     own = _evaluate(agent, trajectory)
-    actor_losses(own, other, rewards, other_rewards, settings).total(settings).backward()
+    actor_losses(own, other, rewards, other_rewards, settings).total(
+        settings.entropy_bonus, settings.shaping_weight
+    ).backward()
     torch.optim.Adam(agent.parameters(), lr=1e-2).step()
     agent.zero_grad()
     targets = critic_targets(rewards, _evaluate(target, trajectory), settings)

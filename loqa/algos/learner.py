@@ -14,6 +14,8 @@ from loqa.algos.loqa import ActorLosses, LOQASettings, actor_losses, critic_loss
 from loqa.distributed import ProcessGroup
 from loqa.rollout import Trajectory
 
+_WEIGHTS = ("entropy_bonus", "shaping_weight")  # of the parts of the actor's loss
+
 
 @dataclass(frozen=True)
 class UpdateMetrics:
@@ -70,8 +72,8 @@ class Learner:
         settings: of losses and steps.
         processes: that hold the same agent and have each a part of the batch, all of one size; their
             gradients are averaged. Means over the batch inside the losses are each one's own.
-        capturable: keeps the learning rates and the entropy bonus on the agent's device, in float32,
-            so that `update` can be recorded (`loqa.graphs`) and `set_rates` is heard by what was.
+        capturable: keeps what `set_rates` sets on the agent's device, in float32, so that `update`
+            can be recorded (`loqa.graphs`) and `set_rates` is heard by what was.
     """
 
     def __init__(
@@ -92,29 +94,33 @@ class Learner:
         self._critic_parameters = list(agent.critic.parameters())
         self._parameters: list[Tensor] = list(agent.parameters())
         self._target_parameters: list[Tensor] = list(self.target.parameters())
-        self._entropy_bonus: Tensor | None = None
+        self._weights: dict[str, Tensor] = {}
         actor_lr: float | Tensor = settings.actor_lr
         critic_lr: float | Tensor = settings.critic_lr
         if capturable:
             device = self._parameters[0].device
-            self._entropy_bonus = torch.tensor(settings.entropy_bonus, device=device)
+            self._weights = {
+                name: torch.tensor(getattr(settings, name), device=device) for name in _WEIGHTS
+            }
             actor_lr, critic_lr = (
                 torch.tensor(rate, device=device) for rate in (actor_lr, critic_lr)
             )
         self.actor_optimizer = _adam(self._actor_parameters, actor_lr)
         self.critic_optimizer = _adam(self._critic_parameters, critic_lr)
 
-    def set_rates(self, entropy_bonus: float, actor_lr: float, critic_lr: float) -> None:
-        """Changes what may change from one update to the next.
-
-        Raises:
-            ValueError: a number is out of its range.
-        """
+    def set_rates(
+        self, entropy_bonus: float, shaping_weight: float, actor_lr: float, critic_lr: float
+    ) -> None:
+        """Changes the settings that may change from one update to the next."""
         self.settings = replace(
-            self.settings, entropy_bonus=entropy_bonus, actor_lr=actor_lr, critic_lr=critic_lr
+            self.settings,
+            entropy_bonus=entropy_bonus,
+            shaping_weight=shaping_weight,
+            actor_lr=actor_lr,
+            critic_lr=critic_lr,
         )
-        if self._entropy_bonus is not None:
-            self._entropy_bonus.fill_(entropy_bonus)
+        for name, weight in self._weights.items():
+            weight.fill_(getattr(self.settings, name))
         _set_rate(self.actor_optimizer, actor_lr)
         _set_rate(self.critic_optimizer, critic_lr)
 
@@ -144,7 +150,8 @@ class Learner:
                 f"got {trajectory.num_players} players and player {player}"
             )
         settings = self.settings
-        if self._entropy_bonus is not None and not settings.entropy_bonus:
+        weights = self._weights or {name: getattr(settings, name) for name in _WEIGHTS}
+        if self._weights and not settings.entropy_bonus:
             # Any number but 0: what is recorded has the term, its weight is on the device.
             settings = replace(settings, entropy_bonus=1.0)
         rewards = trajectory.rewards[:, :, player].contiguous()
@@ -157,9 +164,7 @@ class Learner:
             opponent = self._own_view_of(trajectory, 1 - player, evaluation)
 
         losses = actor_losses(own, opponent, rewards, other_rewards, settings)
-        gradients = torch.autograd.grad(
-            losses.total(settings, self._entropy_bonus), self._actor_parameters
-        )
+        gradients = torch.autograd.grad(losses.total(**weights), self._actor_parameters)
         self._processes.mean_(gradients)
         grad_norm = None
         if settings.clip_norm is not None:

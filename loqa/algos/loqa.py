@@ -121,14 +121,13 @@ class ActorLosses:
     entropy: Tensor | None
     opponent: Tensor | None
 
-    def total(self, settings: LOQASettings, entropy_bonus: Tensor | None = None) -> Tensor:
-        """The scalar to minimise; `entropy_bonus` stands in for that of the settings."""
+    def total(self, entropy_bonus: float | Tensor, shaping_weight: float | Tensor) -> Tensor:
+        """The scalar to minimise, with beta and w."""
         total = self.agent.mean()
         if self.entropy is not None:
-            bonus = settings.entropy_bonus if entropy_bonus is None else entropy_bonus
-            total = total + bonus * self.entropy.mean()
+            total = total + entropy_bonus * self.entropy.mean()
         if self.opponent is not None:
-            total = total + settings.shaping_weight * self.opponent.mean()
+            total = total + shaping_weight * self.opponent.mean()
         return total
 
     def detach(self) -> ActorLosses:
