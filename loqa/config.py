@@ -219,6 +219,7 @@ class CoinConfig(TrainConfig):
             "critic_lr": 1e-2,
             "entropy_bonus": 0.1,
             "anneal": 0,
+            "gamma": 0.96,
             "dice_discount": 0.9,
             "softmax_temperature": 1.0,
             "stop_normaliser_gradient": False,
@@ -228,11 +229,12 @@ class CoinConfig(TrainConfig):
         },
     }
 
-    iterations: int = 3000
+    iterations: int = 2400
     batch_size: int = 512
     clip_norm: float | None = 1.0
+    gamma: float = 0.99
     dice_discount: float = 0.97
-    softmax_temperature: float = 8.0
+    softmax_temperature: float = 16.0
     stop_normaliser_gradient: bool = True
     advantage: str = "gae"
     advantage_baseline: str = "none"
@@ -245,13 +247,13 @@ class CoinConfig(TrainConfig):
     opponents: int = 16
     replay_capacity: int = 10_000
     replay_every: int = 10
-    actor_hidden: int = 32
-    critic_hidden: int = 32
+    actor_hidden: int = 64
+    critic_hidden: int = 64
     layers_before_gru: int = 2
     anneal: int = 1200
     anneal_after: int = 200
     entropy_final: float = 0.005
-    shaping_weight_final: float = 1.0
+    shaping_weight_final: float = 0.6
     actor_lr_final: float = 1e-3
     critic_lr_final: float = 1e-2
     evaluate_every: int = 10
