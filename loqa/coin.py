@@ -33,6 +33,9 @@ _STREAMS = 8
 # From 5 x 5 on a sum of three rows of weights is faster than a product (hidden 32: 15 us against 23 for
 # 512 games; hidden 128 at 7 x 7: 26 against 147).
 _CELLS_FROM = 25
+# Where self-play has a target: change of the logarithm of the shaping weight in an iteration for a
+# missing reward of 1 a step, and the largest factor by which the weight may leave its first value.
+_STEERING, _STEERED = 0.05, 2.5
 STATISTICS = ("other_share", "own_pickups", "other_pickups", "easy_misses", "near_passes")
 """Of `loqa.envs.statistics.CoinStatistics`, in self-play, mean of both players."""
 
@@ -69,6 +72,7 @@ class CoinTrainer(Trainer):
         self.env = self._make_env(config.batch_size)
         self.evaluation_env = self._make_env(config.evaluation_episodes)
         self.seconds_to_threshold: dict[str, float | None] = dict.fromkeys(THRESHOLDS)
+        self._shaping_weight = self._settings.shaping_weight
         self.evaluation: dict[str, Any] = {}
         self._clock = PhaseClock(self.device)
         self._last: tuple[Trajectory, UpdateMetrics] | None = None
@@ -128,6 +132,7 @@ class CoinTrainer(Trainer):
                 "own_coin_share": _json_number(own_share),
                 "statistics": dict(zip(STATISTICS, map(_json_number, statistics), strict=True)),
             }
+            self._steer()
         met = reached(
             sum(self.evaluation["self_play"]) / 2,
             self.evaluation["vs_always_defect"][0],
@@ -169,6 +174,8 @@ class CoinTrainer(Trainer):
         }
         if norm:
             line["grad_norm"] = losses[-1]
+        if self.config.self_play_target is not None:
+            line["shaping_weight"] = self.learner.settings.shaping_weight
         if self.evaluates_now:
             line |= self.evaluation
         return line
@@ -187,6 +194,7 @@ class CoinTrainer(Trainer):
             "learner": self.learner.state_dict(),
             "pool": self.pool.state_dict(),
             "evaluation": self.evaluation,
+            "shaping_weight": self._shaping_weight,
             "seconds_to_threshold": self.seconds_to_threshold,
         }
 
@@ -201,24 +209,35 @@ class CoinTrainer(Trainer):
         self.learner.load_state_dict(state["learner"])
         self.pool.load_state_dict(state["pool"], run / "replay")
         self.evaluation = dict(state["evaluation"])
+        self._shaping_weight = float(state["shaping_weight"])
         self.seconds_to_threshold = dict(state["seconds_to_threshold"])
 
     def _anneal(self) -> None:
         config = self.config
-        if not config.anneal:
-            return
-        share = min(1.0, max(0, self.iteration - config.anneal_after) / config.anneal)
+        after = max(0, self.iteration - config.anneal_after)
+        share = min(1.0, after / config.anneal) if config.anneal else 0.0
 
         def between(first: float, final: float) -> float:
             return first + share * (final - first)
 
-        weight = between(config.shaping_weight, config.shaping_weight_final)
         self.learner.set_rates(
             between(config.entropy_bonus, config.entropy_final),
-            weight if self._settings.shaping_weight else 0.0,
+            self._shaping_weight,
             between(config.actor_lr, config.actor_lr_final),
             between(config.critic_lr, config.critic_lr_final),
         )
+
+    def _steer(self) -> None:
+        """Moves the shaping weight by how much self-play misses its target."""
+        config = self.config
+        if config.self_play_target is None or self.iteration <= config.anneal_after:
+            return
+        if self.iteration % config.evaluate_every:
+            return  # the last iteration's evaluation: a longer run has none there
+        missing = config.self_play_target - sum(self.evaluation["self_play"]) / 2
+        moved = self._shaping_weight * math.exp(_STEERING * config.evaluate_every * missing)
+        first = self._settings.shaping_weight
+        self._shaping_weight = min(max(moved, first / _STEERED), first * _STEERED)
 
     def _key(self, stream: int) -> int:
         """A seed for (seed, iteration, stream)."""

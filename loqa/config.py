@@ -194,11 +194,13 @@ class CoinConfig(TrainConfig):
         replay_every: iterations between two agents that are kept.
         actor_hidden, critic_hidden: units of the linear layers and of the GRU.
         layers_before_gru: linear layers before the recurrent one, 0, 1 or 2.
-        anneal: iterations over which the entropy bonus, the shaping weight and the learning rates go,
-            along a straight line, from their first to their final value; 0 keeps the first.
+        anneal: iterations over which the entropy bonus and the learning rates go, along a straight
+            line, from their first to their final value; 0 keeps the first.
         anneal_after: iterations before that.
         entropy_final: the final entropy bonus.
-        shaping_weight_final: the final shaping weight. A `shaping_weight` of 0 stays 0.
+        self_play_target: reward a step in self-play that the shaping weight is steered to from the end
+            of `anneal_after` on: every evaluation below it raises the weight, every one above it lowers
+            it, up to 2.5 times the first weight or its inverse. None keeps the weight.
         actor_lr_final, critic_lr_final: the final learning rates.
         evaluate_every: iterations between two evaluations, of the agent against itself,
             always-cooperate and always-defect.
@@ -219,7 +221,6 @@ class CoinConfig(TrainConfig):
             "critic_lr": 1e-2,
             "entropy_bonus": 0.1,
             "anneal": 0,
-            "gamma": 0.96,
             "dice_discount": 0.9,
             "softmax_temperature": 1.0,
             "stop_normaliser_gradient": False,
@@ -229,12 +230,11 @@ class CoinConfig(TrainConfig):
         },
     }
 
-    iterations: int = 2400
+    iterations: int = 3000
     batch_size: int = 512
     clip_norm: float | None = 1.0
-    gamma: float = 0.99
     dice_discount: float = 0.97
-    softmax_temperature: float = 16.0
+    softmax_temperature: float = 8.0
     stop_normaliser_gradient: bool = True
     advantage: str = "gae"
     advantage_baseline: str = "none"
@@ -247,13 +247,13 @@ class CoinConfig(TrainConfig):
     opponents: int = 16
     replay_capacity: int = 10_000
     replay_every: int = 10
-    actor_hidden: int = 64
-    critic_hidden: int = 64
+    actor_hidden: int = 32
+    critic_hidden: int = 32
     layers_before_gru: int = 2
     anneal: int = 1200
     anneal_after: int = 200
     entropy_final: float = 0.005
-    shaping_weight_final: float = 0.6
+    self_play_target: float | None = None
     actor_lr_final: float = 1e-3
     critic_lr_final: float = 1e-2
     evaluate_every: int = 10
@@ -276,6 +276,8 @@ class CoinConfig(TrainConfig):
             raise ValueError(
                 f"opponents must divide batch_size {self.batch_size}, got {self.opponents}"
             )
+        if self.self_play_target is not None:
+            _checks.real("self_play_target", self.self_play_target)
         _checks.integer("layers_before_gru", self.layers_before_gru, 0, 2)
         _checks.one_of("stop_at", self.stop_at, ("never", *THRESHOLDS))
 

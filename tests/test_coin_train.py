@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import random
 import subprocess
@@ -169,9 +170,8 @@ def test_a_seed_is_a_run(tmp_path: Path) -> None:
     assert not all(torch.equal(a[key], c[key]) for key in a)
 
 
-def test_what_is_annealed() -> None:
+def test_the_annealed_bonus_and_learning_rates() -> None:
     config = _config(anneal=4, anneal_after=1, entropy_bonus=0.1, entropy_final=0.02,
-                     shaping_weight=1.0, shaping_weight_final=3.0,
                      actor_lr=1e-3, actor_lr_final=5e-4, critic_lr=1e-2, critic_lr_final=2e-3,
                      iterations=6)  # fmt: skip
     trainer = CoinTrainer(config)
@@ -180,20 +180,48 @@ def test_what_is_annealed() -> None:
         trainer.iterate()
         (actor,) = trainer.learner.actor_optimizer.param_groups
         (critic,) = trainer.learner.critic_optimizer.param_groups
-        settings = trainer.learner.settings
-        seen.append((settings.entropy_bonus, settings.shaping_weight, actor["lr"], critic["lr"]))
+        seen.append((trainer.learner.settings.entropy_bonus, actor["lr"], critic["lr"]))
     assert seen == [
         pytest.approx(each)
-        for each in [(0.1, 1.0, 1e-3, 1e-2), (0.08, 1.5, 8.75e-4, 8e-3), (0.06, 2.0, 7.5e-4, 6e-3),
-                     (0.04, 2.5, 6.25e-4, 4e-3), (0.02, 3.0, 5e-4, 2e-3), (0.02, 3.0, 5e-4, 2e-3)]
+        for each in [(0.1, 1e-3, 1e-2), (0.08, 8.75e-4, 8e-3), (0.06, 7.5e-4, 6e-3),
+                     (0.04, 6.25e-4, 4e-3), (0.02, 5e-4, 2e-3), (0.02, 5e-4, 2e-3)]
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("target", "weights"),
+    [(0.5, [2.0, 2 * math.exp(0.05 * 3 * 0.4), 5.0]), (-9.9, [2.0, 0.8, 0.8])],
+)
+def test_the_weight_follows_self_play(
+    target: float, weights: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _config(shaping_weight=2.0, self_play_target=target, anneal_after=2, iterations=9)
+    trainer = CoinTrainer(config)
+    # Self-play pays 0.1 at the first evaluation and -9.9 at the second.
+    paid = iter([[0.05, 0.15], [0.0], [0.0], [-9.9, -9.9], [0.0], [0.0]])
+    seen = []
+    for iteration in range(1, 10):
+        trainer.iterate()
+        if iteration % 3 == 1:
+            seen.append(trainer.learner.settings.shaping_weight)
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                "loqa.coin.fetch",
+                lambda tensors: (
+                    [next(paid, [0.0]) for _ in range(3)]
+                    + [each.flatten().tolist() for each in tensors[3:]]
+                ),
+            )
+            trainer.evaluate(0.0)
+    assert seen == pytest.approx(weights)
 
 
 @pytest.mark.parametrize("fields", [{"algo": "naive"}, {"shaping_weight": 0.0}])
 def test_no_shaping_stays_no_shaping(fields: dict[str, object]) -> None:
-    trainer = CoinTrainer(_config(anneal=2, anneal_after=0, shaping_weight_final=2.0, **fields))
+    trainer = CoinTrainer(_config(anneal_after=0, evaluate_every=1, **fields))
     for _ in range(3):
         trainer.iterate()
+        trainer.evaluate(0.0)
         assert trainer.learner.settings.shaping_weight == 0
         assert "opponent" not in trainer.metrics()["loss"]
 
