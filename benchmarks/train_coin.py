@@ -1,7 +1,7 @@
 """Trains on the Coin Game as a user does and keeps the results, one file a study.
 
     python benchmarks/train_coin.py learners      LOQA and the naive learners, default preset
-    python benchmarks/train_coin.py ablations     the default preset with one setting changed
+    python benchmarks/train_coin.py ablations     a small base with one setting changed
     python benchmarks/train_coin.py boards        larger boards
     python benchmarks/train_coin.py phases        seconds an iteration, by phase, published sizes
 
@@ -26,6 +26,10 @@ from typing import Any
 
 from conftest import commit, machine, versions
 
+# What the ablations change one setting of: small networks that need no long run, steered by nothing.
+_BASE = ["--actor-hidden", "32", "--critic-hidden", "32", "--gamma", "0.96",
+         "--softmax-temperature", "8", "--self-play-target", "none", "--anneal-after", "200",
+         "--iterations", "300"]  # fmt: skip
 _HIDDEN_64 = ["--actor-hidden", "64", "--critic-hidden", "64"]
 STUDIES: dict[str, dict[str, list[str]]] = {
     "learners": {
@@ -34,7 +38,7 @@ STUDIES: dict[str, dict[str, list[str]]] = {
         "naive, shared reward": ["--algo", "naive", "--shared-reward"],
     },
     "ablations": {
-        "default": [],
+        "base": [],
         "critic targets of one step (sarsa)": ["--critic-target", "sarsa"],
         "advantages of one step (td0), temperature 1": [
             "--advantage", "td0", "--softmax-temperature", "1",
@@ -56,10 +60,6 @@ STUDIES: dict[str, dict[str, list[str]]] = {
         "discount 0.99, temperature 20": ["--gamma", "0.99", "--softmax-temperature", "20"],
         "discount 0.99, temperature 20, hidden 64": [
             "--gamma", "0.99", "--softmax-temperature", "20", *_HIDDEN_64,
-        ],
-        "discount 0.99, temperature 16, hidden 64, target 0.29": [
-            "--gamma", "0.99", "--softmax-temperature", "16", *_HIDDEN_64,
-            "--self-play-target", "0.29", "--anneal-after", "100",
         ],
         "bfloat16": ["--matmul", "bfloat16"],
     },
@@ -141,6 +141,7 @@ def main() -> None:
         else:
             study = STUDIES[options.study]
             names = options.only or list(study)
+            base = _BASE if options.study == "ablations" else []
             todo = [(name, seed) for seed in options.seeds for name in names]
             with ThreadPoolExecutor(options.jobs) as pool:
                 runs = list(
@@ -149,7 +150,7 @@ def main() -> None:
                             one[0],
                             folder / f"{one[0].replace(' ', '-').replace(',', '')}-seed{one[1]}",
                             one[1],
-                            [*study[one[0]], *further],
+                            [*base, *study[one[0]], *further],
                         ),
                         todo,
                     )

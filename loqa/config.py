@@ -221,6 +221,8 @@ class CoinConfig(TrainConfig):
             "critic_lr": 1e-2,
             "entropy_bonus": 0.1,
             "anneal": 0,
+            "gamma": 0.96,
+            "self_play_target": None,
             "dice_discount": 0.9,
             "softmax_temperature": 1.0,
             "stop_normaliser_gradient": False,
@@ -230,11 +232,12 @@ class CoinConfig(TrainConfig):
         },
     }
 
-    iterations: int = 3000
+    iterations: int = 2000
     batch_size: int = 512
+    gamma: float = 0.99
     clip_norm: float | None = 1.0
     dice_discount: float = 0.97
-    softmax_temperature: float = 8.0
+    softmax_temperature: float = 26.0
     stop_normaliser_gradient: bool = True
     advantage: str = "gae"
     advantage_baseline: str = "none"
@@ -247,13 +250,13 @@ class CoinConfig(TrainConfig):
     opponents: int = 16
     replay_capacity: int = 10_000
     replay_every: int = 10
-    actor_hidden: int = 32
-    critic_hidden: int = 32
+    actor_hidden: int = 64
+    critic_hidden: int = 64
     layers_before_gru: int = 2
     anneal: int = 1200
-    anneal_after: int = 200
+    anneal_after: int = 400
     entropy_final: float = 0.005
-    self_play_target: float | None = None
+    self_play_target: float | None = 0.29
     actor_lr_final: float = 1e-3
     critic_lr_final: float = 1e-2
     evaluate_every: int = 10
