@@ -232,7 +232,7 @@ class CoinConfig(TrainConfig):
         },
     }
 
-    iterations: int = 2000
+    iterations: int = 1200
     batch_size: int = 512
     gamma: float = 0.99
     clip_norm: float | None = 1.0

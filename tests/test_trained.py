@@ -19,7 +19,7 @@ from loqa.train import TRAINED, export_agent, load_agent, train
 def test_there_are_two() -> None:
     assert list(TRAINED) == ["loqa-coin-0", "loqa-coin-1"]
     for name, file in TRAINED.items():
-        assert file.stat().st_size < 200_000
+        assert file.stat().st_size < 300_000
         assert "loqa train coin --seed" in load_checkpoint(file)["note"]
         assert isinstance(load_agent(name), Agent)
         player = as_player(name)
@@ -33,9 +33,9 @@ def test_they_reciprocate(name: str) -> None:
         return float(result.total.reward[0].mean)
 
     # The standard error of 200 episodes is about 0.006.
-    assert reward(name) > 0.22
+    assert reward(name) > 0.25
     assert reward("always-cooperate") > 0.33
-    assert reward("always-defect") > -0.1
+    assert reward("always-defect") > -0.08
 
 
 def test_export(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
