@@ -10,6 +10,7 @@ not build (its setup.py reads a file that is not in it), and the others are no p
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -147,7 +148,7 @@ class NumbaCoinGame:
         return self.obs, self.rewards
 
 
-class JaxPeer:
+class JaxPeer(ABC):
     """What the two JAX simulators share: one jitted step, and a jitted scan over time."""
 
     def __init__(self, num_envs: int) -> None:
@@ -156,11 +157,13 @@ class JaxPeer:
         self._step = jax.jit(self.advance)
         self._rollout = jax.jit(lambda carry, actions: jax.lax.scan(self.advance, carry, actions))
 
+    @abstractmethod
     def start(self, num_envs: int) -> Any:
-        raise NotImplementedError
+        """The state of all environments at the start."""
 
+    @abstractmethod
     def advance(self, carry: Any, actions: Any) -> Any:
-        raise NotImplementedError
+        """State and results after one step."""
 
     def step(self, actions: Any) -> Any:
         self.carry, result = self.jax.block_until_ready(self._step(self.carry, actions))

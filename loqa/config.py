@@ -200,7 +200,8 @@ class CoinConfig(TrainConfig):
         entropy_final: the final entropy bonus.
         self_play_target: reward a step in self-play that the shaping weight is steered to from the end
             of `anneal_after` on: every evaluation below it raises the weight, every one above it lowers
-            it, up to 2.5 times the first weight or its inverse. None keeps the weight.
+            it, up to 2.5 times the first weight or its inverse. None keeps the weight, and a
+            `shaping_weight` of 0 stays 0.
         actor_lr_final, critic_lr_final: the final learning rates.
         evaluate_every: iterations between two evaluations, of the agent against itself,
             always-cooperate and always-defect.

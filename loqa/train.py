@@ -91,10 +91,16 @@ class RunDirectory:
             raise FileNotFoundError(f"{self.path} is no run directory: it has no config.json")
         try:
             values = json.loads(self.config_file.read_text(encoding="utf-8"))
-            game = values.pop("game")
-            return GAMES[game].from_dict(values)
+            kind = GAMES[values.pop("game")]
+            missing = kind.field_types().keys() - values.keys()
         except (KeyError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"{self.config_file} is damaged: {error!r}") from error
+        if missing:  # their defaults would make it another run
+            raise ValueError(
+                f"{self.config_file} lacks {', '.join(sorted(missing))}: another version of loqa made "
+                f"this run, go on with that one"
+            )
+        return kind.from_dict(values)
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; a last line cut short by a crash is left out."""

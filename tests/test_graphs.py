@@ -106,7 +106,7 @@ TINY = {
     "actor_lr": 2.0**-8, "critic_lr": 2.0**-7, "entropy_bonus": 2.0**-4,
     "anneal": 4, "anneal_after": 2,
     "actor_lr_final": 2.0**-10, "critic_lr_final": 2.0**-9, "entropy_final": 0.0,
- "self_play_target": 0.5,
+    "self_play_target": 0.5,
 }  # fmt: skip
 VARIANTS: list[dict[str, Any]] = [
     {},

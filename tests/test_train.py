@@ -101,6 +101,17 @@ def test_resume_is_bit_for_bit(tmp_path, actor):
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
+def test_a_run_of_another_version_is_not_resumed(tmp_path):
+    loqa.train(quick(), tmp_path / "run")
+    file = RunDirectory(tmp_path / "run").config_file
+    written = json.loads(file.read_text())
+    del written["gamma"]
+    file.write_text(json.dumps(written))
+    with pytest.raises(ValueError, match=r"config.json lacks gamma: another version of loqa"):
+        loqa.resume(tmp_path / "run")
+    assert json.loads(file.read_text()) == written
+
+
 def test_resume_after_a_kill_drops_what_came_after_the_checkpoint(tmp_path):
     loqa.train(quick(), tmp_path / "whole")
     loqa.train(quick(), tmp_path / "killed")
