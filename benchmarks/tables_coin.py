@@ -60,8 +60,8 @@ def learners(results: dict[str, Any]) -> str:
 def phases(results: dict[str, Any]) -> str:
     """Seconds an iteration."""
     lines = [
-        "| batch 512, 3 x 3 | threads | rollout, s | update, s | iteration, s | published / ours | largest "
-        "memory, MiB |",
+        "| 3 x 3, batch 512 (`default`: 1,024) | threads | rollout, s | update, s | iteration, s | "
+        "published / ours | largest memory, MiB |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for run in results["training"]:

@@ -82,9 +82,12 @@ class CoinTrainer(Trainer):
         self.iteration += 1
         self._anneal()
         with self._clock.phase("rollout"):
-            index = self.pool.draw(config.opponents, self._generator(_OPPONENTS, self.pool.device))[
-                self._opponents
-            ]
+            index = self.pool.draw(
+                config.opponents,
+                self._generator(_OPPONENTS, self.pool.device),
+                early=1 + config.anneal_after // config.replay_every,  # the first is untrained
+                share=config.early_opponents,
+            )[self._opponents]
             beside = self.pool.device == self.device
             opponents = Actor(
                 self.pool.stored() if beside else self.pool.gather(index),

@@ -192,6 +192,9 @@ class CoinConfig(TrainConfig):
             The published code draws one for each episode.
         replay_capacity: past agents that are kept.
         replay_every: iterations between two agents that are kept.
+        early_opponents: share of the opponents that are drawn from the agents kept during
+            `anneal_after` alone, once that is over. They took what they could: an agent that keeps
+            meeting them does not forget how to answer. 0 draws all opponents from all agents kept.
         actor_hidden, critic_hidden: units of the linear layers and of the GRU.
         layers_before_gru: linear layers before the recurrent one, 0, 1 or 2.
         anneal: iterations over which the entropy bonus and the learning rates go, along a straight
@@ -224,6 +227,7 @@ class CoinConfig(TrainConfig):
             "anneal": 0,
             "gamma": 0.96,
             "self_play_target": None,
+            "early_opponents": 0.0,
             "dice_discount": 0.9,
             "softmax_temperature": 1.0,
             "stop_normaliser_gradient": False,
@@ -233,8 +237,8 @@ class CoinConfig(TrainConfig):
         },
     }
 
-    iterations: int = 1200
-    batch_size: int = 512
+    iterations: int = 1400
+    batch_size: int = 1024
     gamma: float = 0.99
     clip_norm: float | None = 1.0
     dice_discount: float = 0.97
@@ -248,16 +252,17 @@ class CoinConfig(TrainConfig):
     checkpoint_every: int = 100
     height: int = 3
     width: int = 3
-    opponents: int = 16
+    opponents: int = 32
     replay_capacity: int = 10_000
     replay_every: int = 10
+    early_opponents: float = 0.3
     actor_hidden: int = 64
     critic_hidden: int = 64
     layers_before_gru: int = 2
     anneal: int = 1200
     anneal_after: int = 400
-    entropy_final: float = 0.005
-    self_play_target: float | None = 0.29
+    entropy_final: float = 0.01
+    self_play_target: float | None = 0.3
     actor_lr_final: float = 1e-3
     critic_lr_final: float = 1e-2
     evaluate_every: int = 10
@@ -282,6 +287,7 @@ class CoinConfig(TrainConfig):
             )
         if self.self_play_target is not None:
             _checks.real("self_play_target", self.self_play_target)
+        _checks.real("early_opponents", self.early_opponents, 0, 1)
         _checks.integer("layers_before_gru", self.layers_before_gru, 0, 2)
         _checks.one_of("stop_at", self.stop_at, ("never", *THRESHOLDS))
 

@@ -216,6 +216,20 @@ def test_the_weight_follows_self_play(
     assert seen == pytest.approx(weights)
 
 
+def test_early_opponents_are_met_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = _config(anneal_after=4, replay_every=2, early_opponents=1.0)
+    trainer = CoinTrainer(config)
+    drawn = []
+    draw = trainer.pool.draw
+    monkeypatch.setattr(
+        trainer.pool, "draw", lambda *args, **more: drawn.append(draw(*args, **more)) or drawn[-1]
+    )
+    for _ in range(30):
+        trainer.iterate()
+    # The untrained agent, and those of iterations 2 and 4; that of 6 is first drawn from after it.
+    assert max(int(index.max()) for index in drawn) == 2
+
+
 @pytest.mark.parametrize("fields", [{"algo": "naive"}, {"shaping_weight": 0.0}])
 def test_no_shaping_stays_no_shaping(fields: dict[str, object]) -> None:
     trainer = CoinTrainer(_config(anneal_after=0, evaluate_every=1, **fields))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,24 @@ def test_draws_are_uniform_over_what_is_there() -> None:
     assert float(((counts - 1000) ** 2 / 1000).sum()) < 16.3
     assert torch.equal(_drawn(pool, seed=1), _drawn(pool, seed=1))
     assert not torch.equal(_drawn(pool, seed=1), _drawn(pool, seed=2))
+
+
+def test_a_share_of_the_draws_is_of_the_first_agents() -> None:
+    pool = ReplayPool(_agent(0), capacity=10)
+    generator = torch.Generator().manual_seed(0)
+
+    def share_of_first() -> float:
+        return float((pool.draw(4000, generator, early=4, share=0.5) < 4).double().mean())
+
+    for _ in range(4):
+        pool.push(_agent(0))
+    assert share_of_first() == 1
+    for _ in range(6):
+        pool.push(_agent(0))
+    # Half of the draws, and four tenths of the rest; five standard deviations.
+    assert share_of_first() == pytest.approx(0.5 + 0.5 * 0.4, abs=5 * math.sqrt(0.21 / 4000))
+    pool.push(_agent(0))  # in the place of the first
+    assert share_of_first() == pytest.approx(0.4, abs=5 * math.sqrt(0.24 / 4000))
 
 
 def test_shapes_names_and_precision() -> None:

@@ -64,19 +64,29 @@ class ReplayPool:
         self._rows[self.pushed % self.capacity] = flat.half()
         self.pushed += 1
 
-    def draw(self, count: int, generator: Generator) -> Tensor:
-        """`count` independent draws, uniform over what is there: `[count]`, indices into `stored`.
+    def draw(self, count: int, generator: Generator, early: int = 0, share: float = 0.0) -> Tensor:
+        """`count` independent draws: `[count]`, indices into `stored`.
+
+        A draw is uniform over what is there; with probability `share` over the first `early` agents
+        ever pushed, while the pool has these and more.
 
         Args:
             count: of draws.
             generator: of `device`.
+            early: first agents.
+            share: of draws that are theirs alone.
 
         Raises:
             ValueError: the pool is empty.
         """
         if not self.pushed:
             raise ValueError("the pool is empty: push an agent before sampling")
-        return torch.randint(len(self), (count,), generator=generator, device=self.device)
+        index = torch.randint(len(self), (count,), generator=generator, device=self.device)
+        if not share or not 0 < early < self.pushed <= self.capacity:
+            return index
+        first = torch.randint(early, (count,), generator=generator, device=self.device)
+        theirs = torch.rand(count, generator=generator, device=self.device) < share
+        return torch.where(theirs, first, index)
 
     def stored(self) -> dict[str, Tensor]:
         """Name -> `[capacity, ...]` float16, views on `device` of all places, filled or not: the same
