@@ -255,13 +255,13 @@ class CoinConfig(TrainConfig):
     opponents: int = 32
     replay_capacity: int = 10_000
     replay_every: int = 10
-    early_opponents: float = 0.3
+    early_opponents: float = 0.2
     actor_hidden: int = 64
     critic_hidden: int = 64
     layers_before_gru: int = 2
-    anneal: int = 1200
+    anneal: int = 600
     anneal_after: int = 400
-    entropy_final: float = 0.01
+    entropy_final: float = 0.02
     self_play_target: float | None = 0.3
     actor_lr_final: float = 1e-3
     critic_lr_final: float = 1e-2
