@@ -237,7 +237,7 @@ class CoinConfig(TrainConfig):
         },
     }
 
-    iterations: int = 1400
+    iterations: int = 1800
     batch_size: int = 1024
     gamma: float = 0.99
     clip_norm: float | None = 1.0
@@ -255,14 +255,14 @@ class CoinConfig(TrainConfig):
     opponents: int = 32
     replay_capacity: int = 10_000
     replay_every: int = 10
-    early_opponents: float = 0.2
+    early_opponents: float = 0.25
     actor_hidden: int = 64
     critic_hidden: int = 64
     layers_before_gru: int = 2
-    anneal: int = 600
+    anneal: int = 1400
     anneal_after: int = 400
-    entropy_final: float = 0.02
-    self_play_target: float | None = 0.3
+    entropy_final: float = 0.015
+    self_play_target: float | None = 0.295
     actor_lr_final: float = 1e-3
     critic_lr_final: float = 1e-2
     evaluate_every: int = 10
