@@ -160,6 +160,7 @@ def main() -> None:
                 new = {(run["name"], run["seed"]) for run in runs}
                 old = json.loads(file.read_text())["training"]
                 runs = [run for run in old if (run["name"], run["seed"]) not in new] + runs
+            runs.sort(key=lambda run: (list(study).index(run["name"]), run["seed"]))
     about["machine_info"] = machine()
     file.write_text(json.dumps({**about, "training": runs}, indent=1) + "\n")
 
