@@ -73,8 +73,8 @@ class ReplayPool:
         Args:
             count: of draws.
             generator: of `device`.
-            early: first agents.
-            share: of draws that are theirs alone.
+            early: number of agents that count as the first.
+            share: probability, in [0, 1], of a draw among these alone.
 
         Raises:
             ValueError: the pool is empty.
