@@ -114,6 +114,11 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, _Parser]]:
     watching.add_argument("--speed", type=float, default=4.0, help="frames a second [4]")
     watching.set_defaults(run=_watch)
 
+    benching = commands.add_parser("bench", help="env steps a second here, beside plain Python")
+    benching.add_argument("--num-envs", type=int, default=8192, help="[8192]")
+    benching.add_argument("--num-threads", type=int, help="[all cores]")
+    benching.set_defaults(run=_bench)
+
     info = commands.add_parser("info", help="versions, instruction set, devices")
     info.set_defaults(run=_info)
     return parser, train_parsers
@@ -269,6 +274,21 @@ def _watch(options: argparse.Namespace, console: Console) -> int:
         print(text_frame(frame), flush=True)
         if console.is_terminal:
             time.sleep(1 / speed)
+    return DONE
+
+
+def _bench(options: argparse.Namespace, console: Console) -> int:
+    from loqa.bench import GAMES, bench
+
+    def row(name: str, *cells: str) -> None:
+        text = f"{name:>19}" + "".join(f"{cell:>20}" for cell in cells)
+        console.print(text, highlight=False, soft_wrap=True)
+
+    row("million env steps/s", "step", "rollout", "plain Python", "step / plain Python")
+    for game in GAMES:
+        speed = bench(game, options.num_envs, options.num_threads)
+        rates = (rate / 1e6 for rate in (speed.step, speed.rollout, speed.python))
+        row(game, *(f"{rate:.3f}" for rate in rates), f"{speed.step / speed.python:,.0f}")
     return DONE
 
 

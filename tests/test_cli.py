@@ -8,6 +8,7 @@ import time
 import pytest
 from PIL import Image
 
+from loqa import bench
 from loqa.cli import main
 
 QUICK = ["--iterations", "12", "--batch-size", "8", "--checkpoint-every", "5"]
@@ -88,11 +89,32 @@ def test_info(capsys):
         assert word in out
 
 
+def test_bench_prints_a_line_a_game(capsys):
+    code, out, _ = run(capsys, "bench", "--num-envs", "4", "--num-threads", "1")
+    assert code == 0
+    header, *lines = out.splitlines()
+    assert header.split()[:3] == ["million", "env", "steps/s"]
+    assert [line.split()[0] for line in lines] == ["ipd", "coin_game"]
+    for line in lines:
+        assert all(float(number.replace(",", "")) > 0 for number in line.split()[1:])
+
+
+def test_bench_compares_before_it_times(monkeypatch):
+    python = bench.loqa.reference.make
+    # Another noise: every action is as likely to be replaced as not.
+    monkeypatch.setattr(
+        bench.loqa.reference, "make", lambda game, count: python(game, count, noise=0.5)
+    )
+    with pytest.raises(RuntimeError, match="ipd: the native game differs"):
+        bench.bench("ipd", num_envs=8, seconds=0.0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "COMMAND"),
         (["trian"], "trian"),
+        (["bench", "--num-envs", "0"], "num_envs must be an integer in [1, 16777216], got 0"),
         (["train", "chess"], "chess"),
         (["train", "ipd", "--shaping-wieght", "3"], "did you mean '--shaping-weight'"),
         (["train", "ipd", "--preset", "papper"], "did you mean 'paper'"),

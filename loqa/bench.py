@@ -1,0 +1,76 @@
+"""How fast the simulators are on this machine, beside the same games in plain Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.benchmark import Timer
+
+import loqa
+import loqa.reference
+from loqa import _checks
+
+GAMES = ("ipd", "coin_game")
+PYTHON_ENVS = 64
+"""Environments of the plain Python games: more are no faster there."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Environment steps a second: `step` and `rollout` of ours, `step` of the plain Python game."""
+
+    step: float
+    rollout: float
+    python: float
+
+
+def bench(
+    game: str,
+    num_envs: int = 8192,
+    num_threads: int | None = None,
+    seconds: float = 0.3,
+    steps: int = 20,
+) -> Speed:
+    """Measures a game with its default settings and random actions.
+
+    Observations and rewards are compared with the plain Python game before anything is timed.
+
+    Args:
+        game: one of `GAMES`.
+        num_envs: B, environments of ours.
+        num_threads: of ours; by default all that the machine gives.
+        seconds: that every measurement lasts at least; its median call counts.
+        steps: T, length of a rollout.
+
+    Raises:
+        ValueError: an argument out of range.
+        RuntimeError: the two games differ.
+    """
+    _checks.one_of("game", game, GAMES)
+    _checks.integer("num_envs", num_envs, 1, 2**24)
+    _checks.integer("steps", steps, 1, 2**16)
+    _checks.real("seconds", seconds, 0.0)
+    env = loqa.make(game, num_envs, num_threads=num_threads)
+    python = loqa.reference.make(game, few := min(num_envs, PYTHON_ENVS))
+    generator = torch.Generator().manual_seed(0)
+    shape = (steps, num_envs, 2)
+    actions = torch.randint(env.num_actions, shape, dtype=torch.uint8, generator=generator)
+    some = actions[:, :few].numpy()
+    env.reset(seed=0)
+    for ours, expected in zip(env.rollout(actions), python.rollout(some), strict=True):
+        if not np.array_equal(ours[:, :few].numpy(), expected):
+            raise RuntimeError(f"{game}: the native game differs from the plain Python one")
+    return Speed(
+        step=num_envs / _seconds(lambda: env.step(actions[0]), seconds),
+        rollout=num_envs * steps / _seconds(lambda: env.rollout(actions), seconds),
+        python=few / _seconds(lambda: python.step(some[0]), seconds),
+    )
+
+
+def _seconds(call: Callable[[], Any], at_least: float) -> float:
+    """The median time of a call."""
+    return Timer("call()", globals={"call": call}).blocked_autorange(min_run_time=at_least).median
