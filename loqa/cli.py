@@ -184,7 +184,7 @@ def _follow(console: Console, config: TrainConfig, done: int, work: Any) -> int:
     from loqa.plot import plot_run
     from loqa.progress import CoinView, ipd_view, training_progress
 
-    view = CoinView(config.height, config.width) if isinstance(config, CoinConfig) else ipd_view
+    view = CoinView() if isinstance(config, CoinConfig) else ipd_view
     with training_progress(console, view, config.iterations, done) as report:
         summary = work(report)
     out = summary["out"]

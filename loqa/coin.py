@@ -181,6 +181,7 @@ class CoinTrainer(Trainer):
             line["shaping_weight"] = self.learner.settings.shaping_weight
         if self.evaluates_now:
             line |= self.evaluation
+            line["seconds_to_threshold"] = dict(self.seconds_to_threshold)
         return line
 
     def summary(self) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from loqa.ipd import STATES
-from loqa.thresholds import THRESHOLDS, reached
 from loqa.train import Report
 
 _LINES_WITHOUT_TERMINAL = 10
@@ -73,30 +72,28 @@ def ipd_view(line: dict[str, Any]) -> str:
 class CoinView:
     """The newest evaluation, thresholds met, speed, and where the time goes."""
 
-    def __init__(self, height: int, width: int) -> None:
-        self._board = (height, width)
+    def __init__(self) -> None:
         self._evaluation = "not evaluated yet"
-        self._reached: dict[str, float] = {}
+        self._met = "no threshold yet"
 
     def __call__(self, line: dict[str, Any]) -> str:
         if "self_play" in line:
-            own, defector = _mean(line["self_play"]), line["vs_always_defect"][0]
             share = line["own_coin_share"]
             self._evaluation = (
-                f"self {own:+.3f}  own coins {'-' if share is None else f'{share:.0%}'}  "
-                f"AC {line['vs_always_cooperate'][0]:+.3f}  AD {defector:+.3f}"
+                f"self {_mean(line['self_play']):+.3f}  "
+                f"own coins {'-' if share is None else f'{share:.0%}'}  "
+                f"AC {line['vs_always_cooperate'][0]:+.3f}  AD {line['vs_always_defect'][0]:+.3f}"
             )
-            for name in reached(own, defector, *self._board):
-                self._reached.setdefault(name, line["seconds"])
-        met = " ".join(
-            f"[green]{name} {self._reached[name]:.0f}s[/]"
-            for name in THRESHOLDS
-            if name in self._reached
-        )
+            met = [
+                f"[green]{name} {seconds:.0f}s[/]"
+                for name, seconds in line["seconds_to_threshold"].items()
+                if seconds is not None
+            ]
+            self._met = " ".join(met) or self._met
         phases = line["phase_seconds"]
         spent = sum(phases.values()) or 1.0
         times = " ".join(f"{name} {seconds / spent:.0%}" for name, seconds in phases.items())
-        return f"{self._evaluation}  {met or 'no threshold yet'}  {_speed(line)} ({times})"
+        return f"{self._evaluation}  {self._met}  {_speed(line)} ({times})"
 
 
 def _mean(numbers: list[float]) -> float:

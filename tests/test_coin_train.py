@@ -23,6 +23,7 @@ from loqa.coin_rollout import Actor, rollout
 from loqa.config import CoinConfig
 from loqa.envs import make
 from loqa.envs.coin_game import CoinGame
+from loqa.progress import CoinView
 from loqa.train import TrainingError, load_agent, resume, train
 
 TINY = {
@@ -246,6 +247,22 @@ def test_stop_at_a_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert summary["iterations"] == 3
     assert summary["seconds_to_threshold"]["weak"] == pytest.approx(summary["seconds"], abs=1)
     assert summary["seconds_to_threshold"]["medium"] is None
+
+
+def test_a_threshold_keeps_its_time_when_a_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loqa.coin.reached", lambda *_: ("weak",))
+    met = _run(_config(iterations=3), tmp_path)["seconds_to_threshold"]
+    time.sleep(0.05)
+    resume(tmp_path / "run", iterations=7)
+    text = (tmp_path / "run" / "metrics.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert met["weak"] > 0
+    assert [line["seconds_to_threshold"] for line in lines if "self_play" in line] == [met] * 3
+    view = CoinView()
+    assert "no threshold yet" in view(lines[0])
+    assert f"weak {met['weak']:.0f}s[/]  " in view(lines[-1])
 
 
 def test_a_run_that_explodes_stops_and_says_where(tmp_path: Path) -> None:
