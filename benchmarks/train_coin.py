@@ -29,7 +29,7 @@ from conftest import commit, machine, versions
 # What the ablations change one setting of: small networks that need no long run, steered by nothing.
 _BASE = ["--actor-hidden", "32", "--critic-hidden", "32", "--gamma", "0.96",
          "--softmax-temperature", "8", "--self-play-target", "none", "--anneal-after", "200",
-         "--batch-size", "512", "--opponents", "16", "--early-opponents", "0",
+         "--batch-size", "512", "--opponents", "16", "--early-opponents", "0", "--entropy-bonus", "0.05",
          "--anneal", "1200", "--entropy-final", "0.005", "--iterations", "300"]  # fmt: skip
 _HIDDEN_64 = ["--actor-hidden", "64", "--critic-hidden", "64"]
 STUDIES: dict[str, dict[str, list[str]]] = {

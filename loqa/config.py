@@ -247,7 +247,7 @@ class CoinConfig(TrainConfig):
     advantage: str = "gae"
     advantage_baseline: str = "none"
     critic_target: str = "lambda"
-    entropy_bonus: float = 0.05
+    entropy_bonus: float = 0.1
     actor_lr: float = 5e-3
     checkpoint_every: int = 100
     height: int = 3
