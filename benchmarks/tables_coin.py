@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 _PUBLISHED_SECONDS = 3.5
@@ -33,6 +33,56 @@ def training(results: dict[str, Any]) -> str:
         "",
         "Reward per step of the agent, and of its own coins among those taken in self-play.",
     ]
+    return "\n".join(lines)
+
+
+def by_seed(results: dict[str, Any]) -> str:
+    """One line a setting, a number a seed."""
+    runs = results["training"]
+    lines = [
+        f"| {len({run['seed'] for run in runs})} seeds each | self-play | against always-cooperate | "
+        "against always-defect | strong after, s | minutes |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(run["name"] for run in runs):
+        mine = [run for run in runs if run["name"] == name]
+        strong = [run["seconds_to_threshold"]["strong"] for run in mine]
+        cells = [
+            " ".join(f"{mean(run['self_play']):.3f}" for run in mine),
+            *(" ".join(f"{run[other][0]:.3f}" for run in mine)
+              for other in ("vs_always_cooperate", "vs_always_defect")),
+            " ".join("-" if seconds is None else f"{seconds:.0f}" for seconds in strong),
+            " ".join(f"{run['seconds'] / 60:.1f}" for run in mine),
+        ]  # fmt: skip
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += ["", "Reward per step of the agent, one number a seed; -: not reached."]
+    return "\n".join(lines)
+
+
+def processes(results: dict[str, Any]) -> str:
+    """Learning curves of one process and of two: means over seeds, and paired differences."""
+    runs = results["training"]
+    one, two = (
+        [run for run in runs if run["name"] == name] for name in ("one process", "two processes")
+    )
+    lines = [
+        f"| mean over {len(one)} seeds | iteration | one process | two processes | difference, with "
+        "its standard error |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for label, key in (("self-play", "self_play"), ("against always-defect", "vs_always_defect")):
+        for index, point in enumerate(one[0]["curve"]):
+            first, second = (
+                [mean(run["curve"][index][key]) for run in which] for which in (one, two)
+            )
+            apart = [after - before for before, after in zip(first, second, strict=True)]
+            error = stdev(apart) / len(apart) ** 0.5
+            lines.append(
+                f"| {label} | {point['iteration']} | {mean(first):.3f} | {mean(second):.3f} | "
+                f"{mean(apart):+.3f} ± {error:.3f} |"
+            )
+    seconds = [mean(run["seconds"] / run["iterations"] for run in which) for which in (one, two)]
+    lines.append(f"| seconds an iteration | | {seconds[0]:.3f} | {seconds[1]:.3f} | |")
     return "\n".join(lines)
 
 

@@ -2,6 +2,8 @@
 
     python benchmarks/train_coin.py learners      LOQA and the naive learners, default preset
     python benchmarks/train_coin.py ablations     a small base with one setting changed
+    python benchmarks/train_coin.py schedule      the whole schedule on small networks, one part left out
+    python benchmarks/train_coin.py processes     the small base in one process and in two
     python benchmarks/train_coin.py boards        larger boards
     python benchmarks/train_coin.py phases        seconds an iteration, by phase, published sizes
 
@@ -31,6 +33,10 @@ _BASE = ["--actor-hidden", "32", "--critic-hidden", "32", "--gamma", "0.96",
          "--softmax-temperature", "8", "--self-play-target", "none", "--anneal-after", "200",
          "--batch-size", "512", "--opponents", "16", "--early-opponents", "0", "--entropy-bonus", "0.05",
          "--anneal", "1200", "--entropy-final", "0.005", "--iterations", "300"]  # fmt: skip
+# The default's phases, shorter and on small networks.
+_SCHEDULE = ["--actor-hidden", "32", "--critic-hidden", "32", "--batch-size", "512",
+             "--opponents", "16", "--anneal-after", "300", "--anneal", "700",
+             "--iterations", "1200"]  # fmt: skip
 _HIDDEN_64 = ["--actor-hidden", "64", "--critic-hidden", "64"]
 STUDIES: dict[str, dict[str, list[str]]] = {
     "learners": {
@@ -64,11 +70,23 @@ STUDIES: dict[str, dict[str, list[str]]] = {
         ],
         "bfloat16": ["--matmul", "bfloat16"],
     },
+    "schedule": {
+        "whole": [],
+        "no early opponents": ["--early-opponents", "0"],
+        "constant shaping weight": ["--self-play-target", "none"],
+        "no first phase": ["--anneal-after", "0"],
+        "entropy bonus from 0.05": ["--entropy-bonus", "0.05"],
+        "entropy bonus 0.1 to the end": ["--entropy-final", "0.1"],
+        "constant rate of the actor": ["--actor-lr-final", "0.005"],
+    },
+    "processes": {"one process": [], "two processes": []},
     "boards": {
         "4x4": ["--height", "4", "--width", "4"],
         "5x5": ["--height", "5", "--width", "5"],
     },
 }  # fmt: skip
+BASES = {"ablations": _BASE, "schedule": _SCHEDULE, "processes": _BASE}
+_TORCHRUN = ["torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m"]
 PHASES = {
     "published size, K = 512": ["--preset", "paper"],
     "published size, K = 32": ["--preset", "paper", "--opponents", "32"],
@@ -83,16 +101,23 @@ RESULTS = Path(__file__).parent / "results"
 
 def train(name: str, out: Path, seed: int, options: list[str]) -> dict[str, Any]:
     """One process; its summary, and the evaluations on the way. A run that is there is not run again."""
-    command = [sys.executable, "-m", "loqa", "train", "coin", "--seed", str(seed)]
+    torchrun = _TORCHRUN if name == "two processes" else []
+    command = [sys.executable, "-m", *torchrun, "loqa", "train", "coin", "--seed", str(seed)]
     command += ["--out", str(out), *options]
     if not (out / "summary.json").exists():
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     summary = json.loads((out / "summary.json").read_text())
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     last = [line for line in lines if "self_play" in line][-1]
+    third = summary["iterations"] // 3
+    curve = [
+        {"iteration": line["iteration"], "self_play": line["self_play"],
+         "vs_always_defect": line["vs_always_defect"][:1]}
+        for line in lines if "self_play" in line and line["iteration"] % third == 0
+    ]  # fmt: skip
     said = {key: last[key] for key in ("own_coin_share", "entropy") if key in last}
     print(name, seed, json.dumps({**said, **summary["seconds_to_threshold"]}), flush=True)
-    return {"name": name, "options": options, **summary, **said,
+    return {"name": name, "options": options, **summary, **said, "curve": curve,
             "load": round(os.getloadavg()[0], 2)}  # fmt: skip
 
 
@@ -142,7 +167,7 @@ def main() -> None:
         else:
             study = STUDIES[options.study]
             names = options.only or list(study)
-            base = _BASE if options.study == "ablations" else []
+            base = BASES.get(options.study, [])
             todo = [(name, seed) for seed in options.seeds for name in names]
             with ThreadPoolExecutor(options.jobs) as pool:
                 runs = list(
