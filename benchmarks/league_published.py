@@ -1,7 +1,8 @@
-"""The published league again: every group mean beside the one recorded with the published environment.
+"""The published league again: every group mean beside the one recorded with the published environment;
+and the agents that come with the package against all of them.
 
     LOQA_REFERENCE_AGENTS_DIR=DIR python benchmarks/league_published.py [--episodes 1000] [--out DIR]
-    ... --families LOQA POLA --scripted --json benchmarks/results/league.json      a league of 20 agents
+    ... --families LOQA POLA --scripted ac ad --json benchmarks/results/league.json
 
 DIR holds the arrays of the ten published agents each of LOQA, POLA and M-FOS. Exits with 1 if a mean is
 further than two standard errors from the recorded one; a standard error is the recorded standard
@@ -22,6 +23,7 @@ from conftest import commit, machine, versions
 
 import loqa
 from loqa.league import GroupPair
+from loqa.train import TRAINED
 
 # Mean and standard deviation over pairs, of the first and the second; None was not recorded.
 RECORDED: dict[tuple[str, str], tuple[tuple[float, float | None], tuple[float, float | None]]] = {
@@ -37,6 +39,8 @@ RECORDED: dict[tuple[str, str], tuple[tuple[float, float | None], tuple[float, f
 }
 
 
+OURS = "loqa (loqa)"
+"""Algorithm and package of the trained agents, as a league groups them."""
 FAMILIES = {"LOQA": "loqa", "POLA": "pola", "M-FOS": "mfos"}
 
 
@@ -52,15 +56,22 @@ def main() -> int:
     files = [directory / f"{FAMILIES[family]}_{number}.npz" for family in options.families
              for number in (range(42, 52) if family == "M-FOS" else range(1, 11))]  # fmt: skip
     started = time.perf_counter()
-    league = loqa.league([*files, *options.scripted], episodes=options.episodes, out=options.out)
+    league = loqa.league(
+        [*TRAINED, *files, *options.scripted], episodes=options.episodes, out=options.out
+    )
     seconds = time.perf_counter() - started
     print(f"{len(league.pairs)} pairs of {options.episodes} episodes in {seconds:.1f} s")
-    rows = [compare(pair) for pair in league.group_pairs if (pair.first, pair.second) in RECORDED]
+    rows = [compare(pair) for pair in league.group_pairs if pair.first in {OURS, *FAMILIES}]
     for row in rows:
-        cells = [f"{one['mean']:7.4f} (recorded {one['recorded']:7.4f}, {one['errors']:+.2f} errors)"
+        cells = [f"{one['mean']:7.4f}" + ("" if one["recorded"] is None else
+                 f" (recorded {one['recorded']:7.4f}, {one['errors']:+.2f} errors)")
                  for one in row["sides"]]  # fmt: skip
-        print(f"{row['first']:>6} x {row['second']:<16} {row['pairs']:3} pairs  {'  '.join(cells)}")
-    worst = max(abs(side["errors"]) for row in rows for side in row["sides"])
+        print(
+            f"{row['first']:>11} x {row['second']:<16} {row['pairs']:3} pairs  {'  '.join(cells)}"
+        )
+    worst = max(
+        abs(side["errors"]) for row in rows for side in row["sides"] if side["recorded"] is not None
+    )
     print(f"largest distance: {worst:.2f} standard errors")
     if options.json:
         about = {"machine_info": machine(), "commit_info": {"id": commit()}, "versions": versions()}
@@ -77,11 +88,16 @@ def main() -> int:
 
 
 def compare(pair: GroupPair) -> dict[str, Any]:
-    """Both sides of two algorithms beside what was recorded; distances in standard errors."""
-    sides = []
+    """Both sides of two algorithms beside what was recorded, if anything was; distances in standard
+    errors."""
+    sides: list[dict[str, Any]] = []
+    nothing = ((None, None), (None, None))
     for (recorded, deviation), own, estimate in zip(
-        RECORDED[pair.first, pair.second], pair.deviation, pair.reward, strict=True
+        RECORDED.get((pair.first, pair.second), nothing), pair.deviation, pair.reward, strict=True
     ):
+        if recorded is None:
+            sides.append({"mean": estimate.mean, "recorded": None})
+            continue
         error = (own if deviation is None else deviation) / pair.pairs**0.5
         away = (estimate.mean - recorded) / error
         sides.append({"mean": estimate.mean, "recorded": recorded, "errors": away})

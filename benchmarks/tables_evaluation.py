@@ -33,7 +33,8 @@ def _three(value: float) -> str:
 def league(results: dict[str, Any]) -> str:
     """The time of a league, and its group means beside the recorded ones."""
     lines = [
-        f"{results['agents']} published agents, {results['pairs']} pairs (each agent meets itself too) of "
+        f"{results['agents']} agents, the package's two, published ones and scripted ones, "
+        f"{results['pairs']} pairs (each agent meets itself too) of "
         f"{results['episodes']:,} episodes of {results['episode_length']} steps: "
         f"**{results['seconds']:.0f} s**. Mean reward per step, beside what the published environment gave:",
         "",
@@ -41,7 +42,10 @@ def league(results: dict[str, Any]) -> str:
         "|---|---:|---:|---:|---:|---:|",
     ]
     for row in results["groups"]:
-        cells = [f"{side['mean']:.4f} | {side['recorded']:.4f}" for side in row["sides"]]
+        cells = [
+            f"{side['mean']:.4f} | {'' if side['recorded'] is None else round(side['recorded'], 4)}"
+            for side in row["sides"]
+        ]
         lines.append(f"| {row['first']} x {row['second']} | {row['pairs']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
