@@ -77,7 +77,7 @@ def _draw_bars(axes: Axes, groups: Sequence[Group], key: str) -> None:
     )
     for place, median, seeds in zip(places, medians, values, strict=True):
         edge = seeds.max() if median >= 0 else seeds.min()
-        axes.annotate(f"{median:.2f}", (place, edge), xytext=(0, 3 if median >= 0 else -3),
+        axes.annotate(f"{round(median, 2) + 0.0:.2f}", (place, edge), xytext=(0, 3 if median >= 0 else -3),
                       textcoords="offset points", ha="center",
                       va="bottom" if median >= 0 else "top")  # fmt: skip
     draw_seed_range(axes, places, values)  # type: ignore[arg-type]
