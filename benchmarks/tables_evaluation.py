@@ -43,7 +43,8 @@ def league(results: dict[str, Any]) -> str:
     ]
     for row in results["groups"]:
         cells = [
-            f"{side['mean']:.4f} | {'' if side['recorded'] is None else round(side['recorded'], 4)}"
+            f"{side['mean']:.4f} | "
+            + ("" if side["recorded"] is None else f"{side['recorded']:.4f}")
             for side in row["sides"]
         ]
         lines.append(f"| {row['first']} x {row['second']} | {row['pairs']} | {' | '.join(cells)} |")

@@ -16,7 +16,7 @@ from loqa import _checks
 
 GAMES = ("ipd", "coin_game")
 PYTHON_ENVS = 64
-"""Environments of the plain Python games: more are no faster there."""
+"""Environments of the plain Python games: their steps take long, and more are hardly faster."""
 
 
 @dataclass(frozen=True)
