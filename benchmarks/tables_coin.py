@@ -39,8 +39,9 @@ def training(results: dict[str, Any]) -> str:
 def by_seed(results: dict[str, Any]) -> str:
     """One line a setting, a number a seed."""
     runs = results["training"]
+    seeds = sorted({run["seed"] for run in runs})
     lines = [
-        f"| {len({run['seed'] for run in runs})} seeds each | self-play | against always-cooperate | "
+        f"| seeds {', '.join(map(str, seeds))} | self-play | against always-cooperate | "
         "against always-defect | strong after, s | minutes |",
         "|---|---|---|---|---|---|",
     ]
