@@ -16,7 +16,7 @@ from loqa import _checks
 
 GAMES = ("ipd", "coin_game")
 PYTHON_ENVS = 64
-"""Environments of the plain Python games: their steps take long, and more are hardly faster."""
+"""Environments of the plain Python games, whose steps take long."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,9 @@ def bench(
         seconds: that every measurement lasts at least; its median call counts.
         steps: T, length of a rollout.
 
+    Returns:
+        Rates, environment steps per second.
+
     Raises:
         ValueError: an argument out of range.
         RuntimeError: the two games differ.
@@ -59,13 +62,13 @@ def bench(
     generator = torch.Generator().manual_seed(0)
     shape = (steps, num_envs, 2)
     actions = torch.randint(env.num_actions, shape, dtype=torch.uint8, generator=generator)
-    some = actions[:, :few].numpy()
+    some, first = actions[:, :few].numpy(), actions[0]
     env.reset(seed=0)
     for ours, expected in zip(env.rollout(actions), python.rollout(some), strict=True):
         if not np.array_equal(ours[:, :few].numpy(), expected):
             raise RuntimeError(f"{game}: the native game differs from the plain Python one")
     return Speed(
-        step=num_envs / _seconds(lambda: env.step(actions[0]), seconds),
+        step=num_envs / _seconds(lambda: env.step(first), seconds),
         rollout=num_envs * steps / _seconds(lambda: env.rollout(actions), seconds),
         python=few / _seconds(lambda: python.step(some[0]), seconds),
     )

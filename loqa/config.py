@@ -183,7 +183,7 @@ class IPDConfig(TrainConfig):
 class CoinConfig(TrainConfig):
     """Training on the Coin Game (rules loqa24, two players).
 
-    The `default` preset learns to cooperate with whoever cooperates within minutes on two CPU
+    The `default` preset learns to cooperate with whoever cooperates within 20 minutes on two CPU
     cores. `paper` has the published settings.
 
     Attributes:
