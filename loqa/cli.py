@@ -21,6 +21,7 @@ from loqa.config import CoinConfig, TrainConfig
 from loqa.envs.coin_game import make_coin_game
 from loqa.matches import coin_actor
 from loqa.players import COIN, as_player, check_rules, common_game, common_grid
+from loqa.run_names import describe
 from loqa.train import GAMES, RunDirectory, TrainingError, export_agent, resume, train
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -148,14 +149,18 @@ def _train(options: argparse.Namespace, console: Console) -> int:
     }
     config = kind.of_preset(options.preset, **given)
     out = Path(options.out) if options.out else None
-    console.print(
-        f"[bold]loqa train {options.game}[/]  {config.algo}, preset {config.preset}, seed "
-        f"{config.seed}, {config.iterations} iterations of {config.batch_size} episodes "
-        f"-> {out or RunDirectory.unused(config)}",
-        highlight=False,
-        soft_wrap=True,
+    _say_what_runs(
+        console, f"loqa train {options.game}", config, out or RunDirectory.unused(config)
     )
     return _follow(console, config, 0, lambda report: train(config, out, report))
+
+
+def _say_what_runs(console: Console, command: str, config: TrainConfig, out: Path) -> None:
+    """A header: what is trained, how, and where its files go."""
+    first, *more = describe(config)
+    console.print(f"[bold]{command}[/]  {first}", highlight=False, soft_wrap=True)
+    for line in (*more, f"-> {out}"):
+        console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _resume(options: argparse.Namespace, console: Console) -> int:
@@ -165,6 +170,7 @@ def _resume(options: argparse.Namespace, console: Console) -> int:
         config = replace(config, iterations=options.iterations)
     lines = run.metrics()
     done = lines[-1]["iteration"] if lines else 0
+    _say_what_runs(console, f"loqa resume {config.game}", config, run.path)
     return _follow(
         console,
         config,

@@ -48,6 +48,7 @@ class TrainConfig(LOQASettings):
         checkpoint_every: iterations between two checkpoints.
     """
 
+    game: ClassVar[str]  # its name on the command line and in config.json
     presets: ClassVar[dict[str, dict[str, Any]]] = {"default": {}}
 
     preset: str = "default"
@@ -137,6 +138,7 @@ class IPDConfig(TrainConfig):
         layers_before_gru: linear layers before the recurrent one, 0, 1 or 2.
     """
 
+    game: ClassVar[str] = "ipd"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {},
         "paper": {
@@ -213,6 +215,7 @@ class CoinConfig(TrainConfig):
             "strong"; "never" goes on.
     """
 
+    game: ClassVar[str] = "coin"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {},
         "paper": {

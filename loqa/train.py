@@ -20,10 +20,11 @@ from loqa.agents import Agent
 from loqa.config import MATMUL_PRECISION, CoinConfig, IPDConfig, TrainConfig
 from loqa.device import current, training_device
 from loqa.distributed import ProcessGroup
+from loqa.run_names import run_name
 from loqa.trackers import Tracker, trackers
 from loqa.trainer import Trainer
 
-GAMES: dict[str, type[TrainConfig]] = {"ipd": IPDConfig, "coin": CoinConfig}
+GAMES: dict[str, type[TrainConfig]] = {kind.game: kind for kind in (IPDConfig, CoinConfig)}
 _TRAINERS: dict[str, Any] = {"ipd": ipd.IPDTrainer, "coin": coin.CoinTrainer}
 _AGENTS: dict[str, Any] = {"ipd": ipd.make_agent, "coin": coin.make_agent}
 
@@ -75,8 +76,7 @@ class RunDirectory:
     @classmethod
     def unused(cls, config: TrainConfig) -> Path:
         """The first free name below runs/."""
-        reward = "-shared" if config.shared_reward else ""
-        base = f"runs/{_game_of(config)}-{config.preset}-{config.algo}{reward}-seed{config.seed}"
+        base = f"runs/{run_name(config)}"
         names = [base, *(f"{base}-{number}" for number in range(2, 10_000))]
         return next(Path(name) for name in names if not Path(name).exists())
 
@@ -426,4 +426,4 @@ class _StopRequest:
 
 
 def _game_of(config: TrainConfig) -> str:
-    return next(game for game, kind in GAMES.items() if type(config) is kind)
+    return config.game

@@ -37,7 +37,8 @@ def test_train_writes_everything_and_names_the_strategy(tmp_path, capsys):
 
 def test_the_default_directory_is_new_each_time(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("ipd-default-loqa-seed0", "ipd-default-loqa-seed0-2"):
+    base = "ipd-default-loqa-iterations=12-batch_size=8-checkpoint_every=5-seed0"
+    for name in (base, f"{base}-2"):
         code, out, _ = run(capsys, "train", "ipd", *QUICK)
         assert code == 0
         assert f"runs/{name}" in out

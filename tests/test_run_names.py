@@ -1,0 +1,119 @@
+"""Names of runs: unlike configurations never look alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+from typing import Any
+
+import pytest
+
+from loqa import CoinConfig, IPDConfig
+from loqa.config import TrainConfig
+from loqa.run_names import NOT_LEARNED, changes, describe, differences, run_name
+
+OTHERS: dict[str, Any] = {
+    "preset": "paper", "algo": "naive", "shared_reward": True, "time_limit": 5.0, "matmul": "tf32",
+    "device": "cuda:1", "wandb": "my-project", "shaping": "n-step", "advantage": "mc",
+    "critic_target": "argmax", "advantage_scale": "batch", "payoff": (3.0, 0.0, 5.0, 1.25),
+    "exploration": 0.1, "actor": "gru", "critic": "gru", "layers_before_gru": 1, "opponents": 8,
+    "self_play_target": None, "stop_at": "weak", "clip_norm": 0.5, "iterations": 7, "seed": 3,
+}  # fmt: skip
+
+
+def another(config: TrainConfig, name: str) -> Any:
+    """A legal value of a field that the configuration does not have."""
+    value = getattr(config, name)
+    if name in OTHERS:
+        return OTHERS[name]
+    if name == "advantage_baseline":
+        return "batch" if value == "none" else "none"
+    if isinstance(value, bool):
+        return not value
+    return 2 * value + (value == 0) if isinstance(value, int) else value / 2 + 0.015625
+
+
+def unlike(kind: type[TrainConfig]) -> list[TrainConfig]:
+    """The default, and for each field the default with this field changed."""
+    base = kind()
+    names = [field.name for field in dataclasses.fields(kind)]
+    return [base, *(dataclasses.replace(base, **{name: another(base, name)}) for name in names)]
+
+
+@pytest.mark.parametrize("kind", [IPDConfig, CoinConfig])
+def test_one_differing_field_gives_another_name(kind: type[TrainConfig]) -> None:
+    configs = unlike(kind)
+    assert len(configs) > 30
+    names = [run_name(config) for config in configs]
+    assert len(set(names)) == len(names)
+    assert len(set(differences(configs))) == len(configs)
+    for name in names:
+        assert re.fullmatch(r"[A-Za-z0-9.,=_+-]{1,100}", name)
+        assert not name.endswith(".")
+    for one, two in itertools.combinations(configs[:12], 2):
+        assert len(set(differences([one, two]))) == 2
+
+
+def test_names_of_files() -> None:
+    assert run_name(IPDConfig.of_preset("default", seed=3)) == "ipd-default-loqa-seed3"
+    assert run_name(IPDConfig.of_preset("paper")) == "ipd-paper-loqa-seed0"
+    assert run_name(IPDConfig(algo="naive", shared_reward=True)) == "ipd-default-naive-shared-seed0"
+    assert (
+        run_name(IPDConfig(actor="gru", payoff=(0, -1, 1, -10), seed=5))
+        == "ipd-default-loqa-payoff=0,-1,1,-10-actor=gru-seed5"
+    )
+    assert run_name(CoinConfig(height=5, width=5, clip_norm=None)) == (
+        "coin-default-loqa-clip_norm=none-board=5x5-seed0"
+    )
+
+
+def test_long_and_illegal_names_stay_apart() -> None:
+    changed = {name: another(IPDConfig(), name)
+               for name in ("gamma", "dice_discount", "n_step", "softmax_temperature", "actor_lr",
+                            "critic_lr", "target_ema", "batch_size")}  # fmt: skip
+    configs = [IPDConfig(**{**changed, "target_ema": ema}) for ema in (0.5, 0.6)]
+    configs += [IPDConfig(wandb=name) for name in ("a/b", "a:b", "x-actor=gru", "é" * 200)]
+    configs += [IPDConfig(wandb="x", actor="gru")]
+    names = [run_name(config) for config in configs]
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert re.fullmatch(r"[A-Za-z0-9.,=_+-]{1,100}", name)
+
+
+def test_what_tells_configurations_apart() -> None:
+    base = IPDConfig()
+    gru = IPDConfig(actor="gru")
+    assert differences([base]) == [""]
+    assert differences([base, base]) == ["", ""]
+    assert differences([base, gru]) == ["actor logits", "actor gru"]
+    seeds = [IPDConfig(seed=1), IPDConfig(seed=2, actor="gru")]
+    assert differences(seeds) == ["seed 1, actor logits", "seed 2, actor gru"]
+    assert differences(seeds, ignore={"seed"}) == ["actor logits", "actor gru"]
+    limits = [IPDConfig(time_limit=1, num_threads=2), base]
+    assert differences(limits, ignore=NOT_LEARNED) == ["", ""]
+    # A preset's name stands for the many fields that it sets.
+    paper = IPDConfig.of_preset("paper")
+    slow = IPDConfig.of_preset("paper", actor_lr=0.5)
+    assert differences([base, paper]) == ["preset default", "preset paper"]
+    assert differences([base, paper, slow]) == [
+        "preset default",
+        "preset paper, actor_lr 0.001",
+        "preset paper, actor_lr 0.5",
+    ]
+    assert differences([base, CoinConfig(), gru]) == [
+        "ipd, actor logits",
+        "coin",
+        "ipd, actor gru",
+    ]
+    assert differences([CoinConfig(), CoinConfig(height=4, width=4)]) == ["board 3x3", "board 4x4"]
+
+
+def test_the_header_says_the_game_and_where_it_is_played() -> None:
+    config = IPDConfig(payoff=(3, 0, 5, 1.5), actor="gru", num_threads=2, seed=9, gamma=0.5)
+    text = "\n".join(describe(config))
+    for part in ("LOQA, preset default, seed 9", "CC 3, CD 0, DC 5, DD 1.5", "actor gru",
+                 "on cpu, 2 threads", "changed: gamma 0.5"):  # fmt: skip
+        assert part in text
+    assert "board 4 x 5" in "\n".join(describe(CoinConfig(height=4, width=5)))
+    assert changes(CoinConfig()) == []
