@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loqa.config import TrainConfig
+from loqa.run_names import NOT_LEARNED, differences
 from loqa.train import GAMES, RunDirectory
 
-# What does not change what is learned.
-_IRRELEVANT = {"seed", "time_limit", "num_threads", "device", "log_every", "checkpoint_every"}
+# What runs of one group may differ in: another seed, or another device, which draws other numbers.
+_ALIKE = NOT_LEARNED | {"seed", "device"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,16 @@ class Run:
     def game(self) -> str:
         """ "ipd" or "coin"."""
         return str(self.config["game"])
+
+    @property
+    def settings(self) -> TrainConfig:
+        """`config`, checked.
+
+        Raises:
+            ValueError: a field is unknown or has a bad value.
+        """
+        values = {name: value for name, value in self.config.items() if name != "game"}
+        return GAMES[self.game].from_dict(values)
 
     @property
     def learner(self) -> str:
@@ -117,26 +130,23 @@ def read_run(directory: str | Path) -> Run:
 def group_runs(runs: Sequence[Run]) -> list[Group]:
     """Runs by configuration, seeds together, in order of appearance.
 
-    Groups whose learners have the same name are told apart by the settings that differ.
+    A group's label is its learner and, in brackets, the settings that are not the same in all groups.
     """
-    members: dict[str, list[Run]] = {}
+    members: dict[TrainConfig, list[Run]] = {}
     for run in runs:
-        members.setdefault(json.dumps(_settings(run), sort_keys=True), []).append(run)
-    groups = list(members.values())
-    labels = []
-    for group in groups:
-        first = group[0]
-        rivals = [other[0] for other in groups if other[0].learner == first.learner]
-        mine = _settings(first)
-        differing = [name for name, value in mine.items()
-                     if any(_settings(rival).get(name) != value for rival in rivals)]  # fmt: skip
-        said = ", ".join(f"{name.replace('_', ' ')} {mine[name]}" for name in differing)
-        labels.append(f"{first.learner} ({said})" if said else first.learner)
-    return [Group(label, tuple(group)) for label, group in zip(labels, groups, strict=True)]
-
-
-def _settings(run: Run) -> dict[str, Any]:
-    return {name: value for name, value in run.config.items() if name not in _IRRELEVANT}
+        config = run.settings
+        alike = dataclasses.replace(
+            config, **{name: getattr(type(config), name) for name in _ALIKE}
+        )
+        members.setdefault(alike, []).append(run)
+    told = differences(
+        list(members), ignore=("algo", "shared_reward")
+    )  # the learner's name says these
+    groups = []
+    for said, group in zip(told, members.values(), strict=True):
+        learner = group[0].learner
+        groups.append(Group(f"{learner} ({said})" if said else learner, tuple(group)))
+    return groups
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -76,10 +76,18 @@ def test_seeds_are_joined_and_other_settings_told_apart(tmp_path: Path) -> None:
     assert [group.label for group in groups] == [
         "LOQA (preset default)",
         "LOQA (preset paper)",
-        "naive learner",
-        "naive learner, shared reward",
+        "naive learner (preset default)",
+        "naive learner, shared reward (preset default)",
     ]
     assert [run.config["seed"] for run in groups[0].runs] == [0, 1]
+
+
+def test_a_learner_of_another_game_is_told_apart(tmp_path: Path) -> None:
+    """No other learner shares its name, but its payoffs are others."""
+    ours = ipd_run(tmp_path / "a", iterations=1)
+    theirs = ipd_run(tmp_path / "b", iterations=1, algo="naive", payoff=(3, 0, 5, 1))
+    labels = [group.label for group in group_runs([read_run(ours), read_run(theirs)])]
+    assert labels == ["LOQA (payoff -1,-3,0,-2)", "naive learner (payoff 3,0,5,1)"]
 
 
 def test_curves_meet_on_one_axis(tmp_path: Path) -> None:
