@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from loqa import _checks, ops
+from loqa._random import stream, stream_seed
 from loqa.agents import Agent, build_agent
 from loqa.evaluate import seat_threads, settings_of
 from loqa.matches import Actors, Settings, make_env
@@ -119,8 +120,10 @@ class _Learner:
         self, opponent: Player, played: Settings, training: ResponseSettings, seed: int
     ) -> None:
         self.training = training
-        self.generator = torch.Generator().manual_seed(seed)
-        self.env = make_env(played, training.batch_size, seed, 1)
+        self.generator = stream(seed, "best response")
+        self.env = make_env(
+            played, training.batch_size, stream_seed(seed, "best response episodes"), 1
+        )
         self.opponent = opponent
         shape = self.env.spec.obs_shape
         # The index of the prisoner's dilemma is read as four bits.

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Generator
 
 from loqa._native import core
+from loqa._random import stream, stream_seed
 from loqa.agents import Agent, Evaluation, build_agent
 from loqa.algos.learner import Learner, UpdateMetrics
 from loqa.algos.naive import naive_settings, share_rewards
@@ -27,9 +27,6 @@ from loqa.thresholds import THRESHOLDS, reached
 from loqa.trainer import Trainer
 
 _ACTIONS = 4
-# Each use of randomness has a stream of its own; evaluation has one for each of its opponents.
-_TRAINING, _OPPONENTS, _EVALUATION = range(3)
-_STREAMS = 8
 # From 5 x 5 on a sum of three rows of weights is faster than a product (hidden 32: 15 us against 23 for
 # 512 games; hidden 128 at 7 x 7: 26 against 147).
 _CELLS_FROM = 25
@@ -65,7 +62,7 @@ class CoinTrainer(Trainer):
         self._update = Replayed(
             self.learner.update, self._record if self._processes.size == 1 else None
         )
-        self._plays: dict[int, Replayed] = {}
+        self._plays: dict[str, Replayed] = {}
         self.pool = ReplayPool(self.agent, config.replay_capacity)
         self.pool.push(self.agent)
         self._opponents = self._processes.share(config.opponents)
@@ -84,7 +81,7 @@ class CoinTrainer(Trainer):
         with self._clock.phase("rollout"):
             index = self.pool.draw(
                 config.opponents,
-                self._generator(_OPPONENTS, self.pool.device),
+                stream(config.seed, "opponents", self.iteration, device=self.pool.device),
                 early=1 + config.anneal_after // config.replay_every,  # the first is untrained
                 share=config.early_opponents,
             )[self._opponents]
@@ -95,7 +92,7 @@ class CoinTrainer(Trainer):
                 index=index if beside else None,
             )
             trajectory, opponent = self._play(
-                self.env, (Actor.of_agent(self.agent), opponents), _TRAINING
+                self.env, (Actor.of_agent(self.agent), opponents), "training"
             )
         with self._clock.phase("update"):
             trained = share_rewards(trajectory) if config.shared_reward else trajectory
@@ -121,8 +118,8 @@ class CoinTrainer(Trainer):
                 "vs_always_defect": "always-defect",
             }
             rewards, measured = [], []
-            for stream, other in enumerate(others.values(), start=_EVALUATION):
-                played, _ = self._play(self.evaluation_env, (agent, other), stream)
+            for name, other in others.items():
+                played, _ = self._play(self.evaluation_env, (agent, other), name)
                 rewards.append(played.rewards.mean((0, 1)))
                 if other is agent:
                     measures = coin_statistics(played.obs, played.actions, played.rewards)
@@ -243,30 +240,22 @@ class CoinTrainer(Trainer):
         first = self._settings.shaping_weight
         self._shaping_weight = min(max(moved, first / _STEERED), first * _STEERED)
 
-    def _key(self, stream: int) -> int:
-        """A seed for (seed, iteration, stream)."""
-        return (self.config.seed << 40 ^ (self.iteration * _STREAMS + stream)) % 2**63
-
-    def _generator(self, stream: int, device: torch.device) -> Generator:
-        """A GPU has generators of its own: other numbers than the CPU's, of the same seed."""
-        return Generator(device).manual_seed(self._key(stream))
-
     def _play(
-        self, env: CoinGame, players: tuple[Actor, Actor | str], stream: int
+        self, env: CoinGame, players: tuple[Actor, Actor | str], purpose: str
     ) -> tuple[Trajectory, Evaluation | None]:
-        """This process's part of the episodes of (seed, iteration, stream)."""
+        """This process's part of the episodes of (seed, purpose, iteration)."""
+        name = (self.config.seed, purpose, self.iteration)
+        seed = stream_seed(*name)
         episodes = env.num_envs * self._processes.size
         draws = torch.rand(
             (env.episode_length, 2, episodes),
-            generator=self._generator(stream, self.device), device=self.device,
+            generator=stream(*name, device=self.device), device=self.device,
         )  # fmt: skip
         mine = draws[:, :, self._processes.share(episodes)]
         if self._record is None:
-            return rollout(env, players, mine, self._key(stream))
-        replayed = self._plays.setdefault(stream, Replayed(partial(play, env), self._record))
-        played: tuple[Trajectory, Evaluation | None] = replayed(
-            players, mine, env.reset(seed=self._key(stream))
-        )
+            return rollout(env, players, mine, seed)
+        replayed = self._plays.setdefault(purpose, Replayed(partial(play, env), self._record))
+        played: tuple[Trajectory, Evaluation | None] = replayed(players, mine, env.reset(seed=seed))
         return played
 
     def _make_env(self, episodes: int) -> CoinGame:
@@ -297,7 +286,7 @@ def make_agent(config: CoinConfig) -> Agent:
         critic_hidden=config.critic_hidden,
         actor_layers_before_gru=config.layers_before_gru,
         critic_layers_before_gru=config.layers_before_gru,
-        generator=torch.Generator().manual_seed(config.seed),
+        generator=stream(config.seed, "initial weights"),
     )
 
 

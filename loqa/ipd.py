@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from loqa._random import stream, stream_seed
 from loqa.agents import Agent, build_agent
 from loqa.algos.learner import Learner, UpdateMetrics
 from loqa.algos.naive import naive_settings, share_rewards
@@ -64,7 +65,7 @@ def cooperation(agent: Agent, episode_length: int, seed: int = 0) -> list[float]
             every_state = torch.arange(NUM_IPD_STATES, device=device)
             table: list[float] = agent.log_probs(every_state[None])[0, :, 0].exp().tolist()
             return table
-        generator = torch.Generator().manual_seed(seed)
+        generator = stream(seed, "cooperation")
         index = torch.randint(
             1, NUM_IPD_STATES, (episode_length + 1, _EVALUATION_EPISODES), generator=generator
         )
@@ -97,12 +98,11 @@ class IPDTrainer(Trainer):
             config.batch_size,
             payoff=config.payoff,
             episode_length=config.episode_length,
-            seed=config.seed,
+            seed=stream_seed(config.seed, "training episodes"),
             device=self.device,
             obs="index",
             num_threads=config.num_threads,
         )
-        self._generator = torch.Generator(self.device)
         self._last: tuple[Trajectory, UpdateMetrics] | None = None
 
     def iterate(self) -> None:
@@ -164,10 +164,8 @@ class IPDTrainer(Trainer):
         config = self.config
         rows = config.batch_size * 2
         # Counted, not carried: one stream of numbers for each (seed, iteration).
-        self._generator.manual_seed((config.seed << 32 ^ self.iteration) % 2**63)
-        draws = torch.rand(
-            (config.episode_length, rows), generator=self._generator, device=self.device
-        )
+        generator = stream(config.seed, "training actions", self.iteration, device=self.device)
+        draws = torch.rand((config.episode_length, rows), generator=generator, device=self.device)
         state = self.agent.initial_state(rows)
         all_obs, all_actions, all_rewards = [obs.clone()], [], []
         for draw in draws:
@@ -192,5 +190,5 @@ def make_agent(config: IPDConfig) -> Agent:
         critic_hidden=config.critic_hidden,
         actor_layers_before_gru=config.layers_before_gru,
         critic_layers_before_gru=config.layers_before_gru,
-        generator=torch.Generator().manual_seed(config.seed),
+        generator=stream(config.seed, "initial weights"),
     )

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from loqa import _random
 from loqa.envs.coin_game import CoinGame, make_coin_game
 from loqa.envs.matrix_game import MatrixGame, make_matrix_game
 from loqa.envs.statistics import CoinStatistics, coin_statistics
@@ -122,8 +123,8 @@ class Match:
 
     def play(self, number: int) -> Episodes:
         """Block `number` of episodes."""
-        generator = torch.Generator().manual_seed((self._key + number) % 2**63)
-        first_obs = self.env.reset(seed=(self._key + number) % 2**64)
+        generator = _random.stream(self._key, "match actions", number)
+        first_obs = self.env.reset(seed=_random.stream_seed(self._key, "match episodes", number))
         with torch.inference_mode():
             obs, actions, rewards = self._rollout(first_obs, generator)
             paid = rewards.double()
@@ -225,7 +226,7 @@ def coin_actor(env: CoinGame, players: Sequence[Player], seed: int) -> Callable[
     """Choices of players of the Coin Game in one episode: observations `[B, A, ...]` to actions
     `[B, A]`."""
     actors = Actors(env, players)
-    generator = torch.Generator().manual_seed(seed)
+    generator = _random.stream(seed, "watched actions")
 
     def act(obs: Tensor) -> Tensor:
         with torch.inference_mode():

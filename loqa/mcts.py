@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from loqa import _checks
+from loqa._random import stream
 from loqa.envs.coin_game import make_coin_game
 from loqa.evaluate import evaluate, settings_of
 from loqa.matches import Actors
@@ -222,7 +223,7 @@ class _Trees:
         self.squares = np.zeros(count)  # of the root's returns, summed
         self.lanes = np.arange(count)
         self.memories: list[Tensor | None] = [None, None]
-        self.generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+        self.generator = stream(int(rng.integers(2**63)), "simulations")
 
     def simulate(self, number: int) -> None:
         """One line of play in every tree; a node that it adds is node `number`."""
