@@ -90,7 +90,7 @@ def phases(config: CoinConfig, graphs: bool) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("study", choices=["phases", "thresholds"])
     parser.add_argument("file", type=Path)
     parser.add_argument("--seconds", type=float, default=40.0, help="after which no case begins")

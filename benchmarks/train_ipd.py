@@ -42,7 +42,7 @@ def train(out: Path, seed: int, options: list[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--figure", type=Path, help="also draw the first seed of each learner")
     options = parser.parse_args()

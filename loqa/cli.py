@@ -17,7 +17,7 @@ from rich.console import Console
 import loqa
 from loqa import _checks, cli_eval
 from loqa._native import core
-from loqa.config import CoinConfig, TrainConfig
+from loqa.config import CoinConfig, TrainConfig, docstring
 from loqa.envs.coin_game import make_coin_game
 from loqa.matches import coin_actor
 from loqa.players import COIN, as_player, check_rules, common_game, common_grid
@@ -69,7 +69,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, _Parser]]:
     games = training.add_subparsers(required=True, metavar="GAME", dest="game")
     train_parsers = {}
     for game, kind in GAMES.items():
-        summary, _, rest = (kind.__doc__ or "").partition("\n\n")
+        summary, _, rest = docstring(kind).partition("\n\n")
         one = games.add_parser(
             game, help=summary, description=rest.partition("Attributes:")[0], epilog=_FIELDS
         )
@@ -128,7 +128,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, _Parser]]:
 def _add_fields(parser: argparse.ArgumentParser, kind: type[TrainConfig]) -> None:
     docs = kind.field_docs()
     parser.add_argument(
-        "--shared-reward", action="store_const", const=True, help=docs["shared_reward"]
+        "--shared-reward", action="store_const", const=True, help=docs.get("shared_reward")
     )
     defaults = kind().to_dict()
     for name in kind.field_types():
@@ -136,7 +136,7 @@ def _add_fields(parser: argparse.ArgumentParser, kind: type[TrainConfig]) -> Non
             parser.add_argument(
                 f"--{name.replace('_', '-')}",
                 metavar="VALUE",
-                help=f"{docs[name]} [{defaults[name]}]".replace("%", "%%"),
+                help=f"{docs.get(name, '')} [{defaults[name]}]".replace("%", "%%"),
             )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -20,6 +22,15 @@ from loqa.thresholds import THRESHOLDS
 
 MATMUL_PRECISION = {"float32": "highest", "tf32": "high", "bfloat16": "medium"}
 """What `torch.set_float32_matmul_precision` calls them."""
+
+
+def docstring(kind: type) -> str:
+    """The docstring of a class without its indentation, in every version of Python; "" under `-OO`.
+
+    Python 3.13 strips the indentation when it compiles, older ones keep it. Without a docstring a
+    dataclass makes one of its signature, which explains nothing.
+    """
+    return "" if sys.flags.optimize > 1 else inspect.cleandoc(kind.__doc__ or "")
 
 
 @dataclass(frozen=True)
@@ -110,12 +121,15 @@ class TrainConfig(LOQASettings):
 
     @classmethod
     def field_docs(cls) -> dict[str, str]:
-        """What each field means: the `Attributes:` of this class and its bases."""
+        """What each field means: the `Attributes:` of this class and its bases.
+
+        Empty where Python drops docstrings (`-OO`).
+        """
         docs: dict[str, str] = {}
         for base in cls.__mro__:
-            attributes = (base.__doc__ or "").partition("Attributes:\n")[2].split("\n\n")[0]
+            attributes = docstring(base).partition("Attributes:\n")[2].split("\n\n")[0]
             for names, text in re.findall(
-                r"^ {8}(\w[\w, ]*):((?:.*\n?)(?: {12}.*\n?)*)", attributes, flags=re.MULTILINE
+                r"^ {4}(\w[\w, ]*):((?:.*\n?)(?: {8}.*\n?)*)", attributes, flags=re.MULTILINE
             ):
                 for name in names.split(", "):
                     docs.setdefault(name, " ".join(text.split()))

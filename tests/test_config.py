@@ -1,11 +1,15 @@
 """Configurations: presets, parsing, and errors that name what was expected."""
 
 import dataclasses
+import inspect
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
-from loqa import IPDConfig
+from loqa import CoinConfig, IPDConfig
 
 
 def test_presets_differ_where_code_and_paper_do():
@@ -64,3 +68,31 @@ def test_bad_values_name_expected_and_got(fields, message):
 def test_unknown_preset_names_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'paper'"):
         IPDConfig.of_preset("papers")
+
+
+@pytest.mark.parametrize("kind", [IPDConfig, CoinConfig])
+def test_help_is_whole_whether_python_strips_indentation_or_not(kind, monkeypatch):
+    before = kind.field_docs()
+    assert before["exploration" if kind is IPDConfig else "early_opponents"].endswith(".")
+    for base in kind.__mro__:
+        if "Attributes:" in (base.__doc__ or ""):
+            indented = inspect.cleandoc(base.__doc__).replace("\n", "\n    ")
+            for text in (inspect.cleandoc(base.__doc__), indented):  # Python 3.13; before it
+                monkeypatch.setattr(base, "__doc__", text)
+                assert kind.field_docs() == before
+
+
+@pytest.mark.parametrize("command", ["info", "train coin --help", "{train}"])
+def test_commands_work_without_docstrings(command, tmp_path):
+    command = command.format(
+        train=f"train ipd --iterations 2 --batch-size 4 --out {tmp_path / 'run'}"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "loqa", *command.split()],
+        env={**os.environ, "PYTHONOPTIMIZE": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Config(" not in done.stdout  # what a dataclass says in place of a docstring
