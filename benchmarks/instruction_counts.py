@@ -146,17 +146,19 @@ def main() -> None:
     if args.play:
         play(args.core, args.play[0], int(args.play[1]))
         return
-    from conftest import commit, machine, versions
+    from about import about
 
     from loqa._native import core
 
     core.set_isa(ISA)
     core_file = str(Path(args.core or core.__file__).resolve())
     counts = {obs: by_part(core_file, obs) for obs in OBS}
-    about = {"machine_info": machine(), "commit_info": {"id": commit()}, "versions": versions()}
+    measured = about()
     tool = subprocess.run(["valgrind", "--version"], capture_output=True, text=True, check=True)
-    about["versions"]["valgrind"] = tool.stdout.strip().removeprefix("valgrind-")
-    WHERE.write_text(json.dumps({**about, "num_envs": NUM_ENVS, "counts": counts}, indent=1) + "\n")
+    measured["versions"]["valgrind"] = tool.stdout.strip().removeprefix("valgrind-")
+    WHERE.write_text(
+        json.dumps({**measured, "num_envs": NUM_ENVS, "counts": counts}, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from conftest import commit, machine, versions
+from about import about
 
 import loqa
 from loqa.league import GroupPair
@@ -74,7 +74,6 @@ def main() -> int:
     )
     print(f"largest distance: {worst:.2f} standard errors")
     if options.json:
-        about = {"machine_info": machine(), "commit_info": {"id": commit()}, "versions": versions()}
         found = {
             "agents": len(league.names),
             "pairs": len(league.pairs),
@@ -83,7 +82,7 @@ def main() -> int:
             "seconds": seconds,
             "groups": rows,
         }
-        options.json.write_text(json.dumps({**about, **found}, indent=1) + "\n")
+        options.json.write_text(json.dumps({**about(), **found}, indent=1) + "\n")
     return int(worst > 2)
 
 

@@ -26,7 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from conftest import commit, machine, versions
+from about import about, machine
 
 # What the ablations change one setting of: small networks that need no long run, steered by nothing.
 _BASE = ["--actor-hidden", "32", "--critic-hidden", "32", "--gamma", "0.96",
@@ -157,8 +157,8 @@ def main() -> None:
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     further = arguments[cut + 1 :]
     options = parser.parse_args(arguments[:cut])
+    measured = about()  # the commit that runs, should another be checked out meanwhile
     file = RESULTS / f"train_coin_{options.study}.json"
-    about = {"machine_info": machine(), "commit_info": {"id": commit()}, "versions": versions()}
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
@@ -186,8 +186,8 @@ def main() -> None:
                 old = json.loads(file.read_text())["training"]
                 runs = [run for run in old if (run["name"], run["seed"]) not in new] + runs
             runs.sort(key=lambda run: (list(study).index(run["name"]), run["seed"]))
-    about["machine_info"] = machine()
-    file.write_text(json.dumps({**about, "training": runs}, indent=1) + "\n")
+    measured["machine_info"] = machine()
+    file.write_text(json.dumps({**measured, "training": runs}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

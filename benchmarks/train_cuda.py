@@ -1,10 +1,10 @@
 """LOQA on a GPU: seconds an iteration by phase, and seconds to the thresholds.
 
-    python benchmarks/train_cuda.py phases FILE.json [--seconds 40] [--device cuda]
-    python benchmarks/train_cuda.py thresholds FILE.json [--seconds 70] [--device cuda]
+    python benchmarks/train_cuda.py phases FILE.jsonl [--seconds 40] [--device cuda]
+    python benchmarks/train_cuda.py thresholds FILE.jsonl [--seconds 70] [--device cuda]
 
-The published scalability setting: 3 x 3, batch 2048, actor hidden 128, critic hidden 64. FILE holds
-what is there after every case, so that being stopped loses nothing but the case in hand.
+The published scalability setting: 3 x 3, batch 2048, actor hidden 128, critic hidden 64. FILE gets a
+line of JSON after every case, so that being stopped loses nothing but the case in hand.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from unittest import mock
 
 import torch
-from conftest import commit, machine, versions
+from about import about, append
 
 import loqa
 from loqa.coin import CoinTrainer
@@ -45,20 +45,6 @@ THRESHOLDS: list[tuple[str, str, dict[str, Any]]] = [
     ("published settings, K = 32, tf32", "paper", {"matmul": "tf32"}),
 ]
 _WARM_UP, _TIMED = 5, 20
-
-
-class Results:
-    """The file."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._cases: list[dict[str, Any]] = []
-
-    def add(self, **case: Any) -> None:
-        self._cases.append(case)
-        print(json.dumps(case), flush=True)
-        about = {"machine_info": machine(), "commit_info": {"id": commit()}, "versions": versions()}
-        self._file.write_text(json.dumps({**about, "training": self._cases}, indent=1) + "\n")
 
 
 def phases(config: CoinConfig, graphs: bool) -> dict[str, Any]:
@@ -97,7 +83,8 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--batch-size", type=int, default=PUBLISHED["batch_size"])
     options = parser.parse_args()
-    results, started = Results(options.file), time.perf_counter()
+    started = time.perf_counter()
+    append(options.file, about())
     common = {**PUBLISHED, "batch_size": options.batch_size, "device": options.device}
 
     def left() -> float:
@@ -115,7 +102,9 @@ def main() -> None:
                 measured = phases(config, graphs)
             except Exception as error:  # the next case may do
                 measured = {"error": f"{type(error).__name__}: {error}"}
-            results.add(name=name, graphs=graphs, config=config.to_dict(), **measured)
+            shown = {"case": name, "graphs": graphs, **measured}
+            print(json.dumps(shown), flush=True)
+            append(options.file, {**shown, "config": config.to_dict()})
         return
     for index, (name, preset, fields) in enumerate(THRESHOLDS):
         share = left() / (len(THRESHOLDS) - index)
@@ -129,7 +118,8 @@ def main() -> None:
             except Exception as error:
                 summary = {"error": f"{type(error).__name__}: {error}"}
             summary.pop("out", None)
-        results.add(name=name, config=config.to_dict(), **summary)
+        print(json.dumps({"case": name, **summary}), flush=True)
+        append(options.file, {"case": name, **summary, "config": config.to_dict()})
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from conftest import commit, machine, versions
+from about import about
 
 from loqa import IPDConfig
 from loqa.plot import plot_comparison
@@ -58,8 +58,7 @@ def main() -> None:
         if options.figure:
             names = [name for name in LEARNERS if "times" not in name]
             plot_comparison([Path(folder) / f"{name}-0" for name in names], options.figure)
-    about = {"machine_info": machine(), "commit_info": {"id": commit()}, "versions": versions()}
-    results.write_text(json.dumps({**about, "training": runs}, indent=1) + "\n")
+    results.write_text(json.dumps({**about(), "training": runs}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
