@@ -93,7 +93,8 @@ class MatrixGame:
             played = [self._tremble(int(actions[env][p]), words[p], words[2 + p]) for p in (0, 1)]
             rewards[env, 0] = self.payoff[0, played[0], played[1]]
             rewards[env, 1] = self.payoff[1, played[1], played[0]]
-            self.terminated[env] = uniform(self._words(env, DRAW_END)[0]) < self.end_probability
+            ends = uniform(self._words(env, DRAW_END)[0]) < self.end_probability
+            self.terminated[env] = bool(ends)
             self.last_actions[env] = played
             self.t[env] += 1
         self._fresh = False
