@@ -152,7 +152,7 @@ def _train(options: argparse.Namespace, console: Console) -> int:
     _say_what_runs(
         console, f"loqa train {options.game}", config, out or RunDirectory.unused(config)
     )
-    return _follow(console, config, 0, lambda report: train(config, out, report))
+    return _follow(console, config, (0, 0.0), lambda report: train(config, out, report))
 
 
 def _say_what_runs(console: Console, command: str, config: TrainConfig, out: Path) -> None:
@@ -169,7 +169,7 @@ def _resume(options: argparse.Namespace, console: Console) -> int:
     if options.iterations is not None:
         config = replace(config, iterations=options.iterations)
     lines = run.metrics()
-    done = lines[-1]["iteration"] if lines else 0
+    done = (lines[-1]["iteration"], lines[-1]["seconds"]) if lines else (0, 0.0)
     _say_what_runs(console, f"loqa resume {config.game}", config, run.path)
     return _follow(
         console,
@@ -185,13 +185,17 @@ def _export(options: argparse.Namespace, console: Console) -> int:
     return DONE
 
 
-def _follow(console: Console, config: TrainConfig, done: int, work: Any) -> int:
-    """Runs `work(report)` under a progress display, draws the figures and says what came out."""
+def _follow(console: Console, config: TrainConfig, done: tuple[int, float], work: Any) -> int:
+    """Runs `work(report)` under a progress display, draws the figures and says what came out.
+
+    `done` are the iterations and the seconds of training before this session.
+    """
     from loqa.plot import plot_run
-    from loqa.progress import CoinView, ipd_view, training_progress
+    from loqa.progress import CoinView, Pace, ipd_view, training_progress
 
     view = CoinView() if isinstance(config, CoinConfig) else ipd_view
-    with training_progress(console, view, config.iterations, done) as report:
+    pace = Pace(config.iterations, *done, config.time_limit)
+    with training_progress(console, view, pace) as report:
         summary = work(report)
     out = summary["out"]
 

@@ -260,8 +260,9 @@ def test_a_threshold_keeps_its_time_when_a_run_goes_on(
     assert met["weak"] > 0
     assert [line["seconds_to_threshold"] for line in lines if "self_play" in line] == [met] * 3
     view = CoinView()
-    assert "no threshold yet" in view(lines[0])
-    assert "weak 12s[/]  " in view({**lines[-1], "seconds_to_threshold": {**met, "weak": 12.0}})
+    assert "no threshold yet" in [part.text for part in view(lines[0])]
+    late = view({**lines[-1], "seconds_to_threshold": {**met, "weak": 12.0}})
+    assert "[green]weak 12 s[/]" in [part.text for part in late]
 
 
 def test_a_run_that_explodes_stops_and_says_where(tmp_path: Path) -> None:
