@@ -107,6 +107,11 @@ class CoinGame {
   }
 
   void observe(std::uintptr_t obs) const {
+    const WithoutGil released;
+    show(obs);
+  }
+
+  void show(std::uintptr_t obs) const {
     for_parts(1, [&](int64_t begin, int64_t end) {
       LOQA_DISPATCH(coin_observe, batch_, pointer<void>(obs), begin, end);
     });
@@ -116,7 +121,7 @@ class CoinGame {
             std::uintptr_t /*terminated: never*/, std::uintptr_t truncated) const {
     const void* source = pointer<const void>(actions);
     const ActionType action_type = action_type_of(type);
-    py::gil_scoped_release released;
+    const WithoutGil released;
     if (check_actions_ && !all_valid(source, action_type, 1)) return false;
     const CoinResults results{pointer<void>(obs), pointer<float>(rewards),
                               pointer<uint8_t>(truncated), false};
@@ -131,10 +136,11 @@ class CoinGame {
     const void* source = pointer<const void>(actions);
     const ActionType action_type = action_type_of(type);
     if (steps < 0) throw std::invalid_argument("rollout: steps must not be negative");
-    py::gil_scoped_release released;
+    NativeCall call(steps * batch_.num_envs >= kLongWork);
     if (check_actions_ && !all_valid(source, action_type, steps)) return false;
-    observe(obs);
+    show(obs);
     if (steps == 0) return true;
+    keep_state(call);
     const CoinResults results = trajectory(steps, obs, rewards);
     for_parts(steps, [&](int64_t begin, int64_t end) {
       LOQA_DISPATCH(coin_steps, batch_, source, action_type, steps, results, begin, end);
@@ -145,7 +151,7 @@ class CoinGame {
 
   void choose(const std::vector<int>& kinds, bool tie_episode, std::uintptr_t actions) const {
     const CoinPlayers players = coin_players(batch_, kinds, tie_episode);
-    py::gil_scoped_release released;
+    const NativeCall call(batch_.num_envs >= kLongWork);
     for_parts(16, [&](int64_t begin, int64_t end) {
       LOQA_DISPATCH(coin_choose, batch_, players, pointer<uint8_t>(actions), begin, end);
     });
@@ -155,9 +161,10 @@ class CoinGame {
             std::uintptr_t obs, std::uintptr_t rewards) const {
     if (steps < 0) throw std::invalid_argument("play: steps must not be negative");
     const CoinPlayers players = coin_players(batch_, kinds, tie_episode);
-    py::gil_scoped_release released;
-    observe(obs);
+    NativeCall call(steps * batch_.num_envs >= kLongWork);
+    show(obs);
     if (steps == 0) return;
+    keep_state(call);
     const CoinResults results = trajectory(steps, obs, rewards);
     for_parts(16 * steps, [&](int64_t begin, int64_t end) {
       LOQA_DISPATCH(coin_play, batch_, players, steps, pointer<uint8_t>(actions), results, begin,
@@ -183,7 +190,7 @@ class CoinGame {
                           pointer<float>(log_probs),
                           pointer<float>(q_values)};
     check_networks(job);
-    py::gil_scoped_release released;
+    const NativeCall call(/*is_long=*/true);
     CoinGameBatch batch = batch_;
     batch.seed = seed;
     const int64_t rows = rollout_rows(job);
@@ -200,6 +207,15 @@ class CoinGame {
   void set_check_actions(bool check) { check_actions_ = check; }
 
  private:
+  // What a rollout changes before its end; random words are computed anew where they are of another
+  // step.
+  void keep_state(NativeCall& call) const {
+    const CoinRules& rules = batch_.rules;
+    const int64_t rows = 2 * (rules.num_players + rules.num_coins) +
+                         (rules.num_coins == 1 ? 1 : 0) + (rules.history ? rules.num_players : 0);
+    call.keep(batch_.state, static_cast<size_t>(rows * batch_.stride));
+  }
+
   void check_networks(const CoinRollout& job) const {
     const CoinRules& rules = batch_.rules;
     if (rules.num_players != 2 || rules.history) {

@@ -37,7 +37,7 @@ class CoinGameDevice {
 
   void reset(std::uintptr_t mask, std::uintptr_t stream) const {
     const auto* which = pointer<const uint8_t>(mask);
-    py::gil_scoped_release released;
+    const WithoutGil released;
     if (on_host_) return coin_reset_host(job_, which);
 #if defined(LOQA_WITH_CUDA)
     coin_reset_cuda(job_, which, pointer<void>(stream));
@@ -83,7 +83,7 @@ class CoinGameDevice {
     CoinJob job = job_;
     job.players = coin_players(job_.batch, kinds, tie_episode);
     job.actions = pointer<void>(actions);
-    py::gil_scoped_release released;
+    const WithoutGil released;
     if (on_host_) return coin_choose_host(job);
 #if defined(LOQA_WITH_CUDA)
     coin_choose_cuda(job, pointer<void>(stream));
@@ -113,7 +113,7 @@ class CoinGameDevice {
   }
 
   void run(const CoinJob& job, std::uintptr_t stream) const {
-    py::gil_scoped_release released;
+    const WithoutGil released;
     if (on_host_) return coin_play_host(job);
 #if defined(LOQA_WITH_CUDA)
     coin_play_cuda(job, pointer<void>(stream));

@@ -38,7 +38,7 @@ void run(const Job& job, int64_t rows, const Target& target) {
     throw std::invalid_argument("rows must be >= 0 and size >= 1, got " + std::to_string(rows) +
                                 " and " + std::to_string(job.size));
   }
-  py::gil_scoped_release released;
+  const NativeCall call(rows * job.size >= kLongWork);
   if (target.cuda && emulate_cuda) {
     for (int64_t row = 0; row < rows; ++row) {
       for (int64_t i = 0; i < job.size; ++i) run_element(job, row, i);

@@ -46,7 +46,9 @@ void run(const Job& job, const Launch& launch) {
                                 std::to_string(launch.steps) + " and " +
                                 std::to_string(launch.width));
   }
-  py::gil_scoped_release released;
+  // A sum over windows takes up to `steps` times as long as an array is large.
+  const NativeCall call(launch.steps * launch.width >=
+                        kLongWork / std::max<int64_t>(1, launch.steps));
   if (launch.cuda && emulate_cuda) {
     run_emulated(job, launch.steps, launch.width);
     return;

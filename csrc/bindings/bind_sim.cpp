@@ -59,7 +59,7 @@ class MatrixGame {
             std::uintptr_t terminated, std::uintptr_t truncated) const {
     const void* source = pointer<const void>(actions);
     const ActionType source_type = action_type_of(type);
-    py::gil_scoped_release released;
+    const WithoutGil released;
     if (!all_valid(1, [&](int64_t begin, int64_t end) {
           return LOQA_DISPATCH(pack_actions, source, source_type, begin, end, packed_ + 2 * begin);
         })) {
@@ -77,14 +77,17 @@ class MatrixGame {
     const void* source = pointer<const void>(actions);
     const ActionType source_type = action_type_of(type);
     if (steps < 0) throw std::invalid_argument("rollout: steps must not be negative");
-    py::gil_scoped_release released;
-    if (!all_valid(steps, [&](int64_t begin, int64_t end) {
-          return LOQA_DISPATCH(matrix_rollout, batch_, source, source_type, steps,
-                               pointer<void>(obs), pointer<float>(rewards), begin, end);
-        })) {
-      return false;
+    {
+      const NativeCall call(steps * batch_.num_envs >= kLongWork);  // the state stays
+      if (!all_valid(steps, [&](int64_t begin, int64_t end) {
+            return LOQA_DISPATCH(matrix_rollout, batch_, source, source_type, steps,
+                                 pointer<void>(obs), pointer<float>(rewards), begin, end);
+          })) {
+        return false;
+      }
     }
     if (steps == 0) return true;
+    const WithoutGil released;
     for_parts(1, [&](int64_t begin, int64_t end) {
       LOQA_DISPATCH(matrix_advance, batch_, source, source_type, steps, begin, end);
     });
@@ -99,7 +102,9 @@ class MatrixGame {
       throw std::invalid_argument("memory1_rollout needs a game of 2 actions, this one has " +
                                   std::to_string(batch_.num_actions));
     }
-    py::gil_scoped_release released;
+    NativeCall call(steps * batch_.num_envs >= kLongWork / 8);  // a step takes ten times as long
+    call.keep(batch_.last_actions, static_cast<size_t>(2 * batch_.num_envs));
+    call.keep(batch_.t, static_cast<size_t>(batch_.num_envs) * sizeof(int32_t));
     // A sampled step costs some ten times a given one: split earlier.
     for_parts(8 * steps, [&](int64_t begin, int64_t end) {
       LOQA_DISPATCH(matrix_memory1_rollout, batch_, pointer<const float>(probabilities), env_stride,

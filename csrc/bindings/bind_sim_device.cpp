@@ -89,7 +89,7 @@ class MatrixGameDevice {
   }
 
   void run(const MatrixJob& job, std::uintptr_t stream) const {
-    py::gil_scoped_release released;
+    const WithoutGil released;
     if (on_host_) return matrix_play_host(job);
 #if defined(LOQA_WITH_CUDA)
     matrix_play_cuda(job, pointer<void>(stream));

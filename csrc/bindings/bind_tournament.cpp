@@ -19,7 +19,7 @@ void play_matches(std::uintptr_t cooperates, std::uintptr_t next, std::uintptr_t
   }
   const Machines machines{pointer<const int32_t>(cooperates), pointer<const int32_t>(next),
                           pointer<const int32_t>(first)};
-  py::gil_scoped_release released;
+  const NativeCall call(/*is_long=*/true);
   parallel_for(matches, 1, 1, num_threads, [&](int64_t begin, int64_t end) {
     LOQA_DISPATCH(tournament_matches, machines, pointer<const int32_t>(pairs), turns, repeats, seed,
                   pointer<int32_t>(counts), begin, end);

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "bindings/native_call.h"
 #include "sim/actions.h"
 
 namespace loqa {

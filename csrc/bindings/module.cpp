@@ -37,6 +37,7 @@ PYBIND11_MODULE(_core, module) {
   module.def(
       "emulate_cuda", [](bool on) { loqa::emulate_cuda = on; }, py::arg("on"),
       "For tests: whether *_cuda functions run the code of the GPU's threads on the host.");
+  loqa::register_interrupted();
   loqa::bind_gru(module);
   loqa::bind_kernels(module);
   loqa::bind_sim(module);

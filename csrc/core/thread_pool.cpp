@@ -19,6 +19,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/call.h"
+
 namespace loqa {
 namespace {
 
@@ -30,6 +32,18 @@ constexpr int kChunksPerThread = 4;
 // two kernels of a backward pass lie up to 100 of Python whose code the first has swept from the
 // cache: a thread that waits looks again for longer than both before it sleeps.
 constexpr std::chrono::microseconds kSpin{200};
+// A call that may be told to end gives its threads pieces of at most so many grains: milliseconds.
+constexpr int64_t kGrainsPerPiece = 256;
+constexpr std::chrono::milliseconds kBetweenLooks{50};
+
+// Whether this thread works for a call of the pool: what that calls in turn (a signal's handler may
+// run in the middle of it) stays on this thread.
+thread_local bool t_busy = false;
+
+struct Busy {
+  Busy() { t_busy = true; }
+  ~Busy() { t_busy = false; }
+};
 
 // Whether `ready` came true in time. Yields all the while, to whoever needs the core more.
 template <typename Ready>
@@ -46,8 +60,13 @@ class ThreadPool {
  public:
   // Runs task(0), ..., task(chunks - 1) here and on up to `helpers` workers. Each starts with its
   // own share, the same in every call of this size: its data is in its core's cache.
-  void run(int chunks, int helpers, const std::function<void(int)>& task) {
-    std::lock_guard one_call(call_mutex_);
+  // Throws Interrupted if `call`, which this thread makes, is told to end before it has its turn.
+  void run(int chunks, int helpers, const std::function<void(int)>& task, Call* call) {
+    std::unique_lock one_call(call_mutex_, std::defer_lock);
+    while (!one_call.try_lock_for(kBetweenLooks)) {
+      if (call != nullptr && call->ask()) throw Interrupted{};
+    }
+    const Busy busy;
     {
       std::lock_guard lock(mutex_);
       while (static_cast<int>(workers_.size()) < helpers) {
@@ -74,12 +93,17 @@ class ThreadPool {
     }
     spin_until([this] { return working_ == 0; });
     std::unique_lock lock(mutex_);
-    done_.wait(lock, [this] { return working_ == 0; });
+    while (!done_.wait_for(lock, kBetweenLooks, [this] { return working_ == 0; })) {
+      lock.unlock();
+      if (call != nullptr) call->ask();
+      lock.lock();
+    }
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   }
 
  private:
   void work(int index, uint64_t seen) {
+    const Busy busy;
     for (;;) {
       spin_until([&] { return generation_ != seen; });
       std::unique_lock lock(mutex_);
@@ -131,7 +155,7 @@ class ThreadPool {
     int end = 0;
   };
 
-  std::mutex call_mutex_;
+  std::timed_mutex call_mutex_;
   // Guards what follows; a worker reads task_, shares_ and threads_ while it has a seat.
   std::mutex mutex_;
   std::condition_variable wake_;
@@ -186,20 +210,31 @@ int default_num_threads() {
 void parallel_for(int64_t count, int64_t grain, int64_t align, int num_threads,
                   const std::function<void(int64_t, int64_t)>& body) {
   if (count <= 0) return;
-  const int64_t wanted =
-      std::min<int64_t>({num_threads, kMaxThreads, count / std::max<int64_t>(grain, 1)});
-  if (wanted <= 1) {
-    body(0, count);
-    return;
+  Call* call = Call::current();
+  grain = std::max<int64_t>(grain, 1);
+  const int64_t wanted = t_busy ? 1 : std::min<int64_t>({num_threads, kMaxThreads, count / grain});
+  const int64_t parts = wanted <= 1 ? 1 : wanted * kChunksPerThread;
+  const auto blocks_of = [align](int64_t items) { return (items + align - 1) / align; };
+  int64_t blocks = (blocks_of(count) + parts - 1) / parts;
+  if (call != nullptr && count / kGrainsPerPiece >= grain) {
+    blocks = std::min(blocks, blocks_of(kGrainsPerPiece * grain));
   }
-  const int64_t blocks = (count + align - 1) / align;
-  const int64_t wanted_chunks = wanted * kChunksPerThread;
-  const int64_t chunk = (blocks + wanted_chunks - 1) / wanted_chunks * align;
-  const int chunks = static_cast<int>((count + chunk - 1) / chunk);
-  pool().run(chunks, static_cast<int>(wanted) - 1, [&](int index) {
-    const int64_t begin = index * chunk;
-    body(begin, std::min(begin + chunk, count));
-  });
+  const int64_t chunk = blocks * align;
+  const int64_t chunks = (count + chunk - 1) / chunk;
+  const auto work = [&](int64_t index) {
+    if (interrupted()) return;
+    body(index * chunk, std::min((index + 1) * chunk, count));
+  };
+  if (wanted <= 1) {
+    for (int64_t index = 0; index < chunks; ++index) work(index);
+  } else {
+    const auto help = [&](int index) {
+      const WorksFor caller(call);
+      work(index);
+    };
+    pool().run(static_cast<int>(chunks), static_cast<int>(wanted) - 1, help, call);
+  }
+  if (call != nullptr && call->interrupted()) throw Interrupted{};
 }
 
 }  // namespace loqa

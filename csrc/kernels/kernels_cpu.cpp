@@ -2,6 +2,7 @@
 #include <immintrin.h>
 #endif
 
+#include "core/interrupt.h"
 #include "core/vectors.h"
 #include "kernels/kernels.h"
 #include "kernels/rows.h"
@@ -262,6 +263,7 @@ inline void n_step(const NStep<T>& job, const Columns& columns) {
   for (int64_t first = columns.begin; first < columns.end; first += kBlock<T>) {
     const int64_t count = block_size<T>(columns, first);
     for (int64_t s = 0; s + job.n <= columns.steps; ++s) {
+      if (interrupted()) return;
       const T* rewards = job.rewards + s * columns.width + first;
       const T* bootstrap = job.values + (s + job.n) * columns.width + first;
       T* out = job.out + s * columns.width + first;
@@ -283,6 +285,7 @@ inline void n_step_vjp(const NStepVjp<T>& job, const Columns& columns) {
     const int64_t count = block_size<T>(columns, first);
     const T* grad = job.grad + first;
     for (int64_t t = 0; t < columns.steps; ++t) {
+      if (interrupted()) return;
       const int64_t oldest = t + 1 < job.n ? 0 : t + 1 - job.n;
       const int64_t newest = t < windows ? t : windows - 1;
       const T age = power(gamma, t - newest);
@@ -314,6 +317,7 @@ inline void n_step_dice_vjp(const NStepDiceVjp<T>& job, const Columns& columns) 
     }
     alignas(64) T tail[kBlock<T>];
     for (int64_t s = 0; s + job.n <= columns.steps; ++s) {
+      if (interrupted()) return;
       const T* grad = job.grad + s * columns.width + first;
       fill_row(T(0), count, tail);
       for (int64_t k = job.n - 1; k >= 1; --k) {

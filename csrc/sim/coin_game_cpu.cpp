@@ -1,5 +1,6 @@
 #include <type_traits>
 
+#include "core/interrupt.h"
 #include "sim/coin_game_batch.h"
 #include "sim/coin_game_obs.h"
 
@@ -9,6 +10,7 @@ namespace {
 // Environments whose state and random words stay in the second-level cache for all steps of a
 // rollout, while the results of a step are written in long runs.
 constexpr int64_t kTile = 4096;
+constexpr int64_t kBetweenLooks = 32;  // steps of a tile, which may be one block
 
 template <typename T>
 uint8_t largest_of(const T* actions, int64_t count) {
@@ -118,6 +120,7 @@ struct Steps {
     for (int64_t tile = begin; tile < end; tile += kTile) {
       const int64_t tile_end = tile + kTile < end ? tile + kTile : end;
       for (int64_t step = 0; step < steps; ++step) {
+        if (step % kBetweenLooks == 0 && interrupted()) return;
         for (int64_t first = tile; first < tile_end; first += kLanes) {
           const int64_t count = lanes_at(first, tile_end);
           load_actions(source, type, step * batch.num_envs + first, count, actions);
@@ -178,6 +181,7 @@ struct Play {
     for (int64_t tile = begin; tile < end; tile += kTile) {
       const int64_t tile_end = tile + kTile < end ? tile + kTile : end;
       for (int64_t step = 0; step < steps; ++step) {
+        if (step % kBetweenLooks == 0 && interrupted()) return;
         for (int64_t first = tile; first < tile_end; first += kLanes) {
           const int64_t count = lanes_at(first, tile_end);
           const int64_t at = step * batch.num_envs + first;

@@ -1,3 +1,4 @@
+#include "core/interrupt.h"
 #include "kernels/gru_policy_lanes.h"
 #include "sim/coin_rollout.h"
 
@@ -238,6 +239,7 @@ void play_block(const CoinGameBatch& batch, const CoinRollout& job, Player& play
   coin_observe(kept, obs(0), 0, rows);
   for (int64_t t = 0;; ++t) {
     if (t == job.steps && job.critic == nullptr) return;
+    if (interrupted()) return;
     coin_observe(seen, player.places, 0, rows);
     think(job, player, num_envs, first, rows, ones, t);
     if (t == job.steps) return;
@@ -266,7 +268,7 @@ void coin_rollout(const CoinGameBatch& batch, const CoinRollout& job, int64_t ro
   for (int64_t i = 0; i < kStateBytes; ++i) player.state[i] = 0;
   for (int64_t l = 0; l < kCoinBlock; ++l) player.t[l] = 0;
   for (int64_t l = 0; l < kCoinBlock; ++l) player.tag[l] = -1;
-  for (int64_t block = begin; block < end; ++block) {
+  for (int64_t block = begin; block < end && !interrupted(); ++block) {
     const int64_t first = block * rows;
     const int64_t last = first + rows < batch.num_envs ? first + rows : batch.num_envs;
     play_block(batch, job, player, first, last - first);

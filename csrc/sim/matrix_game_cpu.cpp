@@ -1,3 +1,4 @@
+#include "core/interrupt.h"
 #include "games/matrix_game.h"
 #include "sim/matrix_game_batch.h"
 #if defined(__AVX2__)
@@ -12,6 +13,7 @@ namespace loqa::LOQA_ISA {
 namespace {
 
 constexpr int64_t kBlock = 1024;  // environments whose rows of bytes stay in the first-level cache
+constexpr int64_t kBetweenLooks = 32;  // steps of a block, which may be small
 
 void seen_after(const uint8_t* played, int64_t lanes, int num_actions, uint8_t* seen) {
   for (int64_t i = 0; i < lanes; i += 2) {
@@ -199,6 +201,7 @@ uint8_t matrix_rollout(const MatrixGameBatch& batch, const void* actions, Action
   uint8_t largest = 0;
   matrix_observe(batch, obs, begin, end);
   for (int64_t step = 0; step < steps; ++step) {
+    if (step % kBetweenLooks == 0 && interrupted()) return largest;
     for (int64_t first = begin; first < end; first += kBlock) {
       const int64_t count = end - first < kBlock ? end - first : kBlock;
       const int64_t at = step * batch.num_envs + first;
@@ -241,6 +244,7 @@ void matrix_memory1_rollout(const MatrixGameBatch& batch, const float* probabili
     const int32_t* t = batch.t + first;
     const uint32_t* episode = batch.episode + first;
     for (int64_t step = 0; step < steps; ++step) {
+      if (step % kBetweenLooks == 0 && interrupted()) return;
       for (int64_t i = 0; i < count; ++i) {
         const PhiloxBlock random =
             philox(batch.seed, first_env + static_cast<uint32_t>(i), episode[i],

@@ -1,3 +1,4 @@
+#include "core/interrupt.h"
 #include "core/philox.h"
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -9,6 +10,7 @@ namespace {
 
 constexpr int64_t kLanes = 32;  // repeats of one match that are played side by side, at most
 constexpr int64_t kGroup = 8;   // their number is a multiple of this
+constexpr int64_t kBetweenLooks = 256;  // turns of a block
 
 // A block of lanes; every loop below runs over all of them so that it vectorises.
 struct alignas(64) Block {
@@ -109,6 +111,7 @@ template <typename Play>
 void play_turns(Block& block, int64_t turns, uint64_t seed, int64_t lane, uint32_t who,
                 const Play& play) {
   for (int64_t turn = 0; turn < turns; turn += 2) {
+    if (turn % kBetweenLooks == 0 && interrupted()) return;
     draw_words(block, seed, lane, who, turn);
     play(0);
     if (turn + 1 < turns) play(1);

@@ -34,6 +34,9 @@ class VectorEnv(ABC):
     episode and pays 0. `step` returns views of buffers that the next `step` or `reset` overwrites;
     `rollout` returns memory of its own.
 
+    Ctrl-C ends a long rollout within a tenth of a second: the environment is then as it was before
+    the call. A `step` always comes to its end first.
+
     With device "cuda" everything is in the GPU's memory and gives the CPU's numbers bit for bit.
     Calls are enqueued on torch's current stream of that device and do not wait for it; `step`,
     `rollout` and `reset` can be captured in a CUDA graph, and a replay goes on with new random
