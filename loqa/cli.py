@@ -97,7 +97,12 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, _Parser]]:
     plotting.add_argument("directories", nargs="+", metavar="DIR")
     plotting.add_argument("--wall-clock", action="store_true",
                           help="time to the thresholds by board, beside published times")  # fmt: skip
-    plotting.add_argument("--out", metavar="FILE", help="[comparison.png or wall_clock.png]")
+    plotting.add_argument(
+        "--out",
+        metavar="FILE",
+        help="one figure, in the format its suffix names [comparison.png or wall_clock.png; one run: "
+        "several, in its figures/]",
+    )
     plotting.set_defaults(run=_plot)
 
     cli_eval.add_commands(commands)
@@ -106,7 +111,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, _Parser]]:
     watching.add_argument(
         "players", nargs="+", metavar="PLAYER", help=f"one a seat: {cli_eval.WHO}"
     )
-    watching.add_argument("--gif", metavar="FILE", help="write a film instead of playing it here")
+    watching.add_argument(
+        "--gif", metavar="FILE", help="write a film (gif, png, webp) instead of showing it here"
+    )
     watching.add_argument("--preset", default="loqa24")
     for name in ("height", "width"):
         watching.add_argument(f"--{name}", type=int, help="[the agents', or 3]")
@@ -250,7 +257,7 @@ def _plot(options: argparse.Namespace, console: Console) -> int:
     if options.wall_clock:
         files = [plot_wall_clock(options.directories, Path(options.out or "wall_clock.png"))]
     elif len(options.directories) == 1:
-        files = plot_run(options.directories[0])
+        files = plot_run(options.directories[0], Path(options.out) if options.out else None)
     else:
         files = [plot_comparison(options.directories, Path(options.out or "comparison.png"))]
     for file in files:
@@ -274,14 +281,16 @@ def _watch(options: argparse.Namespace, console: Console) -> int:
         width=width,
         seed=options.seed,
     )
-    frames = coin_film(env, coin_actor(env, players, options.seed), options.steps)
+    names = [player.name for player in players]
+    frames = coin_film(env, coin_actor(env, players, options.seed), options.steps, names=names)
     if options.gif:
         print(save_gif(options.gif, frames, speed))
         return DONE
+    coloured = console.color_system is not None and not console.no_color
     for frame in frames:
         if console.is_terminal:
             console.clear()
-        print(text_frame(frame), flush=True)
+        print(text_frame(frame, coloured), flush=True)
         if console.is_terminal:
             time.sleep(1 / speed)
     return DONE

@@ -22,6 +22,7 @@ from loqa.plot_style import (
     GREEN,
     ORANGE,
     VERMILION,
+    check_suffix,
     draw_seed_range,
     draw_spread,
     new_figure,
@@ -44,28 +45,36 @@ STATE_LABELS = {
 }
 
 
-def plot_run(directory: str | Path) -> list[Path]:
-    """Draws a run's figures into its figures/, or a league's heatmaps beside its league.json, and
-    returns their files.
+def plot_run(directory: str | Path, out: Path | None = None) -> list[Path]:
+    """Draws a run or a league, and returns the files.
+
+    Args:
+        directory: of a run or a league.
+        out: one file for everything; by default a run's figures go into its figures/ and a league's
+            heatmaps beside its league.json.
 
     Raises:
         FileNotFoundError: the directory holds neither.
-        ValueError: its files are damaged, or it has no metrics yet.
+        ValueError: its files are damaged, it has no metrics yet, or `out` has an unknown suffix.
     """
+    if out is not None:
+        check_suffix(out)
     if (Path(directory) / "league.json").is_file():
-        return _plot_league(Path(directory))
+        return _plot_league(Path(directory), out)
     run = read_run(directory)
     figures = run.path / "figures"
-    figures.mkdir(exist_ok=True)
     if run.game == "coin":
-        return [save(plot_coin.draw_run(run), figures / "learning.png")]
+        return [save(plot_coin.draw_run(run), out or figures / "learning.png")]
     group = Group(run.learner, (run,))
+    panels = {"cooperation": _draw_cooperation, "strategy": _draw_bars, "reward": _draw_rewards}
+    if out is not None:
+        figure, axes = new_figure(len(panels))
+        for place, draw in zip(axes, panels.values(), strict=True):
+            draw(place, group)
+        figure.suptitle(_title(group))
+        return [save(figure, out)]
     files = []
-    for name, draw in (
-        ("cooperation", _draw_cooperation),
-        ("strategy", _draw_bars),
-        ("reward", _draw_rewards),
-    ):
+    for name, draw in panels.items():
         figure, axes = new_figure(1)
         draw(axes[0], group)
         axes[0].set_title(_title(group))
@@ -84,6 +93,7 @@ def plot_comparison(directories: Sequence[str | Path], out: Path) -> Path:
         FileNotFoundError, ValueError: as `plot_run`, for any of the directories; runs of different
             games.
     """
+    check_suffix(out)
     runs = [read_run(directory) for directory in directories]
     if len({run.game for run in runs}) != 1:
         raise ValueError("runs of one game can be compared, these are of ipd and coin")
@@ -96,7 +106,6 @@ def plot_comparison(directories: Sequence[str | Path], out: Path) -> Path:
             _draw_cooperation(axes[column], group, legend=column == 0)
             axes[column].set_title(_title(group))
             _draw_bars(axes[len(groups) + column], group)
-    out.parent.mkdir(parents=True, exist_ok=True)
     return save(figure, out)
 
 
@@ -148,7 +157,7 @@ def _inner(line: dict[str, Any], key: str, part: str | int) -> float:
     return float(line[key][part])
 
 
-def _plot_league(directory: Path) -> list[Path]:
+def _plot_league(directory: Path, out: Path | None) -> list[Path]:
     path = directory / "league.json"
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -158,5 +167,5 @@ def _plot_league(directory: Path) -> list[Path]:
         raise ValueError(f"{path} is damaged: {error!r}") from error
     if matrix.shape != (len(names), len(names)) or len(groups) != len(names):
         raise ValueError(f"{path} is damaged: its matrix must be {len(names)} x {len(names)}")
-    return [plot_heatmap(names, matrix, directory / f"agents.{kind}", groups)
-            for kind in ("png", "svg")]  # fmt: skip
+    files = [directory / f"agents.{kind}" for kind in ("png", "svg")] if out is None else [out]
+    return [plot_heatmap(names, matrix, file, groups) for file in files]

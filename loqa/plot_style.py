@@ -78,8 +78,22 @@ def draw_seed_range(axes: Axes, places: list[float], values: NDArray[np.float64]
             axes.plot([place] * len(seeds), seeds, ".", color=BLACK, ms=4, alpha=0.6, zorder=4)
 
 
+def check_suffix(path: Path) -> None:
+    """Raises ValueError unless figures can be written in the format that the suffix names."""
+    known = FigureCanvasAgg.get_supported_filetypes()
+    if path.suffix[1:].lower() not in known:
+        suffixes = ", ".join(f".{kind}" for kind in sorted(known))
+        raise ValueError(f"a figure's name must end in one of {suffixes}, got {str(path)!r}")
+
+
 def save(figure: Figure, path: Path) -> Path:
-    """Writes a figure, atomically, as its suffix says (png, svg, pdf)."""
+    """Writes a figure, atomically, in the format that its suffix names.
+
+    Raises:
+        ValueError: no figure can have this suffix.
+    """
+    check_suffix(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:] or "png", dpi=120)
+        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=120)
     return path

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from loqa.plot_runs import Run, read_run
-from loqa.plot_style import BLACK, BLUE, GREY, ORANGE, VERMILION, new_figure, save
+from loqa.plot_style import BLACK, BLUE, GREY, ORANGE, VERMILION, check_suffix, new_figure, save
 from loqa.thresholds import THRESHOLDS
 
 PUBLISHED_SIZES = (3, 4, 5, 6, 7)
@@ -41,6 +41,7 @@ def plot_wall_clock(directories: Sequence[str | Path], out: Path) -> Path:
         FileNotFoundError: a directory holds no run.
         ValueError: a run is damaged, not finished, or not of the Coin Game.
     """
+    check_suffix(out)
     runs = [read_run(directory) for directory in directories]
     for run in runs:
         if run.game != "coin":
@@ -73,7 +74,6 @@ def plot_wall_clock(directories: Sequence[str | Path], out: Path) -> Path:
     ]  # fmt: skip
     figure.legend(handles=handles, loc="outside upper center", ncols=5, frameon=False,
                   fontsize="small")  # fmt: skip
-    out.parent.mkdir(parents=True, exist_ok=True)
     return save(figure, out)
 
 

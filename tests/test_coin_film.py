@@ -64,3 +64,43 @@ def test_text_and_score() -> None:
         plain = plain[:start] + plain[plain.index("m", start) + 1 :]
     assert plain == "t   7   0: +1  1: -2\n|0* | . |o  |\n| . | . |1  |"
     assert has(draw_frame(frame), np.array([255, 225, 90]))
+    monochrome = text_frame(frame, colour=False)
+    assert "\033" not in monochrome
+    assert monochrome.splitlines()[1:] == ["|0* | . |o1 |", "| . | . |1  |"]
+
+
+NAMES = ("always-cooperate", "runs/coin-default-loqa-board=5x5-num_threads=2-seed0")
+
+
+def test_a_film_names_its_players() -> None:
+    frame = CoinFrame(2, 3, 7, [[0, 0], [1, 2]], [[0, 2]], [1], [], [1.0, -12.0], NAMES)
+    lines = text_frame(frame, colour=False).splitlines()
+    assert lines[1].split() == ["0", NAMES[0], "+1"]
+    assert lines[2].split() == ["1", NAMES[1], "-12"]
+    image = draw_frame(frame)
+    rows = image[: image.shape[0] - (2 * 48 + 1)].astype(int)[20:].reshape(2, 14, -1, 3)
+    red_over_blue = rows[..., 0] - rows[..., 2]  # letters have soft edges
+    assert red_over_blue[0].max() > 100
+    assert red_over_blue[1].min() < -100
+    # Each frame of a film is as wide, whatever the score.
+    later = CoinFrame(2, 3, 50, [[0, 0], [1, 2]], [[0, 2]], [1], [], [-100.0, 100.0], NAMES)
+    assert draw_frame(later).shape == image.shape
+    env = loqa.make("coin_game", num_envs=1)
+    act = lambda _: env.scripted_actions(["random"] * 2)  # noqa: E731
+    assert next(coin_film(env, act, 1, names=NAMES)).names == NAMES
+    with pytest.raises(ValueError, match="names must be 2, one a player"):
+        next(coin_film(env, act, 1, names=["alone"]))
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [(".gif", "GIF"), (".PNG", "PNG"), (".webp", "WEBP")])
+def test_a_film_is_what_its_suffix_says(tmp_path: Path, suffix: str, kind: str) -> None:
+    frames = [CoinFrame(2, 3, t, [[0, t], [1, 2]], [[0, 2]], [1], [], [0.0, 0.0]) for t in range(3)]
+    with Image.open(save_gif(tmp_path / f"film{suffix}", frames)) as film:
+        assert (film.format, film.n_frames) == (kind, 3)
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film", "film.gif.zip"])
+def test_another_suffix_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=r"must end in \.gif, .*film"):
+        save_gif(tmp_path / name, [])
+    assert not list(tmp_path.iterdir())

@@ -179,6 +179,34 @@ def test_ipd_seeds_share_a_column(tmp_path: Path) -> None:
         assert image.width == pytest.approx(2 * 5.6 * 120, abs=2)  # two columns of three runs
 
 
+def test_one_directory_goes_where_out_says(tmp_path: Path, capsys) -> None:
+    """A run of either game and a league, in the format of the suffix; nothing is drawn elsewhere."""
+    coin, ipd, played = coin_run(tmp_path / "coin"), ipd_run(tmp_path / "ipd"), tmp_path / "league"
+    loqa.league(["ac", "ad"], episodes=4, episode_length=5, out=played)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    starts = {"png": b"\x89PNG", "PDF": b"%PDF", "svg": b"<?xml", "jpg": b"\xff\xd8"}
+    for directory in (coin, ipd, played):
+        for suffix, start in starts.items():
+            out = tmp_path / "new" / f"{directory.name}.{suffix}"
+            assert main(["plot", str(directory), "--out", str(out)]) == 0
+            assert capsys.readouterr().out.split() == [str(out)]
+            assert out.read_bytes().startswith(start)
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == len(before) + 12
+
+
+@pytest.mark.parametrize("name", ["figure.mp4", "figure"])
+def test_a_suffix_that_cannot_be_drawn_is_refused(tmp_path: Path, capsys, name: str) -> None:
+    one, two = str(coin_run(tmp_path / "a")), str(coin_run(tmp_path / "b", 1))
+    out = tmp_path / name
+    for arguments in ([one], [one, two], ["--wall-clock", one]):
+        assert main(["plot", *arguments, "--out", str(out)]) == 2
+        message = capsys.readouterr().err
+        assert ".png" in message
+        assert name in message
+    assert not out.exists()
+
+
 def test_league_is_drawn_again(tmp_path: Path) -> None:
     loqa.league(["ac", "ad", "random"], episodes=4, episode_length=5, out=tmp_path)
     (tmp_path / "agents.png").unlink()
