@@ -8,7 +8,6 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,7 +16,7 @@ from rich.console import Console
 import loqa
 from loqa import _checks, cli_eval
 from loqa._native import core
-from loqa.config import CoinConfig, TrainConfig, docstring
+from loqa.config import RESUMABLE, CoinConfig, TrainConfig, docstring
 from loqa.envs.coin_game import make_coin_game
 from loqa.matches import coin_actor
 from loqa.players import COIN, as_player, check_rules, common_game, common_grid
@@ -83,6 +82,18 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, _Parser]]:
     resuming.add_argument("directory", metavar="DIR")
     resuming.add_argument("--iterations", type=int, help="a new total")
     resuming.add_argument("--device", help="another one: then not bit for bit")
+    for name, said in (
+        ("time_limit", "seconds from now on; none for no limit"),
+        ("num_threads", "another number rounds sums differently: then not bit for bit"),
+        ("log_every", "iterations between two lines of metrics.jsonl"),
+        ("checkpoint_every", "iterations between two checkpoints"),
+        ("wandb", "project of Weights & Biases; none for none"),
+    ):
+        resuming.add_argument(f"--{name.replace('_', '-')}", metavar="VALUE", help=said)
+    fields = {name for kind in GAMES.values() for name in kind.field_types()}
+    for name in sorted(fields - RESUMABLE):  # understood, to be refused by name
+        resuming.add_argument(f"--{name.replace('_', '-')}", nargs="?", const="true",
+                              help=argparse.SUPPRESS)  # fmt: skip
     resuming.set_defaults(run=_resume)
 
     exporting = commands.add_parser("export", help="write the agent of a run alone, to share it")
@@ -172,9 +183,11 @@ def _say_what_runs(console: Console, command: str, config: TrainConfig, out: Pat
 
 def _resume(options: argparse.Namespace, console: Console) -> int:
     run = RunDirectory(Path(options.directory))
-    config = run.config()
-    if options.iterations is not None:
-        config = replace(config, iterations=options.iterations)
+    known = run.config().field_types()
+    fields = {
+        name: value for name, value in vars(options).items() if name in known and value is not None
+    }
+    config = run.config().resumed(**fields)
     lines = run.metrics()
     done = (lines[-1]["iteration"], lines[-1]["seconds"]) if lines else (0, 0.0)
     _say_what_runs(console, f"loqa resume {config.game}", config, run.path)
@@ -182,7 +195,7 @@ def _resume(options: argparse.Namespace, console: Console) -> int:
         console,
         config,
         done,
-        lambda report: resume(run.path, options.iterations, report, options.device),
+        lambda report: resume(run.path, report=report, **fields),
     )
 
 

@@ -21,6 +21,11 @@ from loqa.thresholds import THRESHOLDS
 MATMUL_PRECISION = {"float32": "highest", "tf32": "high", "bfloat16": "medium"}
 """What `torch.set_float32_matmul_precision` calls them."""
 
+NOT_LEARNED = frozenset({"time_limit", "num_threads", "log_every", "checkpoint_every", "wandb"})
+"""Fields that change neither what is learned nor which numbers are drawn."""
+RESUMABLE = NOT_LEARNED | {"iterations", "device"}
+"""Fields that may change when a run goes on."""
+
 
 def docstring(kind: type) -> str:
     """The docstring of a class without its indentation, in every version of Python; "" under `-OO`.
@@ -106,6 +111,20 @@ class TrainConfig(LOQASettings):
         """Inverse of `to_dict`; fields left out take their defaults."""
         kinds = cls.field_types()
         return cls(**{name: _typed(cls, name, value, kinds) for name, value in values.items()})
+
+    def resumed(self, **fields: Any) -> Self:
+        """The configuration with which a run goes on: some of `RESUMABLE` changed.
+
+        Raises:
+            ValueError: a field that a run keeps to its end, an unknown one, or a bad value.
+        """
+        kept = sorted(fields.keys() & self.field_types().keys() - RESUMABLE)
+        if kept:
+            raise ValueError(
+                f"a run keeps its {', '.join(kept)} to the end: it changes what is learned; going on "
+                f"may change {', '.join(sorted(RESUMABLE))}"
+            )
+        return self.from_dict({**self.to_dict(), **fields})
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, as values that JSON can hold."""

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loqa.config import TrainConfig
-from loqa.run_names import NOT_LEARNED, differences
+from loqa.config import NOT_LEARNED, TrainConfig
+from loqa.run_names import differences
 from loqa.train import GAMES, RunDirectory
 
 # What runs of one group may differ in: another seed, or another device, which draws other numbers.

@@ -8,10 +8,8 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from loqa.config import NOT_LEARNED as NOT_LEARNED
 from loqa.config import CoinConfig, IPDConfig, TrainConfig
-
-NOT_LEARNED = frozenset({"time_limit", "num_threads", "log_every", "checkpoint_every", "wandb"})
-"""Fields that change neither what is learned nor which numbers are drawn."""
 
 _LONGEST = 100  # of a file name; systems allow 255 bytes, and other names are made from it
 _OWN_PLACE = ("preset", "algo", "shared_reward", "seed")  # in a run's name, whatever they are
@@ -25,8 +23,8 @@ def differences(configs: Sequence[TrainConfig], ignore: Collection[str] = ()) ->
 
     Args:
         configs: of one game or of several.
-        ignore: fields that do not count: {"seed"} for the seeds of one configuration, `NOT_LEARNED`
-            for what does not change the result.
+        ignore: fields that do not count: {"seed"} for the seeds of one configuration,
+            `loqa.config.NOT_LEARNED` for what does not change the result.
 
     Returns:
         A text for each; all are empty where nothing differs.

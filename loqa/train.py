@@ -150,25 +150,26 @@ def resume(
     iterations: int | None = None,
     report: Report | None = None,
     device: str | None = None,
+    **fields: Any,
 ) -> dict[str, Any]:
     """Goes on with a run from its newest checkpoint, with the numbers of an uninterrupted run.
+
+    What is changed counts from now on, and config.json says so.
 
     Args:
         out: the run directory.
         iterations: a new total; as configured by default.
-        device: another one from now on; then the numbers are not those of an uninterrupted run.
+        device: another one; then the numbers are not those of an uninterrupted run.
+        fields: others of `loqa.config.RESUMABLE`: time_limit, of this session; num_threads, of which
+            another number can round sums differently; log_every, checkpoint_every, wandb.
         report, returns, raises: as in `train`; FileNotFoundError and ValueError if the directory
             holds no run or a damaged one.
     """
     run = RunDirectory(Path(out))
     config = run.config()
-    changed = {"iterations": iterations, "device": device}
-    config = type(config).from_dict(
-        {
-            **config.to_dict(),
-            **{name: value for name, value in changed.items() if value is not None},
-        }
-    )
+    given = {"iterations": iterations, "device": device}
+    given = {name: value for name, value in given.items() if value is not None}
+    config = config.resumed(**given, **fields)
     latest = run.latest_checkpoint()
     state = None if latest is None else checkpoint.load_checkpoint(latest)
     reached = 0 if state is None else state["trainer"]["iteration"]

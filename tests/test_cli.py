@@ -68,6 +68,31 @@ def test_time_limit_then_resume(tmp_path, capsys):
     assert "2 iterations" in out
 
 
+def test_resume_changes_what_does_not_change_learning(tmp_path, capsys):
+    out = tmp_path / "run"
+    run(capsys, "train", "ipd", "--out", out, "--time-limit", "0", *QUICK)
+    # Still limited: one more iteration.
+    code, printed, _ = run(capsys, "resume", out, "--num-threads", "2", "--log-every", "1")
+    assert code == 0
+    assert "on cpu, 2 threads" in printed
+    config = json.loads((out / "config.json").read_text())
+    assert (config["num_threads"], config["log_every"], config["time_limit"]) == (2, 1, 0)
+    assert json.loads((out / "summary.json").read_text())["iterations"] == 2
+    code, _, _ = run(capsys, "resume", out, "--time-limit", "none", "--checkpoint-every", "7")
+    config = json.loads((out / "config.json").read_text())
+    assert (code, config["time_limit"], config["checkpoint_every"]) == (0, None, 7)
+    assert json.loads((out / "summary.json").read_text())["iterations"] == 12
+    lines = (out / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["iteration"] for line in lines] == list(range(2, 13))
+    before = (out / "config.json").read_text()
+    for option, field in (("--gamma=0.5", "gamma"), ("--shared-reward", "shared_reward"),
+                          ("--preset=paper", "preset"), ("--seed=1", "seed")):  # fmt: skip
+        code, _, err = run(capsys, "resume", out, option)
+        assert code == 2
+        assert f"a run keeps its {field} to the end" in err
+    assert (out / "config.json").read_text() == before
+
+
 def test_watch_in_the_terminal_and_as_a_film(tmp_path, capsys):
     players = ["always-cooperate", "always-defect"]
     code, out, _ = run(capsys, "watch", *players, "--steps", "3", "--width", "4")

@@ -75,8 +75,8 @@ NAMES = ("always-cooperate", "runs/coin-default-loqa-board=5x5-num_threads=2-see
 def test_a_film_names_its_players() -> None:
     frame = CoinFrame(2, 3, 7, [[0, 0], [1, 2]], [[0, 2]], [1], [], [1.0, -12.0], NAMES)
     lines = text_frame(frame, colour=False).splitlines()
-    assert lines[1].split() == ["0", NAMES[0], "+1"]
-    assert lines[2].split() == ["1", NAMES[1], "-12"]
+    assert lines[1].split() == ["0", "+1", NAMES[0]]
+    assert lines[2].split() == ["1", "-12", NAMES[1]]
     image = draw_frame(frame)
     rows = image[: image.shape[0] - (2 * 48 + 1)].astype(int)[20:].reshape(2, 14, -1, 3)
     red_over_blue = rows[..., 0] - rows[..., 2]  # letters have soft edges

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from loqa import CoinConfig, IPDConfig
+from loqa.config import RESUMABLE
 
 
 def test_presets_differ_where_code_and_paper_do():
@@ -34,6 +35,21 @@ def test_parses_the_text_of_a_command_line():
     assert (config.seed, config.gamma, config.advantage_gradient) == (3, 0.5, True)
     assert config.payoff == (1.0, 2.0, 3.0, 4.5)
     assert (config.clip_norm, config.time_limit) == (None, 7.0)
+
+
+def test_what_a_run_may_change_when_it_goes_on():
+    config = IPDConfig.of_preset("paper", seed=7, time_limit=5)
+    changed = config.resumed(time_limit="none", num_threads="2", log_every=1, iterations=9)
+    assert (changed.time_limit, changed.num_threads, changed.log_every) == (None, 2, 1)
+    back = dataclasses.replace(
+        changed, time_limit=5.0, num_threads=1, log_every=10, iterations=25_000
+    )
+    assert back == config
+    for name in {field.name for field in dataclasses.fields(IPDConfig)} - RESUMABLE:
+        with pytest.raises(ValueError, match=f"a run keeps its {name} to the end"):
+            config.resumed(**{name: getattr(config, name)})
+    with pytest.raises(ValueError, match="no field 'time_limt'; did you mean 'time_limit'"):
+        config.resumed(time_limt=3)
 
 
 def test_every_field_is_documented():

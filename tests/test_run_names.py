@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from loqa import CoinConfig, IPDConfig
-from loqa.config import TrainConfig
-from loqa.run_names import NOT_LEARNED, changes, describe, differences, run_name
+from loqa.config import NOT_LEARNED, TrainConfig
+from loqa.run_names import changes, describe, differences, run_name
 
 OTHERS: dict[str, Any] = {
     "preset": "paper", "algo": "naive", "shared_reward": True, "time_limit": 5.0, "matmul": "tf32",

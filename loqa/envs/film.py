@@ -132,10 +132,9 @@ def text_frame(frame: CoinFrame, colour: bool = True) -> str:
         return f"\033[1;38;2;{red};{green};{blue}m{text}{_RESET}" if colour else text
 
     if frame.names:
-        longest = max(len(name) for name in frame.names)
         lines = [f"t {frame.t:3d}"]
         for player, (name, score) in enumerate(zip(frame.names, frame.score, strict=True)):
-            lines.append("  " + paint(f"{player} {name:<{longest}} {score:+4.0f}", player))
+            lines.append("  " + paint(f"{player} {score:+4.0f}  {name}", player))
     else:
         scores = "  ".join(paint(f"{p}: {score:+.0f}", p) for p, score in enumerate(frame.score))
         lines = [f"t {frame.t:3d}   {scores}"]
