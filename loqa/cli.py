@@ -177,6 +177,15 @@ def _say_what_runs(console: Console, command: str, config: TrainConfig, out: Pat
     """A header: what is trained, how, and where its files go."""
     first, *more = describe(config)
     console.print(f"[bold]{command}[/]  {first}", highlight=False, soft_wrap=True)
+    cores = core.default_num_threads()
+    if (
+        isinstance(config, CoinConfig)
+        and config.device == "cpu"
+        and config.num_threads == 1 < cores
+    ):
+        more.append(
+            f"{cores} cores here: --num-threads 2 is faster if they are free, and rounds differently"
+        )
     for line in (*more, f"-> {out}"):
         console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
 

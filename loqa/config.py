@@ -50,7 +50,10 @@ class TrainConfig(LOQASettings):
             no limit.
         batch_size: B, episodes in an iteration.
         episode_length: T, steps in an episode.
-        num_threads: threads of torch and of the simulator.
+        num_threads: threads of torch and of the simulator. One is fastest for the prisoner's dilemma; the
+            Coin Game's default takes a third less time with two, if both cores are free, and much
+            more if they are not. Another number rounds sums differently, so that a seed is another
+            run: the default does not depend on the machine.
         matmul: "float32"; "tf32" for matrix products that round their factors to 11 bits on GPUs; or
             "bfloat16", 8 bits where the processor is faster at it, on GPUs before the recurrent layers
             (the rest is tf32 there). Sums stay float32.
@@ -216,8 +219,8 @@ class IPDConfig(TrainConfig):
 class CoinConfig(TrainConfig):
     """Training on the Coin Game (rules loqa24, two players).
 
-    The `default` preset learns to cooperate with whoever cooperates within 20 minutes on two CPU
-    cores. `paper` has the published settings.
+    The `default` preset learns to cooperate with whoever cooperates, in 15 to 25 minutes on one CPU
+    thread. `paper` has the published settings.
 
     Attributes:
         height, width: of the board.
