@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from typing import Any
 
@@ -55,17 +56,11 @@ def make(game: str, num_envs: int = 1, *, preset: str | None = None, **settings:
     """
     game, preset = _split_name(game, preset)
     is_coin = game == "coin-game"
-    try:
-        if is_coin:
-            return make_coin_game(preset, num_envs, **settings)
-        return make_matrix_game(game, preset, num_envs, **settings)
-    except TypeError as error:
-        _, is_unknown, name = str(error).rpartition("unexpected keyword argument ")
-        if not is_unknown:
-            raise
-        unknown = name.strip("'\"")
-        settings_of = (CoinGame if is_coin else MatrixGame).__init__.__annotations__
-        valid = [name for name in settings_of if name != "return"]
-        raise TypeError(
-            f"make({game!r}) has no setting {unknown!r}{_checks.nearest(unknown, valid)}"
-        ) from None
+    parameters = inspect.signature((CoinGame if is_coin else MatrixGame).__init__).parameters
+    valid = [one.name for one in parameters.values() if one.kind is one.KEYWORD_ONLY]
+    for name in settings:
+        if name not in valid:
+            raise TypeError(f"make({game!r}) has no setting {name!r}{_checks.nearest(name, valid)}")
+    if is_coin:
+        return make_coin_game(preset, num_envs, **settings)
+    return make_matrix_game(game, preset, num_envs, **settings)
