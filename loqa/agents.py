@@ -7,15 +7,23 @@ five-state index of the prisoner's dilemma and heads without memory it evaluates
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Generator, Tensor, nn
 
+from loqa import _checks
 from loqa.gru import GRUPolicy
 from loqa.models import NUM_IPD_STATES, GRUHead, Head, LogitsHead, MLPHead, index_to_bits
+
+if TYPE_CHECKING:
+    from loqa.config import TrainConfig
+
+OBSERVES = ("states", "features")
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,8 @@ class Evaluation:
         if self.rows is None:
             raise ValueError("of_seat needs the indexed layout: full tables hold one seat only")
         offsets = _every_input(obs.shape[0], self.q_table.dtype, obs.device)[2]
-        return Evaluation(self.log_prob_table, self.q_table, actions.long(), obs + offsets)
+        actions = _as_actions(actions, self.q_table.shape[-1])
+        return Evaluation(self.log_prob_table, self.q_table, actions, _as_states(obs) + offsets)
 
     @cached_property
     def _flat_actions(self) -> Tensor:
@@ -120,18 +129,42 @@ class Agent(nn.Module):
     """Actor and critic with separate parameters.
 
     The actor reads the observation; the critic reads it with the raw step index t = 0..T appended
-    last. Observations are `[T+1, B, ...]`: floating or integer features (flattened), or an integer
-    `[T+1, B]`, the state index of the prisoner's dilemma.
+    last. What an observation is, the agent declares:
+
+    - "states": of the prisoner's dilemma, the state index `[T+1, B]` of any integer dtype (0 start, 1
+      CC, 2 CD, 3 DC, 4 DD, own action first), or its four bits `[T+1, B, 4]`.
+    - "features": `[T+1, B, ...]` of any dtype, as many numbers (flattened) as the actor has inputs;
+      `[T+1, B]` where it has one.
+
+    Whether an index or an action is in range is looked at on the CPU only: elsewhere a look would wait
+    for the device.
 
     Args:
         actor: head with K outputs, the logits of the policy.
         critic: head with K outputs, q(s, .).
+        observes: "states" or "features"; by default "states" if the actor has four inputs.
+        config: of the run that the agent is of, if it is of one.
+        iteration: of that run.
     """
 
-    def __init__(self, actor: Head, critic: Head) -> None:
+    def __init__(
+        self,
+        actor: Head,
+        critic: Head,
+        observes: str | None = None,
+        config: TrainConfig | None = None,
+        iteration: int | None = None,
+    ) -> None:
         super().__init__()
         self.actor = actor
         self.critic = critic
+        natural = "states" if actor.num_inputs == 4 else "features"
+        self.observes = natural if observes is None else observes
+        _checks.one_of("observes", self.observes, OBSERVES)
+        if self.observes == "states" and actor.num_inputs != 4:
+            raise ValueError(f"an agent of states has an actor of 4 inputs, got {actor.num_inputs}")
+        self.config = config
+        self.iteration = iteration
 
     def log_probs(self, obs: Tensor) -> Tensor:
         """log pi_t(a), `[T+1, B, ...]` -> `[T+1, B, K]`."""
@@ -140,7 +173,7 @@ class Agent(nn.Module):
 
     def q_values(self, obs: Tensor) -> Tensor:
         """q_t(a), `[T+1, B, ...]` -> `[T+1, B, K]`."""
-        q_values: Tensor = self.critic(_append_time(_features(obs, 2, self.critic)))
+        q_values: Tensor = self.critic(_append_time(self._features(obs, 2, self.critic)))
         return q_values
 
     def values(self, obs: Tensor) -> Tensor:
@@ -172,9 +205,9 @@ class Agent(nn.Module):
                 f"actions must be [T, B] to obs [T+1, B, ...], "
                 f"got {list(actions.shape)} and {list(obs.shape)}"
             )
-        actions = actions.long()
+        actions = _as_actions(actions, _outputs(self.critic))
         table = log_prob_table
-        if not _is_index(obs, 2) or self.actor.recurrent or self.critic.recurrent:
+        if not self._is_index(obs, 2) or self.actor.recurrent or self.critic.recurrent:
             table = self.log_probs(obs) if table is None else table
             return Evaluation(table, self.q_values(obs), actions)
         dtype = next(self.critic.parameters()).dtype
@@ -182,7 +215,7 @@ class Agent(nn.Module):
         if table is None:
             table = self.log_probs(every_state).expand(obs.shape[0], -1, -1)
         q_values: Tensor = self.critic(critic_inputs)
-        return Evaluation(table, q_values, actions, obs + offsets)
+        return Evaluation(table, q_values, actions, _as_states(obs) + offsets)
 
     def initial_state(self, batch_size: int) -> Tensor:
         """State of the actor before the first step, `[B, S]`."""
@@ -192,19 +225,73 @@ class Agent(nn.Module):
         """The policy at one step of a rollout.
 
         Args:
-            obs: `[B, ...]`, or the state index `[B]` of an integer dtype.
+            obs: `[B, ...]`, as the agent declares it.
             state: `[B, S]` from `initial_state` or the step before.
 
         Returns:
             `[B, K]` log-probabilities and the next state; the same numbers as `log_probs`.
+
+        Raises:
+            ValueError: the observation is not what the agent declares.
         """
         logits, state = self.actor.step(self._actor_input(obs, 1), state)
         return logits.log_softmax(-1), state
 
     def _actor_input(self, obs: Tensor, lead: int) -> Tensor:
-        if isinstance(self.actor, LogitsHead) and _is_index(obs, lead):
-            return obs
-        return _features(obs, lead, self.actor)
+        if isinstance(self.actor, LogitsHead) and self._is_index(obs, lead):
+            return _as_states(obs)
+        return self._features(obs, lead, self.actor)
+
+    def _is_index(self, obs: Tensor, lead: int) -> bool:
+        return self.observes == "states" and obs.ndim == lead
+
+    def _features(self, obs: Tensor, lead: int, head: Head) -> Tensor:
+        """`[lead dimensions, ...]` -> `[lead dimensions, features]` in the head's dtype."""
+        dtype = next(head.parameters()).dtype
+        if self._is_index(obs, lead):
+            return index_to_bits(_as_states(obs), dtype)
+        wanted = self.actor.num_inputs
+        if obs.ndim < lead or math.prod(obs.shape[lead:]) != wanted:
+            before = "[T+1, B" if lead == 2 else "[B"
+            also = f", or the state index {before}]" if self.observes == "states" else ""
+            raise ValueError(
+                f"obs must be {before}, ...] with {wanted} features each{also}, "
+                f"got {list(obs.shape)} {obs.dtype}"
+            )
+        return obs.reshape(*obs.shape[:lead], wanted).to(dtype)
+
+
+def _outputs(head: Head) -> int:
+    """K."""
+    if isinstance(head, LogitsHead):
+        return head.logits.shape[1]
+    last = getattr(head, "linear_end", None)
+    return last.out_features if isinstance(last, nn.Linear) else 2**31
+
+
+def _as_states(obs: Tensor) -> Tensor:
+    """The state index of the prisoner's dilemma as int64."""
+    if obs.is_floating_point() or obs.is_complex() or obs.dtype == torch.bool:
+        raise ValueError(f"the state index must be of an integer dtype, got {obs.dtype}")
+    index = obs.long()
+    _check_range("the state index", index, NUM_IPD_STATES)
+    return index
+
+
+def _as_actions(actions: Tensor, num_actions: int) -> Tensor:
+    if actions.is_floating_point() or actions.is_complex():
+        raise ValueError(f"actions must be of an integer dtype, got {actions.dtype}")
+    actions = actions.long()
+    _check_range("actions", actions, num_actions)
+    return actions
+
+
+def _check_range(name: str, values: Tensor, count: int) -> None:
+    """Elsewhere than on the CPU nothing is looked at."""
+    if values.is_cpu and values.numel():
+        low, high = values.aminmax()
+        if int(low) < 0 or int(high) >= count:
+            raise ValueError(f"{name} must be in 0..{count - 1}, got {int(low)} to {int(high)}")
 
 
 def _append_time(features: Tensor) -> Tensor:
@@ -228,16 +315,6 @@ def _every_input(
     critic_inputs = _append_time(index_to_bits(states, dtype).expand(steps, -1, -1))
     offsets = torch.arange(0, steps * NUM_IPD_STATES, NUM_IPD_STATES, device=device)
     return states[None], critic_inputs, offsets[:, None]
-
-
-def _is_index(obs: Tensor, lead: int) -> bool:
-    return obs.ndim == lead and not obs.is_floating_point()
-
-
-def _features(obs: Tensor, lead: int, head: Head) -> Tensor:
-    """`[lead dimensions, ...]` -> `[lead dimensions, features]` in the head's dtype."""
-    dtype = next(head.parameters()).dtype
-    return index_to_bits(obs, dtype) if _is_index(obs, lead) else obs.flatten(lead).to(dtype)
 
 
 def evaluate_stacked(
@@ -267,10 +344,10 @@ def evaluate_stacked(
             f"sets, got {list(obs.shape)} and {list(actions.shape)}"
         )
     actor_input = agent._actor_input(obs, 2)
-    critic_input = _append_time(_features(obs, 2, agent.critic))
+    critic_input = _append_time(agent._features(obs, 2, agent.critic))
     log_probs = _stacked_head(agent.actor, "actor.", parameters, actor_input).log_softmax(-1)
     q_values = _stacked_head(agent.critic, "critic.", parameters, critic_input)
-    return Evaluation(log_probs, q_values, actions.long())
+    return Evaluation(log_probs, q_values, _as_actions(actions, q_values.shape[-1]))
 
 
 def _stacked_head(head: Head, prefix: str, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
@@ -308,6 +385,8 @@ def build_agent(
     actor_layers_before_gru: int = 2,
     critic_layers_before_gru: int = 2,
     generator: Generator | None = None,
+    observes: str | None = None,
+    config: TrainConfig | None = None,
 ) -> Agent:
     """An agent from plain settings.
 
@@ -319,6 +398,7 @@ def build_agent(
         actor_hidden, critic_hidden: hidden units ("mlp", "gru").
         actor_layers_before_gru, critic_layers_before_gru: 0, 1 or 2 ("gru").
         generator: source of the initial weights, read by the actor first, then by the critic.
+        observes, config: see `Agent`.
 
     Raises:
         ValueError: an unknown kind of head, or "logits" for anything but four observation bits.
@@ -337,7 +417,7 @@ def build_agent(
         "critic", critic, num_features + 1, num_actions, critic_hidden, critic_layers_before_gru,
         generator,
     )  # fmt: skip
-    return Agent(actor_head, critic_head)
+    return Agent(actor_head, critic_head, observes, config)
 
 
 def _build_head(

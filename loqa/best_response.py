@@ -23,8 +23,9 @@ from torch.nn.utils import clip_grad_norm_
 from loqa import _checks, ops
 from loqa._random import stream, stream_seed
 from loqa.agents import Agent, build_agent
-from loqa.evaluate import seat_threads, settings_of
-from loqa.matches import Actors, Settings, make_env
+from loqa.evaluate import seat_threads
+from loqa.match_settings import Settings, make_env, settings_of
+from loqa.matches import Actors, uniform
 from loqa.players import COIN, Player, as_player
 
 NETWORKS = ("mlp", "gru")
@@ -107,12 +108,21 @@ def train_best_response(
             if report is not None:
                 report({"iteration": iteration + 1, **line})
     agent = learner.agent.eval().requires_grad_(False)
+    made_for = {**played.make, "preset": learner.env.spec.preset,
+                "episode_length": learner.env.episode_length}  # fmt: skip
     grid, rules = None, None
     if played.game == COIN:
         grid = (int(played.make["height"]), int(played.make["width"]))
         rules = learner.env.spec.preset
     found = as_player(agent, f"response to {opponent.name}")
-    return replace(found, group="best response", games=(played.game,), grid=grid, rules=rules)
+    return replace(
+        found,
+        group="best response",
+        games=(played.game,),
+        grid=grid,
+        rules=rules,
+        made_for=made_for,
+    )
 
 
 class _Learner:
@@ -155,7 +165,7 @@ class _Learner:
             targets = advantages + values[:-1]
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         for _ in range(self.training.epochs):
-            order = torch.randperm(actions.shape[1], generator=self.generator)
+            order = torch.randperm(actions.shape[1], generator=self.generator, device="cpu")
             for part in order.chunk(self.training.minibatches):
                 now = self.agent.evaluate(obs[:, part], actions[:, part])
                 ratio = (now.taken_log_probs - before.taken_log_probs[:, part]).exp()
@@ -182,7 +192,7 @@ class _Learner:
         obs = env.reset()
         actors = Actors(env, (self.me, self.opponent) if seat == 0 else (self.opponent, self.me))
         seen, chosen, paid = [obs[:, seat].clone()], [], []
-        for draw in torch.rand((env.episode_length, env.num_envs, 2), generator=self.generator):
+        for draw in uniform((env.episode_length, env.num_envs, 2), self.generator):
             actions = actors.choose(obs, draw)
             obs, rewards, _, _ = env.step(actions)
             seen.append(obs[:, seat].clone())

@@ -18,8 +18,9 @@ from loqa import _checks, cli_eval
 from loqa._native import core
 from loqa.config import RESUMABLE, CoinConfig, TrainConfig, docstring
 from loqa.envs.coin_game import make_coin_game
+from loqa.match_settings import settings_of
 from loqa.matches import coin_actor
-from loqa.players import COIN, as_player, check_rules, common_game, common_grid
+from loqa.players import COIN, as_player
 from loqa.run_names import describe
 from loqa.train import GAMES, RunDirectory, TrainingError, export_agent, resume, train
 
@@ -125,11 +126,11 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, _Parser]]:
     watching.add_argument(
         "--gif", metavar="FILE", help="write a film (gif, png, webp) instead of showing it here"
     )
-    watching.add_argument("--preset", default="loqa24")
+    watching.add_argument("--preset", help="whose rules [the agents', or loqa24]")
     for name in ("height", "width"):
         watching.add_argument(f"--{name}", type=int, help="[the agents', or 3]")
-    for name, value in (("steps", 50), ("seed", 0)):
-        watching.add_argument(f"--{name}", type=int, default=value, help=f"[{value}]")
+    watching.add_argument("--steps", type=int, help="[the agents' episode length, or 50]")
+    watching.add_argument("--seed", type=int, default=0, help="[0]")
     watching.add_argument("--speed", type=float, default=4.0, help="frames a second [4]")
     watching.set_defaults(run=_watch)
 
@@ -292,19 +293,20 @@ def _watch(options: argparse.Namespace, console: Console) -> int:
 
     speed = _checks.real("speed", options.speed, 0.1, 50)
     players = [as_player(name) for name in options.players]
-    common_game(players, COIN)
-    check_rules(players, options.preset)
-    height, width = common_grid(players, options.height, options.width)
+    asked = {
+        "preset": options.preset,
+        "height": options.height,
+        "width": options.width,
+        "episode_length": options.steps,
+    }
+    played = settings_of(players, COIN, asked, None, options.seed)
     env = make_coin_game(
-        options.preset,
-        1,
-        num_players=len(players),
-        height=height,
-        width=width,
-        seed=options.seed,
+        num_envs=1, num_players=len(players), seed=options.seed, num_threads=1, **played.make
     )
     names = [player.name for player in players]
-    frames = coin_film(env, coin_actor(env, players, options.seed), options.steps, names=names)
+    frames = coin_film(
+        env, coin_actor(env, players, options.seed), env.episode_length, names=names
+    )
     if options.gif:
         print(save_gif(options.gif, frames, speed))
         return DONE

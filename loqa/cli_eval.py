@@ -15,7 +15,9 @@ from rich.table import Table
 from loqa import cli_exploit
 from loqa.checkpoint import atomic_path, write_json
 from loqa.evaluate import Estimate, MatchResult, Score, evaluate, to_csv
-from loqa.league import League, league
+from loqa.groups import distinct, group_names, grouped, named_apart
+from loqa.league import INTERVALS, League, league
+from loqa.players import as_player
 from loqa.published import import_pickle
 
 WHO = (
@@ -32,7 +34,9 @@ def add_commands(commands: Any) -> None:
     one.add_argument("--standard-error", type=float, default=0.005, metavar="E",
                      help="of the mean reward per step: episodes are added until then [0.005]")  # fmt: skip
     one.add_argument("--episodes", type=int, metavar="N", help="in each seat, instead of a bound")
-    one.add_argument("--discount", type=float, help="of the return [the preset's]")
+    one.add_argument(
+        "--discount", type=float, help="of the return [the runs' own, or the preset's]"
+    )
     one.add_argument("--out", metavar="DIR", help="also write DIR/evaluation.json and .csv")
     one.add_argument("--json", action="store_true", help="print JSON instead of tables")
     one.set_defaults(run=_evaluate)
@@ -58,26 +62,32 @@ def add_commands(commands: Any) -> None:
 
     for parser in (one, many, cli_exploit.add_command(commands, WHO)):
         parser.add_argument("--game", choices=["coin", "ipd"], help="[the one that all play]")
-        parser.add_argument("--preset", help="whose rules [loqa24]")
-        parser.add_argument("--episode-length", type=int, metavar="T", help="[the preset's]")
+        parser.add_argument("--preset",
+                            help="whose game, payoff and episode length included "
+                                 "[the runs' own, or loqa24]")  # fmt: skip
+        parser.add_argument("--episode-length", type=int, metavar="T",
+                            help="[the runs' own, or the preset's]")  # fmt: skip
+        parser.add_argument("--payoff", metavar="CC,CD,DC,DD",
+                            help="to me, of the prisoner's dilemma; by the preset's own action codes "
+                                 "[the runs' own, or the preset's]")  # fmt: skip
         parser.add_argument("--height", type=int, help="of the board [the networks', or 3]")
         parser.add_argument("--width", type=int, help="of the board")
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--num-threads", type=int, metavar="N", help="[all cores]")
 
 
-def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    names = ("preset", "episode_length", "height", "width")
-    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-
-
 def _evaluate(options: argparse.Namespace, console: Console) -> int:
+    agents = named_apart(distinct([as_player(one) for one in options.agents]))
+    opponents = named_apart([as_player(one) for one in options.against])
+    groups = grouped(agents)
+    names = group_names([group[0] for group in groups])
     results = []
-    for opponent in options.against:
-        with console.status(f"against {opponent}"):
-            results.append(
-                evaluate(
-                    options.agents,
+    for group, name in zip(groups, names, strict=True):
+        found = []
+        for opponent in opponents:
+            with console.status(f"against {opponent.name}"):
+                one = evaluate(
+                    group,
                     opponent,
                     game=options.game,
                     episodes=options.episodes,
@@ -85,16 +95,20 @@ def _evaluate(options: argparse.Namespace, console: Console) -> int:
                     discount=options.discount,
                     seed=options.seed,
                     num_threads=options.num_threads,
-                    **_settings(options),
+                    **cli_exploit.settings_of(options),
                 )
-            )
+            found.append(one)
+        results += found
+        if not options.json:
+            title = f"{name}, {len(group)} seeds" if len(group) > 1 else group[0].name
+            if len(group) == 1 and len(groups) > 1 and group[0].config is not None:
+                title = f"{title} ({name})"
+            console.print(_reward_table(found, title))
+            if found[0].total.statistics:
+                console.print(_statistics_table(found, title))
     plain = [result.to_dict() for result in results]
     if options.json:
         console.print_json(data=plain)
-    else:
-        console.print(_reward_table(results))
-        if results[0].total.statistics:
-            console.print(_statistics_table(results))
     if options.out:
         directory = Path(options.out)
         directory.mkdir(parents=True, exist_ok=True)
@@ -126,11 +140,13 @@ def _import(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _reward_table(results: Sequence[MatchResult]) -> Table:
+def _reward_table(results: Sequence[MatchResult], who: str) -> Table:
     first = results[0]
+    over = "seeds (bootstrap) for all seeds together, else episodes" if first.seeds else "episodes"
     table = Table(
-        title=f"{first.agent}: {first.game}, preset {first.preset}, {first.episode_length} steps",
-        caption="mean reward per step, and the agent's discounted return, with half of the 95% interval",
+        title=f"{who}: {cli_exploit.game_text(first)}",
+        caption="mean reward per step, and the agent's discounted return, with half of the 95% interval "
+        f"over {over}",
         box=box.SIMPLE_HEAD,
     )
     for column in ("against", "seat", "episodes"):
@@ -153,8 +169,8 @@ def _reward_table(results: Sequence[MatchResult]) -> Table:
     return table
 
 
-def _statistics_table(results: Sequence[MatchResult]) -> Table:
-    table = Table(title="statistics: agent / opponent, both seats", box=box.SIMPLE_HEAD)
+def _statistics_table(results: Sequence[MatchResult], who: str) -> Table:
+    table = Table(title=f"{who}: statistics, agent / opponent, both seats", box=box.SIMPLE_HEAD)
     table.add_column("")
     for result in results:
         table.add_column(result.opponent, justify="right")
@@ -186,7 +202,7 @@ def _league(options: argparse.Namespace, console: Console) -> int:
             seed=options.seed,
             num_threads=options.num_threads,
             report=lambda done, total: progress.update(task, completed=done, total=total),
-            **_settings(options),
+            **cli_exploit.settings_of(options),
         )
     console.print(_league_table(result))
     names = ("league.json", "league.csv", "league.tex")
@@ -199,15 +215,17 @@ def _league(options: argparse.Namespace, console: Console) -> int:
 
 def _league_table(result: League) -> Table:
     table = Table(
-        title=f"{len(result.names)} agents, {result.game}: mean reward per step",
-        caption="with half of the 95% interval (bootstrap over agents); an agent meets itself too",
+        title=f"{len(result.names)} agents, {result.game}, preset {result.settings['preset']}, "
+        f"{result.settings['episode_length']} steps: mean reward per step",
+        caption=f"with half of the 95% interval ({INTERVALS}); an agent meets itself too",
         box=box.SIMPLE_HEAD,
     )
     for column in ("algorithm", "against"):
         table.add_column(column)
     for column in ("pairs", "reward", "opponent's"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for pair in result.group_pairs:
-        cells = [_cell(one, 4) for one in pair.reward]
+        mark = "*" if pair.interval == "episodes" else ""
+        cells = [f"{_cell(one, 4)}{mark}" for one in pair.reward]
         table.add_row(pair.first, pair.second, str(pair.pairs), *cells)
     return table

@@ -287,6 +287,8 @@ def make_agent(config: CoinConfig) -> Agent:
         actor_layers_before_gru=config.layers_before_gru,
         critic_layers_before_gru=config.layers_before_gru,
         generator=stream(config.seed, "initial weights"),
+        observes="features",
+        config=config,
     )
 
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import math
+import numbers
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
 from loqa import _checks
-from loqa.matches import Episodes, Match, Settings
-from loqa.players import COIN, Player, as_player, check_rules, common_game, common_grid
+from loqa.groups import group_names, grouped, named_apart
+from loqa.match_settings import Settings, rules_of, settings_of
+from loqa.matches import Episodes, Match
+from loqa.players import Player, as_player
 
 _Z95 = 1.959963984540054
 _RESAMPLES = 10_000
@@ -80,6 +83,7 @@ class MatchResult:
     Attributes:
         agent, opponent: their names; several seeds of an agent are joined by " + ".
         game, preset, episode_length: what was played.
+        rules: the same in full (payoff, noise; board...), and `discount`, that of the returns.
         total: both seats together, the mean of the two; over several seeds their mean, with an
             interval that is a bootstrap over seeds.
         seats: the agent in seat 0, then in seat 1 (one seed only).
@@ -94,6 +98,7 @@ class MatchResult:
     total: Score
     seats: tuple[Score, ...]
     seeds: tuple[MatchResult, ...] = ()
+    rules: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON; what is not finite becomes None."""
@@ -120,26 +125,32 @@ def evaluate(
     Blocks of 256 episodes are added in both seats until the standard error of both players' mean
     reward per step (both seats together) is at most `standard_error`.
 
+    The game is the one that the players were made for: a run's payoff, episode length, board and
+    discount, unless a setting says otherwise.
+
     Args:
         agent: a player as `loqa.players.as_player` takes it (a path, a name, five probabilities, an
-            `Agent`...), or a list of players: seeds of one algorithm.
+            `Agent`...), or a list of players: seeds of one algorithm. The same run twice counts once.
         opponent: a player.
         game: "coin_game" or "ipd"; by default the one that both play (Coin Game if both).
         episodes: in each seat, exactly; instead of the bound on the standard error.
         standard_error: the bound.
         max_episodes: in each seat, where the bound stays out of reach.
-        discount: of the discounted return; the preset's by default.
+        discount: of the discounted return; by default that of the agent's run (else the opponent's,
+            else the preset's).
         seed: everything random is a function of it and of the players.
         num_threads: 1 to play the two seats one after the other, more to play them at once.
         statistics: whether to compute the literature's statistics.
-        settings: of the environment: preset, episode_length; height, width; payoff, noise...
+        settings: of the environment: preset, episode_length; height, width; payoff, noise... A preset
+            stands for its whole game, payoff and episode length included.
 
     Returns:
         A `MatchResult`.
 
     Raises:
         ValueError, TypeError, FileNotFoundError: no such player, a damaged file, players of
-            different games or boards, or a value out of range.
+            different games or boards, agents that are no seeds of one another, or a value out of range.
+        PolicyError: a player's policy fails, or its answers are no log-probabilities.
     """
     agents = _as_agents(agent)
     other = as_player(opponent)
@@ -163,31 +174,34 @@ def evaluate(
 @contextmanager
 def seat_threads(count: int) -> Iterator[ThreadPoolExecutor]:
     """Up to `count` threads in which torch works alone: nothing is gained by splitting products as
-    small as these, and the threads' barriers cost more than they bring."""
-    before = torch.get_num_threads()
+    small as these, and the threads' barriers cost more than they bring.
+
+    What the process says of gradients, autocast and the precision of products does not count inside.
+    """
+    before, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("highest")
     pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
     try:
-        yield pool
+        with own_modes():
+            yield pool
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(before)
+        torch.set_float32_matmul_precision(precision)
 
 
-def settings_of(
-    players: Sequence[Player],
-    game: str | None,
-    settings: dict[str, Any],
-    discount: float | None,
-    seed: int,
-) -> Settings:
-    """The settings of matches among players: their common game and board."""
-    game = common_game(players, game)
-    if game == COIN:
-        check_rules(players, settings.get("preset"))
-        height, width = common_grid(players, settings.get("height"), settings.get("width"))
-        settings = {**settings, "height": height, "width": width}
-    return Settings(game, settings, discount, seed)
+@contextmanager
+def own_modes() -> Iterator[None]:
+    """Torch as it starts up in this thread: gradients, no inference mode, no autocast, and the CPU for
+    new tensors."""
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast("cpu", enabled=False),
+        nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu"),
+    ):
+        yield
 
 
 @dataclass(frozen=True)
@@ -201,9 +215,21 @@ def _as_agents(agent: Any) -> list[Player]:
     if isinstance(agent, list | tuple) and not agent:
         raise ValueError("agent must be a player or a list of players, got an empty list")
     several = isinstance(agent, list | tuple) and not all(
-        isinstance(one, int | float) for one in agent
+        isinstance(one, numbers.Real) for one in agent
     )
-    return [as_player(one) for one in agent] if several else [as_player(agent)]
+    if not several:
+        return [as_player(agent)]
+    groups = grouped([as_player(one) for one in agent])
+    firsts = [group[0] for group in groups]
+    if len(groups) > 1:
+        told = " and ".join(
+            f"{one.name} ({name})" for one, name in zip(firsts, group_names(firsts), strict=True)
+        )
+        raise ValueError(
+            f"the agents are no seeds of one another, their mean would mix what differs: {told}; "
+            f"evaluate each by itself"
+        )
+    return named_apart(groups[0])
 
 
 def _evaluate_one(
@@ -233,8 +259,17 @@ def _evaluate_one(
         if done >= target or (enough and len(played[0]) > 1):
             break
     spec = matches[0].env.spec
+    rules = {**rules_of(matches[0].env), "discount": matches[0].discount}
     return MatchResult(
-        agent.name, opponent.name, spec.game, spec.preset, spec.episode_length, total, seats
+        agent.name,
+        opponent.name,
+        spec.game,
+        spec.preset,
+        spec.episode_length,
+        total,
+        seats,
+        (),
+        rules,
     )
 
 
@@ -294,8 +329,9 @@ def _over_seeds(results: tuple[MatchResult, ...]) -> MatchResult:
     total = Score(None, episodes, pair("reward"), pair("discounted_return"), statistics)
     name = " + ".join(one.agent for one in results)
     return MatchResult(
-        name, first.opponent, first.game, first.preset, first.episode_length, total, (), results
-    )
+        name, first.opponent, first.game, first.preset, first.episode_length, total, (), results,
+        first.rules,
+    )  # fmt: skip
 
 
 def to_csv(results: Sequence[MatchResult]) -> str:

@@ -191,4 +191,6 @@ def make_agent(config: IPDConfig) -> Agent:
         actor_layers_before_gru=config.layers_before_gru,
         critic_layers_before_gru=config.layers_before_gru,
         generator=stream(config.seed, "initial weights"),
+        observes="states",
+        config=config,
     )

@@ -12,9 +12,10 @@ import itertools
 import json
 import math
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,15 @@ import torch
 from loqa import _checks
 from loqa._native import core
 from loqa.checkpoint import atomic_path, write_json
-from loqa.evaluate import Estimate, seat_threads, settings_of
-from loqa.matches import Match, Settings
-from loqa.players import Player, as_player, expand
+from loqa.evaluate import Estimate, seat_threads
+from loqa.groups import distinct, group_names, named_apart
+from loqa.match_settings import Settings, make_env, rules_of, settings_of
+from loqa.matches import Match
+from loqa.players import Player, as_player, expand, with_digest
 
 _BLOCK = 500
-_FORMAT = 1
+_FORMAT = 2
+INTERVALS = "bootstrap over agents; * one agent on each side: over episodes"
 Report = Callable[[int, int], None]
 
 
@@ -58,9 +62,12 @@ class GroupPair:
 
     Attributes:
         first, second: algorithms.
-        pairs: number of pairs of agents; within one algorithm each agent meets itself too.
-        reward: of (first, second): mean over pairs; the interval is a bootstrap over agents.
+        pairs: number of pairs of agents; within one algorithm each agent meets itself too. The same
+            agent under two names counts once.
+        reward: of (first, second): mean over pairs, with a 95% interval.
         deviation: standard deviation over pairs, of (first, second).
+        interval: "agents", a bootstrap over agents; "episodes" where each side has one agent: then
+            nothing can be said of other agents of the algorithm.
     """
 
     first: str
@@ -68,6 +75,7 @@ class GroupPair:
     pairs: int
     reward: tuple[Estimate, Estimate]
     deviation: tuple[float, float]
+    interval: str
 
 
 @dataclass(frozen=True)
@@ -75,10 +83,11 @@ class League:
     """The results of a league.
 
     Attributes:
-        names, groups: of the agents, `[N]`.
-        game, settings: what was played.
+        names, groups: of the agents, `[N]`. Runs of unlike configurations are of different groups.
+        game, settings: what was played, in full.
         pairs: every pair i <= j.
         group_pairs: every pair of algorithms, in order of appearance.
+        not_stored: name of an agent -> why its pairs are played anew each time.
     """
 
     names: tuple[str, ...]
@@ -87,6 +96,7 @@ class League:
     settings: dict[str, Any]
     pairs: tuple[Pair, ...]
     group_pairs: tuple[GroupPair, ...]
+    not_stored: dict[str, str] = field(default_factory=dict)
 
     @property
     def matrix(self) -> np.ndarray:
@@ -121,19 +131,21 @@ class League:
     def to_latex(self) -> str:
         """The table of algorithms (booktabs): reward of row, with its 95% interval, against column."""
         names = list(dict.fromkeys(self.groups))
-        cells: dict[tuple[str, str], Estimate] = {}
+        cells: dict[tuple[str, str], str] = {}
         for pair in self.group_pairs:
-            cells[pair.second, pair.first] = pair.reward[1]
-            cells[pair.first, pair.second] = pair.reward[0]
+            mark = "^{*}" if pair.interval == "episodes" else ""
+            mine, others = (f"${one.mean:.3f} \\pm {_half(one):.3f}{mark}$" for one in pair.reward)
+            cells[pair.second, pair.first] = others
+            cells[pair.first, pair.second] = mine
         lines = [
+            f"% 95% intervals: {INTERVALS}",
             rf"\begin{{tabular}}{{l{'r' * len(names)}}}",
             r"\toprule",
             " & ".join(["", *map(_escape, names)]) + r" \\",
             r"\midrule",
         ]
         for row in names:
-            values = [f"${cells[row, column].mean:.3f} \\pm {_half(cells[row, column]):.3f}$"
-                      for column in names]  # fmt: skip
+            values = [cells[row, column] for column in names]
             lines.append(" & ".join([_escape(row), *values]) + r" \\")
         return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
@@ -153,16 +165,19 @@ def league(
     """Plays all pairs of agents, and each agent against itself, half of the episodes in each seat.
 
     Pairs are spread over threads; each works alone, so that results do not depend on their number.
-    With `out`, a league that was interrupted or has new agents plays only what is missing.
+    With `out`, a league that was interrupted or has new agents plays only what is missing. What is there
+    already is told by the contents of the agents; where they cannot be read for sure (a policy that
+    holds an open file, say), a warning says so and nothing is stored.
 
     Args:
         agents: players as `loqa.players.as_player` takes them, in a list, or a mapping from names.
-            A directory stands for the agents in it.
+            A directory stands for the agents in it. The same run twice is one agent.
         episodes: of each pair, an even number.
         out: directory for pairs.jsonl, league.json, league.csv, league.tex, and heatmaps.
         game, seed, settings: as in `loqa.evaluate`.
         num_threads: pairs that are played at once; all cores by default.
-        groups: name of an agent -> algorithm, instead of what its file says.
+        groups: name of an agent -> algorithm, instead of what its file says. By default runs are of one
+            group if only their seeds differ; else the group's name says what differs.
         report: called with (pairs done, pairs in all).
 
     Returns:
@@ -170,6 +185,7 @@ def league(
 
     Raises:
         ValueError, TypeError, FileNotFoundError: as `loqa.evaluate`; fewer than two agents.
+        PolicyError: a player's policy fails, or its answers are no log-probabilities.
         KeyboardInterrupt: interrupted; with `out`, the finished pairs are kept.
     """
     players = _as_players(agents)
@@ -183,19 +199,28 @@ def league(
         else _checks.integer("num_threads", num_threads, 1, 1024)
     )
     played = settings_of(players, game, settings, None, seed)
-    store = _Store(None if out is None else Path(out), played, episodes)
+    rules = rules_of(make_env(played, 1, 0, 1))
+    unknown = {one.name: one.unknown for one in players if one.unknown}
+    if out is not None and unknown:
+        told = "; ".join(f"{name}: {why}" for name, why in unknown.items())
+        warnings.warn(f"not stored, played anew each time: {told}", stacklevel=2)
+    store = _Store(None if out is None else Path(out), played, rules, episodes)
     couples = [(a, b) for a, b in itertools.combinations_with_replacement(players, 2)]
     _play_missing(couples, store, played, episodes, threads, report)
     chosen = groups or {}
-    of_agent = {one.name: chosen.get(one.name, one.group) for one in players}
+    of_agent = {
+        one.name: chosen.get(one.name, group)
+        for one, group in zip(players, group_names(players), strict=True)
+    }
     pairs = tuple(store.pair(a, b) for a, b in couples)
     result = League(
         tuple(of_agent),
         tuple(of_agent.values()),
         played.game,
-        {"episodes": episodes, "seed": seed, **played.make},
+        {"episodes": episodes, "seed": seed, **rules},
         pairs,
-        tuple(_group_pairs(pairs, of_agent)),
+        tuple(_group_pairs(pairs, _counted(players, of_agent))),
+        {**unknown, **store.changed},
     )
     if store.directory is not None:
         _write(result, store.directory)
@@ -204,28 +229,42 @@ def league(
 
 def _as_players(agents: Mapping[str, Any] | Sequence[Any]) -> list[Player]:
     if isinstance(agents, Mapping):
-        players = [as_player(given, name) for name, given in agents.items()]
+        players = [
+            replace(as_player(given, name), name=name, source="") for name, given in agents.items()
+        ]
     else:
         given = [
             one
             for each in agents
             for one in (expand([each]) if isinstance(each, str | Path) else [each])
         ]
-        players = [as_player(one) for one in given]
+        players = distinct([as_player(one) for one in given])
+    # A policy may have changed since it was made a player.
+    players = named_apart([with_digest(one) for one in players])
     if len(players) < 2:
-        raise ValueError(f"a league needs at least two agents, got {len(players)}")
-    seen: dict[str, int] = {}
-    unique = []
+        raise ValueError(
+            f"a league needs at least two agents, got {len(players)} (the same run twice is one)"
+        )
+    return players
+
+
+def _changes(player: Player) -> bool:
+    """Whether a policy that is not of this package is another one than before it played."""
+    if player.policy is None or type(player.policy).__module__.startswith("loqa."):
+        return False
+    return with_digest(player).digest != player.digest
+
+
+def _counted(players: Sequence[Player], group_of: Mapping[str, str]) -> dict[str, str]:
+    """Name of an agent -> group, without those that are another one of their group again."""
+    seen: set[tuple[str, str]] = set()
+    found = {}
     for one in players:
-        seen[one.name] = seen.get(one.name, 0) + 1
-        number = seen[one.name]
-        unique.append(one if number == 1 else as_renamed(one, f"{one.name} ({number})"))
-    return unique
-
-
-def as_renamed(player: Player, name: str) -> Player:
-    """The same player under another name."""
-    return Player(**{**vars(player), "name": name})
+        what = (group_of[one.name], one.digest)
+        if what not in seen:
+            seen.add(what)
+            found[one.name] = group_of[one.name]
+    return found
 
 
 def in_order(first: Player, second: Player) -> tuple[Player, Player]:
@@ -239,12 +278,13 @@ def in_order(first: Player, second: Player) -> tuple[Player, Player]:
 class _Store:
     """Results of pairs by key, in memory and, if there is a directory, in its pairs.jsonl."""
 
-    def __init__(self, directory: Path | None, settings: Settings, episodes: int) -> None:
+    def __init__(
+        self, directory: Path | None, settings: Settings, rules: Mapping[str, Any], episodes: int
+    ) -> None:
         self.directory = directory
+        self.changed: dict[str, str] = {}
         self._how = json.dumps(
-            [_FORMAT, settings.game, dict(settings.make), settings.seed, episodes],
-            sort_keys=True,
-            default=str,
+            [_FORMAT, settings.game, rules, settings.seed, episodes], sort_keys=True
         )
         self._lines: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
@@ -264,9 +304,12 @@ class _Store:
     def add(self, first: Player, second: Player, seats: list[list[list[float]]]) -> None:
         key = self.key(first, second)
         line = {"key": key, "first": first.name, "second": second.name, "seats": seats}
+        changed = [one for one in (first, second) if _changes(one)]
+        stays = not (changed or first.unknown or second.unknown)
         with self._lock:
             self._lines[key] = line
-            if self.directory is not None:
+            self.changed |= {one.name: "it changes while it plays" for one in changed}
+            if self.directory is not None and stays:
                 with (self.directory / "pairs.jsonl").open("a", encoding="utf-8") as file:
                     file.write(json.dumps(line) + "\n")
 
@@ -364,15 +407,24 @@ def _group_pairs(pairs: Iterable[Pair], group_of: Mapping[str, str]) -> Iterable
     names = list(dict.fromkeys(group_of.values()))
     number = {name: place for place, name in enumerate(group_of)}
     cells: dict[tuple[str, str], list[tuple[int, int, float, float]]] = {}
+    by_cell: dict[tuple[str, str], Pair] = {}
     for pair in pairs:
+        if pair.first not in group_of or pair.second not in group_of:
+            continue
         key = (group_of[pair.first], group_of[pair.second])
         mine, others = (one.mean for one in pair.reward)
         cell = (number[pair.first], number[pair.second], mine, others)
         if names.index(key[0]) > names.index(key[1]):
             key, cell = (key[1], key[0]), (cell[1], cell[0], cell[3], cell[2])
         cells.setdefault(key, []).append(cell)
+        by_cell[key] = pair
     for (first, second), members in cells.items():
         values = np.array([member[2:] for member in members])
+        if len(members) == 1:  # one agent on each side: there is nothing to draw again
+            pair = by_cell[first, second]
+            reward = pair.reward if group_of[pair.first] == first else pair.reward[::-1]
+            yield GroupPair(first, second, 1, (reward[0], reward[1]), (0.0, 0.0), "episodes")
+            continue
         means = values.mean(0)
         spread = values.std(0)
         intervals = _bootstrap_cells(members, values)
@@ -386,6 +438,7 @@ def _group_pairs(pairs: Iterable[Pair], group_of: Mapping[str, str]) -> Iterable
             len(members),
             (estimates[0], estimates[1]),
             (float(spread[0]), float(spread[1])),
+            "agents",
         )
 
 

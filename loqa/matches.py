@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from loqa import _random
-from loqa.envs.coin_game import CoinGame, make_coin_game
-from loqa.envs.matrix_game import MatrixGame, make_matrix_game
+from loqa.envs.coin_game import CoinGame
+from loqa.envs.matrix_game import MatrixGame
 from loqa.envs.statistics import CoinStatistics, coin_statistics
-from loqa.players import COIN, MachinePolicy, Player
-from loqa.policies import Policy
+from loqa.match_settings import Settings, make_env
+from loqa.models import NUM_IPD_STATES
+from loqa.players import MachinePolicy, Player
+from loqa.policies import Policy, PolicyError
 
-
-@dataclass(frozen=True)
-class Settings:
-    """How matches are played.
-
-    Attributes:
-        game: "coin_game" or "ipd".
-        make: further settings of the environment (preset, height, width, episode_length, payoff...).
-        discount: of the discounted return; the preset's by default.
-        seed: of everything random.
-    """
-
-    game: str
-    make: Mapping[str, Any] = field(default_factory=dict)
-    discount: float | None = None
-    seed: int = 0
+_SUMS_TO_1 = (
+    1e-2  # log-probabilities in bfloat16 are that far off, logits and probabilities farther
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +43,9 @@ class Episodes:
 class Actors:
     """Both players' choices, step by step, from the start of an episode.
 
+    Every answer of a policy is checked: shapes and types, and that the probabilities of each row sum
+    to 1 (NaN does not). That costs a comparison of B sums, which choosing needs anyway.
+
     Args:
         env: the environment, which knows the scripted players of the Coin Game.
         players: in seat order.
@@ -60,33 +53,121 @@ class Actors:
     Attributes:
         policies: of each seat; None for a scripted player of the Coin Game.
         states: of the policies, `[B, S]` each; None where there is no policy.
+
+    Raises:
+        PolicyError: a policy has no first state for B games.
+        ValueError: a strategy of two actions in a game of more.
     """
 
     def __init__(self, env: CoinGame | MatrixGame, players: Sequence[Player]) -> None:
         self.env = env
         self.policies = [_policy_in(env, player) for player in players]
-        self.states = [
-            None if policy is None else policy.initial_state(env.num_envs)
-            for policy in self.policies
-        ]
+        self._names = [player.name for player in players]
+        self._swapped = [swaps_codes(env, player) for player in players]
         self._scripts = [
             player.scripted if policy is None else None
             for player, policy in zip(players, self.policies, strict=True)
         ]
+        self.states: list[Tensor | None] = [None] * len(players)
+        for seat, policy in enumerate(self.policies):
+            if policy is not None:
+                try:
+                    state = policy.initial_state(env.num_envs)
+                except Exception as error:
+                    raise PolicyError(
+                        f"{self._names[seat]} failed in initial_state({env.num_envs}): "
+                        f"{type(error).__name__}: {error}"
+                    ) from error
+                self.states[seat] = self._checked_state(seat, "initial_state", state)
 
     def choose(self, obs: Tensor, draw: Tensor) -> Tensor:
-        """Actions `[B, 2]` for observations `[B, 2, ...]`, by inversion of uniform numbers `[B, 2]`."""
+        """Actions `[B, A]` for observations `[B, A, ...]`, by inversion of uniform numbers `[B, A]`.
+
+        Raises:
+            PolicyError: a policy fails, or its answer is none.
+        """
         if isinstance(self.env, CoinGame) and None in self.policies:
             actions = self.env.scripted_actions(self._scripts)
         else:
-            actions = torch.empty((self.env.num_envs, 2), dtype=torch.uint8)
+            size = (self.env.num_envs, len(self.policies))
+            actions = torch.empty(size, dtype=torch.uint8, device="cpu")
         for seat, policy in enumerate(self.policies):
-            state = self.states[seat]
-            if policy is not None and state is not None:
-                log_probs, self.states[seat] = policy.step(obs[:, seat], state)
-                edges = log_probs.exp().cumsum(-1)[:, :-1]
-                actions[:, seat] = (draw[:, seat, None] >= edges).sum(-1)
+            if policy is not None:
+                # A copy: what a policy keeps of it must not change with the next step.
+                seen = obs[:, seat].clone()
+                if self._swapped[seat]:
+                    seen = torch.where(seen == 0, seen, NUM_IPD_STATES - seen)
+                edges = self._probabilities(seat, policy, seen).cumsum(-1)
+                self._check_sums(seat, edges[:, -1])
+                chosen = (draw[:, seat, None] * edges[:, -1:] >= edges[:, :-1]).sum(-1)
+                actions[:, seat] = 1 - chosen if self._swapped[seat] else chosen
         return actions
+
+    def _probabilities(self, seat: int, policy: Policy, obs: Tensor) -> Tensor:
+        """A policy's `[B, K]`; its state goes on."""
+        name, state = self._names[seat], self.states[seat]
+        assert state is not None
+        size = (self.env.num_envs, self.env.num_actions)
+        try:
+            answer = policy.step(obs, state)
+        except Exception as error:
+            raise PolicyError(
+                f"{name} failed in step(obs {list(obs.shape)} {obs.dtype}, state "
+                f"{list(state.shape)} {state.dtype}): {type(error).__name__}: {error}"
+            ) from error
+        wanted = f"{name}: step must return log-probabilities {list(size)} and the next state"
+        if not isinstance(answer, tuple | list) or len(answer) != 2:
+            raise PolicyError(f"{wanted}, got {_told(answer)}")
+        log_probs = answer[0]
+        if not isinstance(log_probs, Tensor) or not (
+            log_probs.shape == size and log_probs.is_floating_point() and log_probs.is_cpu
+        ):
+            raise PolicyError(f"{wanted} (floating, on the CPU), got {_told(log_probs)}")
+        self.states[seat] = self._checked_state(seat, "step", answer[1])
+        return (log_probs.float() if log_probs.dtype.itemsize < 4 else log_probs).exp()
+
+    def _checked_state(self, seat: int, method: str, state: Any) -> Tensor:
+        count = self.env.num_envs
+        fits = isinstance(state, Tensor) and state.ndim > 0 and len(state) == count and state.is_cpu
+        if not fits:
+            raise PolicyError(
+                f"{self._names[seat]}: {method} must return the state as a tensor "
+                f"[{count}, S] on the CPU, got {_told(state)}"
+            )
+        checked: Tensor = state
+        return checked
+
+    def _check_sums(self, seat: int, sums: Tensor) -> None:
+        if not bool(((sums - 1).abs() <= _SUMS_TO_1).all()):  # NaN is no such sum
+            first = next(float(one) for one in sums if not abs(float(one) - 1) <= _SUMS_TO_1)
+            raise PolicyError(
+                f"{self._names[seat]}: step must return log-probabilities, the sum of exp over actions "
+                f"must be 1, got {first:.6g}"
+            )
+
+
+def swaps_codes(env: CoinGame | MatrixGame, player: Player) -> bool:
+    """Whether what a player takes for action 0, to cooperate, is the game's action 1.
+
+    Raises:
+        ValueError: no action of the game is cooperation, and the player knows the game by it.
+    """
+    if player.cooperate is None or isinstance(env, CoinGame):
+        return False
+    if env.cooperate is None:
+        raise ValueError(
+            f"{player.name} cooperates or defects, in a game of 2 actions; this one has "
+            f"{env.num_actions}"
+        )
+    return player.cooperate != env.cooperate
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{list(value.shape)} {value.dtype} on {value.device}"
+    if isinstance(value, tuple | list):
+        return f"{type(value).__name__} of {len(value)}"
+    return f"{type(value).__name__} {value!r:.60}"
 
 
 class Match:
@@ -102,6 +183,10 @@ class Match:
         num_threads: of the simulator.
         statistics: whether to compute what the literature measures.
         stream: tells matches of a player against itself apart.
+
+    Attributes:
+        env: the environment.
+        discount: of the discounted return.
     """
 
     def __init__(
@@ -117,9 +202,10 @@ class Match:
         key = f"{settings.seed}/{stream}/{players[0].digest}/{players[1].digest}".encode()
         self._key = int.from_bytes(hashlib.sha256(key).digest()[:8], "little")
         self.env = make_env(settings, block, self._key, num_threads)
-        discount = self.env.spec.discount if settings.discount is None else settings.discount
-        steps = torch.arange(self.env.episode_length, dtype=torch.float64)
-        self._discounts = discount**steps
+        natural = self.env.spec.discount
+        self.discount = natural if settings.discount is None else settings.discount
+        steps = torch.arange(self.env.episode_length, dtype=torch.float64, device="cpu")
+        self._discounts = self.discount**steps
 
     def play(self, number: int) -> Episodes:
         """Block `number` of episodes."""
@@ -143,7 +229,11 @@ class Match:
             machines = [player.machine for player in self.players]
             vectors = [_memory1_of(machine) for machine in machines]
             if vectors[0] is not None and vectors[1] is not None:
-                return env.rollout_memory1(torch.tensor(vectors), steps)
+                table = np.array(vectors, np.float32)
+                for seat, player in enumerate(self.players):
+                    if swaps_codes(env, player):  # P(action 0) by the game's own index
+                        table[seat] = 1 - table[seat, [0, 4, 3, 2, 1]]
+                return env.rollout_memory1(table, steps)
         return self._stepwise(first_obs, generator)
 
     def _stepwise(
@@ -151,7 +241,7 @@ class Match:
     ) -> tuple[Tensor | None, Tensor, Tensor]:
         env, steps = self.env, self.env.episode_length
         actors = Actors(env, self.players)
-        draws = torch.rand((steps, self.block, 2), generator=generator)
+        draws = uniform((steps, self.block, 2), generator)
         all_obs = [obs.clone()] if self.statistics else []
         all_actions, all_rewards = [], []
         for draw in draws:
@@ -168,7 +258,9 @@ class Match:
         self, obs: Tensor | None, actions: Tensor, rewards: Tensor
     ) -> dict[str, tuple[float, float]]:
         if isinstance(self.env, MatrixGame):
-            shares = (actions == 0).double().mean((0, 1)).tolist()
+            if self.env.cooperate is None:
+                return {}
+            shares = (actions == self.env.cooperate).double().mean((0, 1)).tolist()
             return {"cooperation": (shares[0], shares[1])}
         assert obs is not None
         if self.env.egocentric:  # places of two steps cannot be compared
@@ -193,19 +285,6 @@ def relative_planes(obs: Tensor, env: CoinGame) -> Tensor:
     return torch.stack([planes[:, :, 0], planes[:, :, 1][:, :, [1, 0, 3, 2]]], 2)
 
 
-def make_env(
-    settings: Settings, num_envs: int, seed: int, num_threads: int | None = None
-) -> CoinGame | MatrixGame:
-    """The environment of matches; the prisoner's dilemma shows the state index."""
-    common = {**settings.make, "seed": seed, "num_threads": num_threads}
-    preset = common.pop("preset", None)
-    if settings.game == COIN:
-        return make_coin_game(preset, num_envs, **common)
-    return make_matrix_game(
-        "ipd", preset, num_envs, **{**common, "obs": "index", "obs_dtype": torch.int64}
-    )
-
-
 def _policy_in(env: CoinGame | MatrixGame, player: Player) -> Policy | None:
     """What plays for a player in `env`; None where the simulator itself does."""
     if player.policy is not None or isinstance(env, CoinGame):
@@ -222,6 +301,11 @@ def _memory1_of(machine: Any) -> list[float] | None:
     return machine.cooperate.tolist() if bool((table == [1, 2, 3, 4]).all()) else None
 
 
+def uniform(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Uniform numbers in [0, 1), float32 whatever torch's default is."""
+    return torch.rand(tuple(shape), generator=generator, dtype=torch.float32, device="cpu")
+
+
 def coin_actor(env: CoinGame, players: Sequence[Player], seed: int) -> Callable[[Tensor], Tensor]:
     """Choices of players of the Coin Game in one episode: observations `[B, A, ...]` to actions
     `[B, A]`."""
@@ -230,6 +314,6 @@ def coin_actor(env: CoinGame, players: Sequence[Player], seed: int) -> Callable[
 
     def act(obs: Tensor) -> Tensor:
         with torch.inference_mode():
-            return actors.choose(obs, torch.rand(obs.shape[:2], generator=generator))
+            return actors.choose(obs, uniform(obs.shape[:2], generator))
 
     return act

@@ -27,9 +27,10 @@ from torch import Tensor
 from loqa import _checks
 from loqa._random import stream
 from loqa.envs.coin_game import make_coin_game
-from loqa.evaluate import evaluate, settings_of
-from loqa.matches import Actors
-from loqa.players import COIN, Player, as_player
+from loqa.evaluate import evaluate
+from loqa.match_settings import make_env, settings_of
+from loqa.matches import Actors, uniform
+from loqa.players import COIN, Player, as_player, with_digest
 
 _GUIDES = ("always-cooperate", "always-defect")
 
@@ -63,7 +64,7 @@ def mcts_best_response(
     player: Any,
     *,
     guide: Any = None,
-    episode_length: int = 50,
+    episode_length: int | None = None,
     height: int | None = None,
     width: int | None = None,
     seed: int = 0,
@@ -75,7 +76,7 @@ def mcts_best_response(
         player: of any kind, as `loqa.players.as_player` takes it.
         guide: plays on where the tree ends; by default always-cooperate or always-defect, whichever
             earns more against the player.
-        episode_length: T; the search knows when the episode ends.
+        episode_length: T; the search knows when the episode ends. The player's own, or 50.
         height, width: of the board; the network's, or 3.
         seed: of the simulations.
         search: `SearchSettings()` by default.
@@ -88,11 +89,12 @@ def mcts_best_response(
     """
     opponent = as_player(player)
     given = [] if guide is None else [as_player(guide)]
-    make = {} if height is None else {"height": height}
-    make |= {} if width is None else {"width": width}
-    played = settings_of([opponent, *given], COIN, make, None, 0)
+    asked = {"height": height, "width": width, "episode_length": episode_length}
+    played = settings_of([opponent, *given], COIN, {**asked, "preset": None}, None, 0)
+    if played.make["preset"] != "loqa24":
+        raise ValueError(f"the search knows the rules of loqa24 only, not {played.make['preset']}")
     board = (int(played.make["height"]), int(played.make["width"]))
-    length = _checks.integer("episode_length", episode_length, 1, 2**24)
+    length = make_env(played, 1, 0, 1).episode_length
     search = search or SearchSettings()
     if not given:
         made = {"height": board[0], "width": board[1], "episode_length": length}
@@ -103,16 +105,16 @@ def mcts_best_response(
         ]  # fmt: skip
         given = [as_player(_GUIDES[int(np.argmax(earned))])]
     policy = MCTSPolicy(opponent, given[0], board, length, seed, search)
-    parts = (opponent.digest, given[0].digest, board, length, seed, search)
-    digest = hashlib.sha256(repr(parts).encode()).hexdigest()
-    name = f"search against {opponent.name}"
-    return Player(name, "best response", (COIN,), digest, policy=policy, grid=board, rules="loqa24")
+    return with_digest(
+        Player(f"search against {opponent.name}", "best response", (COIN,), "", policy=policy,
+               grid=board, rules="loqa24", made_for={"episode_length": length})
+    )  # fmt: skip
 
 
 class MCTSPolicy:
     """Searches every move of one seat against a known opponent in the other.
 
-    State of a game, `[1 + ...]`: the step, the opponent's memory and the guide's.
+    State of a game, `[1 + ...]` float64: the step, the opponent's memory and the guide's.
 
     Args:
         opponent, guide: players of the Coin Game.
@@ -134,22 +136,23 @@ class MCTSPolicy:
         self.episode_length, self.seed, self.search = episode_length, seed, search
 
     def initial_state(self, batch_size: int) -> Tensor:
-        memories = [player.policy.initial_state(batch_size).float()
+        memories = [_flat(player.policy.initial_state(batch_size))
                     for player in (self.opponent, self.guide) if player.policy is not None]  # fmt: skip
-        return torch.cat([torch.zeros(batch_size, 1), *memories], -1)
+        clock = torch.zeros(batch_size, 1, dtype=torch.float64, device="cpu")
+        return torch.cat([clock, *memories], -1)
 
     def step(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """The move that was best in the simulations, with probability 1."""
         counts, means = self.values(obs, state)
         best = torch.where(counts > 0, means, -torch.inf).argmax(-1)
-        log_probs = torch.full(counts.shape, -torch.inf)
-        log_probs[torch.arange(len(best)), best] = 0
+        log_probs = torch.full(counts.shape, -torch.inf, dtype=torch.float64, device="cpu")
+        log_probs[torch.arange(len(best), device="cpu"), best] = 0
         after = [state[:, :1] + 1]
         views = (_of_other(obs), obs)
         players = (self.opponent, self.guide)
         for player, memory, seen in zip(players, self._memories(state), views, strict=True):
             if player.policy is not None and memory is not None:
-                after.append(player.policy.step(seen, memory)[1])
+                after.append(_flat(player.policy.step(seen, memory)[1]))
         return log_probs, torch.cat(after, -1)
 
     def values(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -180,12 +183,16 @@ class MCTSPolicy:
 
     def _memories(self, state: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """The opponent's, and the guide's."""
-        place, found = 1, []
+        place = 1
+        found: list[Tensor | None] = []
         for player in (self.opponent, self.guide):
-            size = 0
-            if player.policy is not None:
-                size = player.policy.initial_state(1).shape[1]
-            found.append(state[:, place : place + size] if player.policy is not None else None)
+            if player.policy is None:
+                found.append(None)
+                continue
+            like = player.policy.initial_state(1)
+            size = like[0].numel()
+            own = state[:, place : place + size].to(like.dtype)
+            found.append(own.reshape(len(state), *like.shape[1:]))
             place += size
         return found[0], found[1]
 
@@ -234,7 +241,7 @@ class _Trees:
         node, inside = np.zeros(len(self.lanes), np.int64), np.ones(len(self.lanes), bool)
         way: list[tuple[Any, Any, Any]] = []
         rewards = np.zeros((self.steps, len(self.lanes)))
-        draws = torch.rand((self.steps, len(self.lanes), 2), generator=self.generator)
+        draws = uniform((self.steps, len(self.lanes), 2), self.generator)
         for step, draw in enumerate(draws):
             actions = actors.choose(obs, draw)
             growing = bool(inside.any())
@@ -289,6 +296,11 @@ class _Trees:
         return np.asarray(code.numpy())
 
 
+def _flat(memory: Tensor) -> Tensor:
+    """`[B, ...]` of any type -> `[B, S]` float64, which holds every float32 and integer up to 2^53."""
+    return memory.flatten(1).double()
+
+
 def _of_other(obs: Tensor) -> Tensor:
     """What the other player sees, from what one sees: planes self, other, own coin, other's coin."""
     return obs[:, [1, 0, 3, 2]]
@@ -303,5 +315,5 @@ def _game_state(obs: Tensor, t: int) -> dict[str, Tensor]:
         "players_pos": cells[:, :2],
         "coin_pos": cells[:, 2],
         "coin_owner": (obs[:, 3].flatten(1).sum(-1) > 0).long(),
-        "t": torch.full((len(obs),), t),
+        "t": torch.full((len(obs),), t, dtype=torch.int64, device="cpu"),
     }

@@ -1,9 +1,13 @@
 """Exact play of memory-1 strategies in two-player games of two actions, by linear algebra.
 
-A memory-1 strategy is five probabilities of action 0 (cooperate): at the start and after CC, CD,
-DC, DD, own action first. Two of them make a Markov chain on the four joint outcomes; values, best
-responses and long-run payoffs are solutions of small linear systems. The outcomes are always in
-the first player's order CC, CD, DC, DD.
+A memory-1 strategy is five probabilities of cooperating: at the start and after CC, CD, DC, DD, own
+action first. Two of them make a Markov chain on the four joint outcomes; values, best responses and
+long-run payoffs are solutions of small linear systems. The outcomes are always in the first player's
+order CC, CD, DC, DD.
+
+Nothing is subtracted on the way to a distribution (Grassmann, Taksar and Heyman 1985): a probability
+1e-15 short of 1 counts as exactly as any other. Payoffs are given for CC, CD, DC, DD whatever the
+action codes of a game; a `MatrixPreset`, or the name of one of "ipd", is read by its own codes.
 
 All functions take float64 arrays with any leading dimensions, which broadcast: a pool of N
 strategies against itself is `first = pool[:, None], second = pool[None]`.
@@ -18,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from loqa import _checks
-from loqa.envs.presets import as_payoff
+from loqa.envs.presets import cooperation_first
 
 Array = NDArray[np.float64]
 
@@ -28,7 +32,6 @@ PRISONERS_DILEMMA = ((-1.0, -3.0), (0.0, -2.0))
 _SEEN_BY_OTHER = [0, 1, 3, 2, 4]  # start, CC, CD, DC, DD as the other player sees them
 _OUTCOMES_OF_OTHER = [0, 2, 1, 3]  # CC, CD, DC, DD the same
 _MAX_SWEEPS = 64  # policy iteration over 2^5 policies ends long before
-_SQUARINGS = 48  # 2^48 steps
 
 
 def as_strategy(name: str, probabilities: ArrayLike) -> Array:
@@ -72,15 +75,66 @@ def joint_chain(
     """
     exploration = _checks.real("exploration", exploration, 0, 1)
     noise = _checks.real("noise", noise, 0, 1)
-    p = _perturbed(as_strategy("first", first), exploration, noise)
-    q = _perturbed(as_strategy("second", second), exploration, noise)[..., _SEEN_BY_OTHER]
-    outcomes = np.stack([p * q, p * (1 - q), (1 - p) * q, (1 - p) * (1 - q)], axis=-1)
+    p, not_p = _perturbed(as_strategy("first", first), exploration, noise)
+    q, not_q = (
+        each[..., _SEEN_BY_OTHER]
+        for each in _perturbed(as_strategy("second", second), exploration, noise)
+    )
+    outcomes = np.stack([p * q, p * not_q, not_p * q, not_p * not_q], axis=-1)
     return outcomes[..., 0, :], outcomes[..., 1:, :]
 
 
-def _perturbed(strategy: Array, exploration: float, noise: float) -> Array:
-    explored = strategy * (1 - exploration) + exploration / 2
-    return explored * (1 - noise) + (1 - explored) * noise
+def _perturbed(strategy: Array, exploration: float, noise: float) -> tuple[Array, Array]:
+    """P(C) and P(D) as played: 1 - p of a rounded p would have lost what is near 0."""
+    explored = [p * (1 - exploration) + exploration / 2 for p in (strategy, 1 - strategy)]
+    p, not_p = (one * (1 - noise) + other * noise for one, other in (explored, explored[::-1]))
+    return p, not_p
+
+
+def _occupancy(start: Array, rates: Array, leave: float) -> tuple[Array, Array]:
+    """Where a chain is, by elimination of one state after the other, without a subtraction.
+
+    Eliminating state k sends what would visit it where it goes from there:
+
+        N_ij += N_ik N_kj / o_k,   o_k = sum_{j<k} N_kj + l_k,   l_i += N_ik l_k / o_k
+
+    and back: x_k = (b_k + sum_{j<k} x_j N_jk) / o_k. A state with o_k = 0 ends a recurrent class; what
+    flows there stays, and is shared among the states of the class in proportion to the time that
+    one round takes in each.
+
+    Args:
+        start: distribution of the first state, `[..., S]`.
+        rates: probabilities of going on to another state, `[..., S, S]`; the diagonal is not read.
+        leave: l, probability of ending after each step; with 0 the chain goes on for ever.
+
+    Returns:
+        Expected number of visits of each state (of transient states only if leave is 0), and the
+        share of time in each in the long run (0 if leave is not 0), both `[..., S]`.
+    """
+    size = start.shape[-1]
+    lead = np.broadcast_shapes(start.shape[:-1], rates.shape[:-2])
+    flow = np.array(np.broadcast_to(start, (*lead, size)))
+    rates = np.array(np.broadcast_to(rates, (*lead, size, size)))
+    lost, time = np.full_like(flow, leave), np.ones_like(flow)
+    outs: list[Array] = []
+    for k in range(size - 1, -1, -1):
+        out = rates[..., k, :k].sum(-1) + lost[..., k]
+        outs.insert(0, out)
+        safe = np.where(out == 0, 1, out)
+        onward = rates[..., k, :k] / safe[..., None]
+        into = rates[..., :k, k]
+        rates[..., :k, :k] += into[..., None] * onward[..., None, :]
+        lost[..., :k] += into * np.where(out == 0, 1, lost[..., k] / safe)[..., None]
+        time[..., :k] += into * np.where(out == 0, 0, time[..., k] / safe)[..., None]
+        flow[..., :k] += flow[..., k, None] * onward
+    visited, shares = np.zeros_like(flow), np.zeros_like(flow)
+    for k, out in enumerate(outs):
+        safe = np.where(out == 0, 1, out)
+        came = flow[..., k] + (visited[..., :k] * rates[..., :k, k]).sum(-1)
+        again = (shares[..., :k] * rates[..., :k, k]).sum(-1)
+        visited[..., k] = np.where(out == 0, 0, came / safe)
+        shares[..., k] = np.where(out == 0, came / time[..., k], again / safe)
+    return visited, shares
 
 
 def visits(
@@ -109,8 +163,7 @@ def visits(
     if steps is None:
         if discount == 1:
             raise ValueError("discount must be below 1 for a game without end, got 1.0")
-        system = np.eye(4) - discount * np.swapaxes(matrix, -1, -2)
-        return np.asarray(np.linalg.solve(system, start[..., None])[..., 0])
+        return _occupancy(start, discount * matrix, 1 - discount)[0]
     total, state = np.zeros_like(start), start
     for step in range(_checks.integer("steps", steps, 0, 2**31 - 1)):
         total = total + discount**step * state
@@ -137,7 +190,8 @@ def discounted_value(
 
     Args:
         first, second, discount, steps, exploration, noise: as in `visits`.
-        payoff: to me by [own, other's] action `[2, 2]`, or one for each player `[2, 2, 2]`.
+        payoff: to me by [own, other's] action `[2, 2]`, C first, or one for each player `[2, 2, 2]`; or
+            a preset of the prisoner's dilemma, by name or as it is.
 
     Raises:
         ValueError: a value out of range, or a payoff that is not of two actions.
@@ -160,18 +214,16 @@ def long_run_value(
     The limit of (1 - g) `discounted_value` as g goes to 1. Where the chain has one recurrent class
     this is the payoff of the stationary distribution; where it has several the start decides.
 
-        d0 lim_n ((I + M) / 2)^n r,   by repeated squaring (the lazy chain has the same limit as the
-                                      averages of M^t, and converges also where M is periodic)
+        d0 lim_n (I + M + ... + M^(n-1)) / n r,   by elimination without subtraction
+
+    Each entry of the distribution is right to a few units of the last digit, however close to 0 or 1
+    probabilities are (the product of two of them must not be below 1e-308).
 
     Raises:
         ValueError: as `joint_chain`.
     """
     start, matrix = joint_chain(first, second, exploration, noise)
-    limit = (matrix + np.eye(4)) / 2
-    for _ in range(_SQUARINGS):
-        limit = limit @ limit
-        limit = limit / limit.sum(-1, keepdims=True)
-    share = (start[..., None, :] @ limit)[..., 0, :]
+    share = _occupancy(start, matrix, 0.0)[1]
     mine, others = _payoff_vectors(payoff)
     return np.stack([share @ mine, share @ others], axis=-1)
 
@@ -235,7 +287,8 @@ def best_response(
     states = np.arange(5)
     for _ in range(_MAX_SWEEPS):
         chosen = outcomes[actions, states]
-        after = np.linalg.solve(np.eye(4) - discount * chosen[1:], chosen[1:] @ rewards)
+        visited = _occupancy(np.eye(4), discount * chosen[1:], 1 - discount)[0]
+        after = visited @ (chosen[1:] @ rewards)
         q_values = outcomes @ (rewards + discount * after)
         gains = q_values.max(0) - q_values[actions, states]
         better = gains > 1e-12 * (1 + np.abs(q_values).max())
@@ -275,7 +328,7 @@ def exploitability(
 
 def _payoff_vectors(payoff: Any) -> tuple[Array, Array]:
     """Payoff of both players over the outcomes CC, CD, DC, DD of the first player, each [4]."""
-    table = as_payoff(payoff).astype(np.float64)
+    table = cooperation_first(payoff)
     if table.shape != (2, 2, 2):
         raise ValueError(
             f"payoff must be of two actions, [2, 2] or [2, 2, 2], got {list(table.shape)}"

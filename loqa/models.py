@@ -15,6 +15,7 @@ orthogonal recurrent kernels, zero biases, zero logits, all drawn from the gener
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -24,6 +25,8 @@ from loqa.gru import fold, gru, gru_step
 
 NUM_IPD_STATES = 5  # start, CC, CD, DC, DD
 
+# Of new parameters, whatever torch's defaults are.
+_FLOATS: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
 # Standard deviation of a unit normal truncated to [-2, 2].
 _TRUNCATED_STD = 0.87962566103423978
 
@@ -70,7 +73,7 @@ def lecun_normal_(weight: Tensor, generator: Generator | None = None) -> Tensor:
 
 def _linear(inputs: int, outputs: int, generator: Generator | None) -> nn.Linear:
     # Built without storage first: nn.Linear's own initialisation draws from the global generator.
-    layer = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
+    layer = nn.Linear(inputs, outputs, device="meta", dtype=torch.float32).to_empty(device="cpu")
     lecun_normal_(layer.weight, generator)
     nn.init.zeros_(layer.bias)
     return layer
@@ -81,9 +84,11 @@ class Head(nn.Module):
 
     Attributes:
         recurrent: whether the output at t depends on the observations before t.
+        num_inputs: features that it reads.
     """
 
     recurrent = False
+    num_inputs: int
 
     def initial_state(self, batch_size: int) -> Tensor:
         """State before the first step, `[B, S]` (S = 0 without memory)."""
@@ -108,10 +113,11 @@ class LogitsHead(Head):
 
     def __init__(self, num_actions: int = 2) -> None:
         super().__init__()
-        self.logits = nn.Parameter(torch.zeros(NUM_IPD_STATES, num_actions))
+        self.num_inputs = 4
+        self.logits = nn.Parameter(torch.zeros(NUM_IPD_STATES, num_actions, **_FLOATS))
 
     def forward(self, x: Tensor) -> Tensor:
-        index = bits_to_index(x) if x.is_floating_point() else x
+        index = bits_to_index(x) if x.is_floating_point() else x.long()
         rows = self.logits.index_select(0, index.reshape(-1))
         return rows.reshape(*index.shape, -1)
 
@@ -134,6 +140,7 @@ class MLPHead(Head):
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
+        self.num_inputs = num_inputs
         self.linear1 = _linear(num_inputs, hidden_size, generator)
         self.linear2 = _linear(hidden_size, hidden_size, generator)
         self.linear_end = _linear(hidden_size, num_outputs, generator)
@@ -181,6 +188,7 @@ class GRUHead(Head):
         super().__init__()
         if layers_before_gru not in (0, 1, 2):
             raise ValueError(f"layers_before_gru must be 0, 1 or 2, got {layers_before_gru}")
+        self.num_inputs = num_inputs
         self.linear1: nn.Linear | None = None
         self.linear2: nn.Linear | None = None
         width = num_inputs
@@ -190,10 +198,10 @@ class GRUHead(Head):
         if layers_before_gru == 2:
             self.linear2 = _linear(width, hidden_size, generator)
         # Gates in the order r, z, n; each gate's kernel is drawn by itself.
-        self.weight_ih = nn.Parameter(torch.empty(3 * hidden_size, width))
-        self.weight_hh = nn.Parameter(torch.empty(3 * hidden_size, hidden_size))
-        self.bias_ih = nn.Parameter(torch.zeros(3 * hidden_size))
-        self.bias_hn = nn.Parameter(torch.zeros(hidden_size))
+        self.weight_ih = nn.Parameter(torch.empty(3 * hidden_size, width, **_FLOATS))
+        self.weight_hh = nn.Parameter(torch.empty(3 * hidden_size, hidden_size, **_FLOATS))
+        self.bias_ih = nn.Parameter(torch.zeros(3 * hidden_size, **_FLOATS))
+        self.bias_hn = nn.Parameter(torch.zeros(hidden_size, **_FLOATS))
         for gate in self.weight_ih.detach().chunk(3):
             lecun_normal_(gate, generator)
         for gate in self.weight_hh.detach().chunk(3):

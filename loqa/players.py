@@ -6,9 +6,8 @@ always-cooperate, always-defect and random play the Coin Game too.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,9 @@ from torch import Tensor
 
 from loqa import _checks
 from loqa.agents import Agent
-from loqa.checkpoint import load_checkpoint
+from loqa.config import CoinConfig, IPDConfig, TrainConfig
 from loqa.envs.coin_presets import SCRIPTED_COIN_PLAYERS
+from loqa.fingerprint import CannotFingerprintError, fingerprint
 from loqa.policies import Policy
 from loqa.published import is_safetensors, load_published
 from loqa.strategies import NAMED, Machine, memory1_machine
@@ -49,6 +49,14 @@ class Player:
         scripted: a scripted player's name in the Coin Game, or None.
         grid: the board that its network is for, None for any.
         rules: preset of the Coin Game whose planes and action codes its network knows, None for any.
+        made_for: settings of the game that it was made for, which matches take over: payoff,
+            episode_length, discount; empty if it was made for none in particular.
+        cooperate: the action code of cooperation in what its network learned; None if it takes codes
+            as its game has them.
+        config: of the run that it comes from, or None.
+        iteration: of that run; None if not known.
+        source: the file or run directory that it was read from, or "".
+        unknown: why its digest says nothing of what it does (then nothing about it is stored), or "".
     """
 
     name: str
@@ -60,6 +68,12 @@ class Player:
     scripted: str | None = None
     grid: tuple[int, int] | None = None
     rules: str | None = None
+    made_for: Mapping[str, Any] = field(default_factory=dict)
+    cooperate: int | None = None
+    config: TrainConfig | None = None
+    iteration: int | None = None
+    source: str = ""
+    unknown: str = ""
 
 
 class MachinePolicy:
@@ -70,7 +84,7 @@ class MachinePolicy:
         self._transition = torch.from_numpy(machine.transition.reshape(-1, 4).copy())
 
     def initial_state(self, batch_size: int) -> Tensor:
-        return torch.zeros(batch_size, 1, dtype=torch.int64)
+        return torch.zeros(batch_size, 1, dtype=torch.int64, device="cpu")
 
     def step(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         moved = self._transition[state[:, 0], (obs.long() - 1).clamp(min=0)]
@@ -149,12 +163,20 @@ def common_grid(
     return wanted
 
 
-def check_rules(players: Sequence[Player], preset: str | None) -> None:
-    """Raises ValueError if a network of the Coin Game knows other rules than those of the preset."""
-    wanted = "loqa24" if preset is None else preset.replace("_", "-")
+def check_rules(players: Sequence[Player], preset: str | None) -> str:
+    """The preset of the Coin Game asked for, else the one that the networks among them know, else
+    loqa24.
+
+    Raises:
+        ValueError: a network knows other rules than those of the preset, or two know different ones.
+    """
+    known = [one.rules for one in players if one.rules is not None]
+    natural = known[0] if known else "loqa24"
+    wanted = natural if preset is None else preset.replace("_", "-")
     for one in players:
         if one.rules not in (None, wanted):
             raise ValueError(f"{one.name} plays by the rules of {one.rules}, not {wanted}")
+    return wanted
 
 
 def expand(paths: Sequence[str | Path]) -> list[str | Path]:
@@ -210,70 +232,85 @@ def _of_text(text: str, name: str | None) -> Player:
 def _of_machine(machine: Machine, name: str | None) -> Player:
     name = name or machine.name
     scripted = machine.name if machine.name in SCRIPTED_COIN_PLAYERS else None
-    digest = _digest(machine.cooperate.tobytes(), machine.transition.tobytes(), bool(scripted))
+    digest = fingerprint(machine.cooperate, machine.transition, bool(scripted))
     games = (COIN, IPD) if scripted else (IPD,)
-    return Player(name, machine.name, games, digest, machine=machine, scripted=scripted)
+    return Player(
+        name, machine.name, games, digest, machine=machine, scripted=scripted, cooperate=0
+    )
 
 
-def _of_policy(policy: Policy, name: str | None, group: str = "given", game: str | None = None,
-               grid: tuple[int, int] | None = None) -> Player:  # fmt: skip
-    tensors = policy.state_dict() if isinstance(policy, torch.nn.Module) else vars(policy)
-    parts = [part for key, value in sorted(tensors.items()) for part in (key, _bytes(value))]
+def _of_policy(policy: Policy, name: str | None) -> Player:
+    """A policy that nothing more is known of than it says itself."""
     kind = type(policy).__name__
-    games = (IPD, COIN) if game is None else (game,)
-    if game is None and isinstance(policy, Agent):
-        features = _features_of(policy)
-        games = (IPD,) if features == 4 else (COIN,)
-    return Player(name or kind, group, games, _digest(kind, *parts), policy=policy, grid=grid)
+    if isinstance(policy, Agent):
+        if policy.config is not None:
+            return _of_run(policy, policy.config, name or kind)
+        games: tuple[str, ...] = (IPD,) if policy.observes == "states" else (COIN,)
+    else:
+        games = (IPD, COIN)
+    return with_digest(Player(name or kind, "given", games, "", policy=policy))
 
 
-def _features_of(agent: Agent) -> int:
-    """Size of the observation that an agent's actor reads."""
-    weights = [p for p in agent.actor.parameters() if p.ndim == 2]
-    return 4 if weights[0].shape[0] == 5 else int(_first_layer(agent).shape[1])
+def _of_run(agent: Agent, config: TrainConfig, name: str) -> Player:
+    """The agent of a run, with the game that it learned."""
+    made_for: dict[str, Any] = {
+        "episode_length": config.episode_length,
+        "discount": config.gamma,
+    }
+    known = Player(
+        name, f"{config.algo} (loqa)", (_GAMES[config.game],), "", policy=agent, config=config,
+        iteration=agent.iteration, made_for=made_for,
+    )  # fmt: skip
+    if isinstance(config, IPDConfig):
+        made_for |= {"preset": "loqa24", "payoff": config.payoff}
+        known = replace(known, cooperate=0, made_for=made_for)
+    elif isinstance(config, CoinConfig):
+        known = replace(known, grid=(config.height, config.width), rules="loqa24")
+    return with_digest(known)
 
 
-def _first_layer(agent: Agent) -> Tensor:
-    named = dict(agent.actor.named_parameters())
-    return named.get("linear1.weight", named.get("weight_ih", next(iter(named.values()))))
+def with_digest(player: Player) -> Player:
+    """The player with the digest of what its policy is now."""
+    policy = player.policy
+    if policy is None:
+        return player
+    parts = (policy.actor, policy.critic, policy.observes) if type(policy) is Agent else (policy,)
+    try:
+        return replace(player, digest=fingerprint(*parts), unknown="")
+    except CannotFingerprintError as error:
+        # Its random numbers are a function of what it is called.
+        kind = type(policy).__qualname__
+        return replace(player, digest=fingerprint("unknown", kind, player.name), unknown=str(error))
 
 
 def _of_path(path: Path, name: str | None) -> Player:
+    return replace(_read(path, name), source=str(path))
+
+
+def _read(path: Path, name: str | None) -> Player:
     if path.is_dir():
         latest = RunDirectory(path).latest_checkpoint()
         if latest is None:
             raise FileNotFoundError(f"{path} holds no checkpoint")
-        return _of_checkpoint(latest, name or path.name)
+        return _of_checkpoint(latest, name or path.resolve().name)
     if path.suffix == ".safetensors" and is_safetensors(path):
         try:
-            return _of_checkpoint(path, name or path.stem)
+            return _of_checkpoint(path, name)
         except ValueError as error:
             if "expected format" not in str(error):
                 raise
     published = load_published(path)
-    player = _of_policy(published.policy, name or path.stem, published.algorithm, COIN,
-                        published.grid)  # fmt: skip
-    return replace(player, rules="loqa24")
+    return with_digest(
+        Player(name or path.stem, published.algorithm, (COIN,), "", policy=published.policy,
+               grid=published.grid, rules="loqa24")
+    )  # fmt: skip
 
 
-def _of_checkpoint(path: Path, name: str) -> Player:
-    config = load_checkpoint(path).get("config")
+def _of_checkpoint(path: Path, name: str | None) -> Player:
     agent = load_agent(path)
-    assert isinstance(config, dict)
-    game = _GAMES[config["game"]]
-    grid = (int(config["height"]), int(config["width"])) if game == COIN else None
-    return _of_policy(agent, name, f"{config['algo']} (loqa)", game, grid)
-
-
-def _bytes(value: Any) -> bytes:
-    if isinstance(value, Tensor):
-        return str(value.dtype).encode() + value.detach().cpu().contiguous().numpy().tobytes()
-    return repr(value).encode()
-
-
-def _digest(*parts: object) -> str:
-    total = hashlib.sha256()
-    for part in parts:
-        data = part if isinstance(part, bytes) else repr(part).encode()
-        total.update(len(data).to_bytes(8, "little") + data)
-    return total.hexdigest()
+    assert agent.config is not None
+    if name is None:
+        in_run = RunDirectory(path.parent.parent)
+        mine = in_run.checkpoints == path.parent and in_run.config_file.exists()
+        name = f"{in_run.path.resolve().name}, iteration {agent.iteration}" if mine else path.stem
+    return _of_run(agent, agent.config, name)

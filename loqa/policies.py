@@ -7,7 +7,7 @@ work published.
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,10 @@ class Policy(Protocol):
 
     def step(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities `[B, K]` for this seat's observations `[B, ...]`, and the next state."""
+
+
+class PolicyError(ValueError):
+    """A policy did not do what `Policy` asks for; the message names it, what was expected and what came."""
 
 
 class HeadPolicy(nn.Module):
@@ -74,11 +78,14 @@ class MFOSPolicy(nn.Module):
     def __init__(self, height: int, width: int, channels: int = 16, hidden: int = 16) -> None:
         super().__init__()
         self.board = (self.PLANES, height, width)
-        self.conv_a_0 = nn.Conv2d(7, channels, 3)
-        self.conv_a_1 = nn.Conv2d(channels, channels, 3)
-        self.linear_a_0 = nn.Linear(channels * height * width, hidden)
-        self.GRU_a = nn.GRU(hidden, hidden)
-        self.linear_a = nn.Linear(hidden, 4)
+        # Without numbers, which `load_state_dict` brings: torch's own would move its global generator.
+        how: dict[str, Any] = {"dtype": torch.float32, "device": "meta"}
+        self.conv_a_0 = nn.Conv2d(7, channels, 3, **how)
+        self.conv_a_1 = nn.Conv2d(channels, channels, 3, **how)
+        self.linear_a_0 = nn.Linear(channels * height * width, hidden, **how)
+        self.GRU_a = nn.GRU(hidden, hidden, **how)
+        self.linear_a = nn.Linear(hidden, 4, **how)
+        self.to_empty(device="cpu")
 
     def initial_state(self, batch_size: int) -> Tensor:
         planes, height, width = self.board

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from loqa import _checks
 from loqa._native import core
-from loqa.envs.presets import MATRIX_PRESETS, as_payoff
+from loqa.envs.presets import cooperation_first
 from loqa.strategies import Machine, memory1_machine, strategy
 
 _UNIT = 2**24  # probabilities are multiples of 1 / _UNIT
@@ -85,19 +85,22 @@ def tournament(
     """Every strategy against every other and against its twin.
 
     With probability `noise`, for each player on each turn, the action played is not the one chosen;
-    both see what was played. The draws are a function of (seed, pair, repeat, turn).
+    both see what was played. Probabilities are rounded to multiples of 2**-24 = 6e-8. The draws are a
+    function of (seed, pair, repeat, turn).
 
     Args:
         strategies: names (`loqa.strategies.NAMED`), machines, or memory-1 vectors `[5]`.
         turns: of each match.
         repeats: matches of each pair.
         noise: in [0, 1].
-        payoff: to me for CC, CD, DC, DD; Axelrod's 3, 0, 5, 1 by default.
+        payoff: to me for CC, CD, DC, DD; Axelrod's 3, 0, 5, 1 by default. Or a preset of the prisoner's
+            dilemma, by name or as it is, which is read by its own action codes.
         seed: of the draws.
         num_threads: all cores by default.
 
     Raises:
-        ValueError, TypeError: an unknown name (the nearest is given), or a value out of range.
+        ValueError, TypeError: an unknown name (the nearest is given), a value out of range, or a
+            probability (noise included) so close to 0 or 1 that it would be played as certain.
     """
     machines = [_as_machine(number, one) for number, one in enumerate(strategies)]
     count = _checks.integer("number of strategies", len(machines), 1, _MAX_MACHINES)
@@ -110,7 +113,7 @@ def tournament(
         )
     noise = _checks.real("noise", noise, 0, 1)
     seed = _checks.integer("seed", seed, 0, 2**64 - 1)
-    table = as_payoff(MATRIX_PRESETS["ipd"]["axelrod"].payoff if payoff is None else payoff)
+    table = cooperation_first("axelrod" if payoff is None else payoff)
     if table.shape != (2, 2, 2) or not np.array_equal(table[0], table[1]):
         raise ValueError("payoff must be CC, CD, DC, DD of a symmetric game of two actions")
     threads = (
@@ -120,8 +123,17 @@ def tournament(
     )
     first = np.cumsum([0, *(len(machine.cooperate) for machine in machines)])
     chosen = np.concatenate([machine.cooperate for machine in machines])
+    played = chosen * (1 - noise) + (1 - chosen) * noise
+    certain = ((chosen == 0) | (chosen == 1)) & (noise in (0, 1))
     # Thresholds of a 24-bit uniform number.
-    cooperates = np.rint((chosen * (1 - noise) + (1 - chosen) * noise) * _UNIT).astype(np.int32)
+    cooperates = np.rint(played * _UNIT).astype(np.int32)
+    vanished = ((cooperates == 0) | (cooperates == _UNIT)) & ~certain
+    if vanished.any():
+        number = int(np.searchsorted(first, vanished.argmax(), "right")) - 1
+        raise ValueError(
+            f"{machines[number].name} would cooperate with probability {played[vanished][0]!r} under "
+            f"noise {noise}; probabilities other than 0 and 1 must be at least 2**-25 = 3e-8 from them"
+        )
     following = np.concatenate(
         [
             machine.transition.reshape(-1, 4) + at

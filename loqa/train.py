@@ -230,6 +230,7 @@ def load_agent(path: str | Path) -> Agent:
         parameters = state["trainer"]["learner"]["agent"]
         checkpoint.check_finite(parameters, str(path))
         agent.load_state_dict(parameters)
+        agent.iteration = state["trainer"].get("iteration")
     except (KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"{path} is not a checkpoint of a training run: {error}") from error
     return agent

@@ -47,7 +47,8 @@ def observation_table(obs: str, num_actions: int) -> np.ndarray:
 class MatrixGame(VectorEnv):
     """B repeated games of two players that choose one of K actions at once.
 
-    State: `last_actions` [B, 2] (-1 before the first step) and `t` [B].
+    State: `last_actions` [B, 2] (-1 before the first step) and `t` [B]. `cooperate` is the action code
+    of cooperation; None where the game has none or more than two actions.
     """
 
     _bad_action_was = "taken for action 0"
@@ -80,6 +81,8 @@ class MatrixGame(VectorEnv):
         self.payoff = as_payoff(preset.payoff if payoff is None else payoff)
         obs = _checks.one_of("obs", preset.obs if obs is None else obs, OBS_MODES)
         num_actions = self.payoff.shape[-1]
+        # With more actions nobody said which of them cooperate.
+        self.cooperate = preset.cooperate if num_actions == 2 else None
         self._table = torch.from_numpy(
             observation_table("bits" if obs == "index" else obs, num_actions)
         )

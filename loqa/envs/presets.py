@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from loqa import _checks
+
 
 @dataclass(frozen=True)
 class MatrixPreset:
@@ -25,6 +27,8 @@ class MatrixPreset:
     """Default probability that an action is replaced by another one."""
     public_goods: bool = False
     """Payoffs come from a contribution factor."""
+    cooperate: int | None = 0
+    """The action code of cooperation; None in a game that has none."""
 
     def payoff_of_factor(self, factor: float) -> tuple[float, ...]:
         """Payoffs of the public-goods form: who cooperates pays 1, the pot times `factor` is shared.
@@ -40,8 +44,8 @@ def _public_goods(factor: float) -> tuple[float, ...]:
     return (0.0, factor / 2, factor / 2 - 1, factor - 1)
 
 
-def as_payoff(payoff: Any) -> np.ndarray:
-    """Payoffs as [2, K, K] float32 (player, own action, other's action), K in 2..11.
+def as_payoff(payoff: Any, dtype: Any = np.float32) -> np.ndarray:
+    """Payoffs as [2, K, K] (player, own action, other's action), K in 2..11, float32 by default.
 
     Accepts [2, K, K]; [K, K] or its K*K numbers in a row for a symmetric game; or two such rows.
 
@@ -49,7 +53,7 @@ def as_payoff(payoff: Any) -> np.ndarray:
         ValueError: another shape, or a payoff that is not finite.
     """
     try:
-        array = np.array(payoff, dtype=np.float32)
+        array = np.array(payoff, dtype=dtype)
     except (TypeError, ValueError) as error:
         raise ValueError(f"payoff must be an array of numbers, got {payoff!r}") from error
     actions = round(array.shape[-1] ** 0.5) if array.ndim else 0
@@ -68,6 +72,27 @@ def as_payoff(payoff: Any) -> np.ndarray:
     if not np.isfinite(array).all():
         raise ValueError(f"payoff must be finite, got {array.tolist()}")
     return np.ascontiguousarray(array)
+
+
+def cooperation_first(payoff: Any) -> np.ndarray:
+    """Payoffs [2, K, K] float64 in which action 0 is to cooperate.
+
+    Args:
+        payoff: numbers as `as_payoff` takes them, for CC, CD, DC, DD; or a preset, or the name of one of
+            "ipd", whose action codes may be the other way round.
+
+    Raises:
+        ValueError: as `as_payoff`; an unknown preset, or one in which no action is cooperation.
+    """
+    if isinstance(payoff, str):
+        presets = MATRIX_PRESETS["ipd"]
+        payoff = presets[_checks.one_of("payoff", payoff, presets)]
+    if not isinstance(payoff, MatrixPreset):
+        return as_payoff(payoff, np.float64)
+    if payoff.cooperate is None:
+        raise ValueError(f"preset {payoff.name!r} has no action that is cooperation")
+    table = as_payoff(payoff.payoff, np.float64)
+    return np.ascontiguousarray(table if payoff.cooperate == 0 else table[:, ::-1, ::-1])
 
 
 _PRISONERS = (-1.0, -3.0, 0.0, -2.0)
@@ -90,6 +115,7 @@ MATRIX_PRESETS: dict[str, dict[str, MatrixPreset]] = {
                 0.96,
                 "Zhao et al., NeurIPS 2022; action 0 is to defect",
                 public_goods=True,
+                cooperate=1,
             ),
             MatrixPreset("axelrod", 1, (3.0, 0.0, 5.0, 1.0), "index", 200, 1.0, "Axelrod 1984"),
         ),
@@ -102,6 +128,7 @@ MATRIX_PRESETS: dict[str, dict[str, MatrixPreset]] = {
                 150,
                 0.9,
                 "Foerster et al., AAMAS 2018",
+                cooperate=None,
             ),
         ),
         "chicken": (
@@ -115,7 +142,16 @@ MATRIX_PRESETS: dict[str, dict[str, MatrixPreset]] = {
             ),
         ),
         "matrix-game": (
-            MatrixPreset("custom", 1, _PRISONERS, "onehot", 50, 0.96, "payoffs given by the user"),
+            MatrixPreset(
+                "custom",
+                1,
+                _PRISONERS,
+                "onehot",
+                50,
+                0.96,
+                "payoffs given by the user",
+                cooperate=None,
+            ),
         ),
     }.items()
 }
