@@ -304,9 +304,7 @@ def _watch(options: argparse.Namespace, console: Console) -> int:
         num_envs=1, num_players=len(players), seed=options.seed, num_threads=1, **played.make
     )
     names = [player.name for player in players]
-    frames = coin_film(
-        env, coin_actor(env, players, options.seed), env.episode_length, names=names
-    )
+    frames = coin_film(env, coin_actor(env, players, options.seed), env.episode_length, names=names)
     if options.gif:
         print(save_gif(options.gif, frames, speed))
         return DONE

@@ -308,7 +308,8 @@ class _Walk:
 # fmt: off
 _NOT_OF_A_CLASS = frozenset({
     "__doc__", "__module__", "__qualname__", "__firstlineno__", "__static_attributes__",
-    "__annotations__", "__dict__", "__weakref__", "__slots__", "__slotnames__", "__parameters__", "__orig_bases__",
+    "__annotations__", "__dict__", "__weakref__", "__slots__", "__slotnames__", "__parameters__",
+    "__orig_bases__",
     "__abstractmethods__", "_abc_impl", "__match_args__", "__dataclass_fields__",
     "__dataclass_params__", "__annotate__", "__annotate_func__", "__annotations_cache__",
     "__protocol_attrs__", "__non_callable_proto_members__", "_is_protocol", "_is_runtime_protocol",

@@ -78,14 +78,12 @@ class MFOSPolicy(nn.Module):
     def __init__(self, height: int, width: int, channels: int = 16, hidden: int = 16) -> None:
         super().__init__()
         self.board = (self.PLANES, height, width)
-        # Without numbers, which `load_state_dict` brings: torch's own would move its global generator.
-        how: dict[str, Any] = {"dtype": torch.float32, "device": "meta"}
+        how: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}  # whatever the defaults are
         self.conv_a_0 = nn.Conv2d(7, channels, 3, **how)
         self.conv_a_1 = nn.Conv2d(channels, channels, 3, **how)
         self.linear_a_0 = nn.Linear(channels * height * width, hidden, **how)
         self.GRU_a = nn.GRU(hidden, hidden, **how)
         self.linear_a = nn.Linear(hidden, 4, **how)
-        self.to_empty(device="cpu")
 
     def initial_state(self, batch_size: int) -> Tensor:
         planes, height, width = self.board
