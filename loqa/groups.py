@@ -27,7 +27,7 @@ def group_names(players: Sequence[Player]) -> list[str]:
     """
     names = [one.group for one in players]
     runs = [number for number, one in enumerate(players) if one.config is not None]
-    configs = [_alike(players[number].config) for number in runs]
+    configs = [_alike(one.config) for one in players if one.config is not None]
     for number, said in zip(runs, differences(configs, ignore=("algo",)), strict=True):
         if said:
             names[number] = f"{players[number].group}, {said}"
@@ -49,11 +49,12 @@ def group_names(players: Sequence[Player]) -> list[str]:
 def distinct(players: Sequence[Player]) -> list[Player]:
     """The players less runs that are there already: the same agent twice is one."""
     found: list[Player] = []
+    seen = set()
     for one in players:
-        if one.config is None or all(
-            other.config is None or other.digest != one.digest for other in found
-        ):
+        what = None if one.config is None else (one.digest, _alike(one.config))
+        if what is None or what not in seen:
             found.append(one)
+        seen.add(what)
     return found
 
 
@@ -95,8 +96,7 @@ def named_apart(players: Sequence[Player]) -> list[Player]:
     return found
 
 
-def _alike(config: TrainConfig | None) -> TrainConfig:
-    assert config is not None
+def _alike(config: TrainConfig) -> TrainConfig:
     return dataclasses.replace(config, **{name: getattr(type(config), name) for name in _ALIKE})
 
 
