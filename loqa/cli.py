@@ -115,6 +115,8 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, _Parser]]:
         help="one figure, in the format its suffix names [comparison.png or wall_clock.png; one run: "
         "several, in its figures/]",
     )
+    plotting.add_argument("--label", action="append", metavar="NAME",
+                          help="of a configuration in the figure; once for each, in order")  # fmt: skip
     plotting.set_defaults(run=_plot)
 
     cli_eval.add_commands(commands)
@@ -278,11 +280,15 @@ def _plot(options: argparse.Namespace, console: Console) -> int:
     from loqa.plot_wall_clock import plot_wall_clock
 
     if options.wall_clock:
+        if options.label:
+            raise ValueError("--label names runs, --wall-clock draws boards")
         files = [plot_wall_clock(options.directories, Path(options.out or "wall_clock.png"))]
     elif len(options.directories) == 1:
-        files = plot_run(options.directories[0], Path(options.out) if options.out else None)
+        out = Path(options.out) if options.out else None
+        files = plot_run(options.directories[0], out, options.label)
     else:
-        files = [plot_comparison(options.directories, Path(options.out or "comparison.png"))]
+        out = Path(options.out or "comparison.png")
+        files = [plot_comparison(options.directories, out, options.label)]
     for file in files:
         console.print(str(file), highlight=False, soft_wrap=True)
     return DONE

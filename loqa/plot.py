@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from loqa import plot_coin
 from loqa.ipd import COOPERATES, DEFECTS, STATES
 from loqa.plot_league import plot_heatmap
-from loqa.plot_runs import Group, group_runs, read_run
+from loqa.plot_runs import Group, group_runs, label_groups, read_run
 from loqa.plot_style import (
     BLACK,
     BLUE,
@@ -25,8 +25,10 @@ from loqa.plot_style import (
     check_suffix,
     draw_seed_range,
     draw_spread,
+    legend_above,
     new_figure,
     save,
+    wrap,
 )
 
 STATE_STYLES = {
@@ -45,13 +47,16 @@ STATE_LABELS = {
 }
 
 
-def plot_run(directory: str | Path, out: Path | None = None) -> list[Path]:
+def plot_run(
+    directory: str | Path, out: Path | None = None, labels: Sequence[str] | None = None
+) -> list[Path]:
     """Draws a run or a league, and returns the files.
 
     Args:
         directory: of a run or a league.
         out: one file for everything; by default a run's figures go into its figures/ and a league's
             heatmaps beside its league.json.
+        labels: one name for the run, instead of what its configuration says.
 
     Raises:
         FileNotFoundError: the directory holds neither.
@@ -60,34 +65,44 @@ def plot_run(directory: str | Path, out: Path | None = None) -> list[Path]:
     if out is not None:
         check_suffix(out)
     if (Path(directory) / "league.json").is_file():
+        if labels:
+            raise ValueError("--label names runs, a league names its agents itself")
         return _plot_league(Path(directory), out)
     run = read_run(directory)
     figures = run.path / "figures"
+    (group,) = label_groups([Group(run.title, (run,))], labels)
     if run.game == "coin":
-        return [save(plot_coin.draw_run(run), out or figures / "learning.png")]
-    group = Group(run.learner, (run,))
+        return [save(plot_coin.draw_run(group), out or figures / "learning.png")]
     panels = {"cooperation": _draw_cooperation, "strategy": _draw_bars, "reward": _draw_rewards}
     if out is not None:
         figure, axes = new_figure(len(panels))
         for place, draw in zip(axes, panels.values(), strict=True):
             draw(place, group)
-        figure.suptitle(_title(group))
+        figure.suptitle(wrap(_title(group), figure.get_figwidth() - 1, 12))
         return [save(figure, out)]
     files = []
     for name, draw in panels.items():
         figure, axes = new_figure(1)
         draw(axes[0], group)
-        axes[0].set_title(_title(group))
+        axes[0].set_title(wrap(_title(group), 4.6, 12))
         files.append(save(figure, figures / f"{name}.png"))
     return files
 
 
-def plot_comparison(directories: Sequence[str | Path], out: Path) -> Path:
+def plot_comparison(
+    directories: Sequence[str | Path], out: Path, labels: Sequence[str] | None = None
+) -> Path:
     """Runs side by side, seeds of one configuration together (median, lowest and highest); returns
     `out`.
 
     The prisoner's dilemma: cooperation over time above, the learned answers below. The Coin Game:
     learning curves above, the newest evaluation below.
+
+    Args:
+        directories: of the runs.
+        out: the figure, in the format of its suffix.
+        labels: a name for each configuration in order of appearance, instead of what tells it from
+            the others.
 
     Raises:
         FileNotFoundError, ValueError: as `plot_run`, for any of the directories; runs of different
@@ -97,15 +112,17 @@ def plot_comparison(directories: Sequence[str | Path], out: Path) -> Path:
     runs = [read_run(directory) for directory in directories]
     if len({run.game for run in runs}) != 1:
         raise ValueError("runs of one game can be compared, these are of ipd and coin")
-    groups = group_runs(runs)
+    groups = label_groups(group_runs(runs), labels)
     if runs[0].game == "coin":
         figure = plot_coin.draw_comparison(groups)
     else:
-        figure, axes = new_figure(len(groups), rows=2)
+        width = max(3.4, min(5.6, 22 / len(groups)))
+        figure, axes = new_figure(len(groups), rows=2, width=width)
         for column, group in enumerate(groups):
-            _draw_cooperation(axes[column], group, legend=column == 0)
-            axes[column].set_title(_title(group))
+            _draw_cooperation(axes[column], group, legend=False)
+            axes[column].set_title(wrap(_title(group), width - 1, 11), fontsize=11)
             _draw_bars(axes[len(groups) + column], group)
+        legend_above(figure, *axes[0].get_legend_handles_labels())
     return save(figure, out)
 
 
@@ -126,21 +143,29 @@ def _draw_cooperation(axes: Axes, group: Group, legend: bool = True) -> None:
         x, values = group.curves(partial(_inner, key="p_cooperate", part=state), "iteration")
         draw_spread(axes, x, values, colour, line, STATE_LABELS[state])
     axes.set(xlabel="iteration", ylabel="probability of cooperating", ylim=(-0.03, 1.03))
-    if legend:
-        axes.legend(frameon=False, loc="center right", fontsize="small")
+    if legend:  # beside the axes: curves may be anywhere
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
 
 
 def _draw_bars(axes: Axes, group: Group) -> None:
     values = np.array([group.last(partial(_inner, key="p_cooperate", part=state))
                        for state in STATES])  # fmt: skip
     medians = np.median(values, 1)
-    bars = axes.bar(
+    tops = [
+        float(seeds.max()) - float(median) for seeds, median in zip(values, medians, strict=True)
+    ]
+    axes.bar(
         range(len(STATES)), medians, color=[BLUE if value >= 0.5 else ORANGE for value in medians]
     )
-    draw_seed_range(axes, list(range(len(STATES))), values)
-    axes.bar_label(bars, [f"{value:.2f}" for value in medians], padding=3)
-    for bound in (COOPERATES, DEFECTS):
+    draw_seed_range(axes, values)
+    for place, (median, top) in enumerate(zip(medians, tops, strict=True)):
+        axes.annotate(f"{median:.2f}", (place, median + top), xytext=(0, 3),
+                      textcoords="offset points", ha="center", va="bottom")  # fmt: skip
+    for bound, said in ((COOPERATES, "cooperates"), (DEFECTS, "defects")):
         axes.axhline(bound, color=BLACK, lw=0.8, ls=":")
+        axes.annotate(f"{said}\n{'from' if bound == COOPERATES else 'up to'} {bound:g}", (1, bound),
+                      xycoords=("axes fraction", "data"), xytext=(4, 0), va="center",
+                      textcoords="offset points", fontsize="x-small")  # fmt: skip
     axes.set_xticks(range(len(STATES)), ["first\nmove", *(f"after\n{s}" for s in STATES[1:])])
     axes.set(ylabel="probability of cooperating", ylim=(0, 1.1))
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loqa.config import NOT_LEARNED, TrainConfig
-from loqa.run_names import differences
+from loqa.config import NOT_LEARNED, CoinConfig, TrainConfig
+from loqa.run_names import changes, differences
 from loqa.train import GAMES, RunDirectory
 
 # What runs of one group may differ in: another seed, or another device, which draws other numbers.
@@ -56,6 +56,16 @@ class Run:
         """Its algorithm, in words."""
         name = "LOQA" if self.config.get("algo") == "loqa" else "naive learner"
         return name + (", shared reward" if self.config.get("shared_reward") else "")
+
+    @property
+    def title(self) -> str:
+        """The learner, what differs from its preset, and the seed."""
+        config = self.settings
+        said = [] if config.preset == "default" else [f"preset {config.preset}"]
+        said += changes(config, ignore=("algo", "shared_reward", "seed", "height", "width"))
+        brackets = f" ({', '.join(said)})" if said else ""
+        board = f", {config.height} x {config.width}" if isinstance(config, CoinConfig) else ""
+        return f"{self.learner}{brackets}{board}, seed {config.seed}"
 
 
 @dataclass(frozen=True)
@@ -147,6 +157,24 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
         learner = group[0].learner
         groups.append(Group(f"{learner} ({said})" if said else learner, tuple(group)))
     return groups
+
+
+def label_groups(groups: Sequence[Group], labels: Sequence[str] | None) -> list[Group]:
+    """The groups under the given names, if any.
+
+    Raises:
+        ValueError: there is not one name for each group.
+    """
+    if not labels:
+        return list(groups)
+    if len(labels) != len(groups):
+        found = "; ".join(f"{n}. {group.label}" for n, group in enumerate(groups, start=1))
+        raise ValueError(
+            f"--label must be given once for each configuration, {len(groups)} times, got "
+            f"{len(labels)}: {found}"
+        )
+    return [dataclasses.replace(group, label=label)
+            for group, label in zip(groups, labels, strict=True)]  # fmt: skip
 
 
 def _read_object(path: Path) -> dict[str, Any]:
