@@ -7,15 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from loqa.config import TrainConfig
 from loqa.players import Player, with_digest
-from loqa.run_names import NOT_LEARNED, differences
+from loqa.run_names import alike, differences
 from loqa.strategies import NAMED
-
-_ALIKE = NOT_LEARNED | {
-    "seed",
-    "device",
-}  # another device draws other numbers, as another seed does
 
 
 def group_names(players: Sequence[Player]) -> list[str]:
@@ -27,7 +21,7 @@ def group_names(players: Sequence[Player]) -> list[str]:
     """
     names = [one.group for one in players]
     runs = [number for number, one in enumerate(players) if one.config is not None]
-    configs = [_alike(one.config) for one in players if one.config is not None]
+    configs = [alike(one.config) for one in players if one.config is not None]
     for number, said in zip(runs, differences(configs, ignore=("algo",)), strict=True):
         if said:
             names[number] = f"{players[number].group}, {said}"
@@ -51,7 +45,7 @@ def distinct(players: Sequence[Player]) -> list[Player]:
     found: list[Player] = []
     seen = set()
     for one in players:
-        what = None if one.config is None else (one.digest, _alike(one.config))
+        what = None if one.config is None else (one.digest, alike(one.config))
         if what is None or what not in seen:
             found.append(one)
         seen.add(what)
@@ -94,10 +88,6 @@ def named_apart(players: Sequence[Player]) -> list[Player]:
         # The digest of one that cannot be hashed is made from its name.
         found.append(with_digest(renamed) if one.unknown else renamed)
     return found
-
-
-def _alike(config: TrainConfig) -> TrainConfig:
-    return dataclasses.replace(config, **{name: getattr(type(config), name) for name in _ALIKE})
 
 
 def _tell_by_iteration(members: Sequence[Player]) -> bool:

@@ -12,12 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loqa.config import NOT_LEARNED, CoinConfig, TrainConfig
-from loqa.run_names import changes, differences
+from loqa.config import CoinConfig, TrainConfig
+from loqa.run_names import alike, changes, differences
 from loqa.train import GAMES, RunDirectory
-
-# What runs of one group may differ in: another seed, or another device, which draws other numbers.
-_ALIKE = NOT_LEARNED | {"seed", "device"}
 
 
 @dataclass(frozen=True)
@@ -56,6 +53,18 @@ class Run:
         """Its algorithm, in words."""
         name = "LOQA" if self.config.get("algo") == "loqa" else "naive learner"
         return name + (", shared reward" if self.config.get("shared_reward") else "")
+
+    @property
+    def seed(self) -> tuple[int, str]:
+        """The seed and the device, on which the numbers of a seed depend."""
+        return self.settings.seed, self.settings.device
+
+    @property
+    def learned(self) -> list[dict[str, Any]]:
+        """The metrics without times: alike if two runs did the same."""
+        timed = ("seconds", "phase_seconds", "seconds_to_threshold")
+        return [{key: value for key, value in line.items() if key not in timed}
+                for line in self.metrics]  # fmt: skip
 
     @property
     def title(self) -> str:
@@ -140,22 +149,27 @@ def read_run(directory: str | Path) -> Run:
 def group_runs(runs: Sequence[Run]) -> list[Group]:
     """Runs by configuration, seeds together, in order of appearance.
 
+    The same run given twice counts once. Another run of a seed that is there already, with other
+    numbers, is no other seed: it makes a group of its own, named after its directory.
+
     A group's label is its learner and, in brackets, the settings that are not the same in all groups.
     """
-    members: dict[TrainConfig, list[Run]] = {}
+    members: dict[tuple[TrainConfig, str], list[Run]] = {}
     for run in runs:
-        config = run.settings
-        alike = dataclasses.replace(
-            config, **{name: getattr(type(config), name) for name in _ALIKE}
-        )
-        members.setdefault(alike, []).append(run)
-    told = differences(
-        list(members), ignore=("algo", "shared_reward")
-    )  # the learner's name says these
+        key = (alike(run.settings), "")
+        twin = next((one for one in members.get(key, []) if one.seed == run.seed), None)
+        if twin is not None and twin.learned == run.learned:
+            continue
+        if twin is not None:
+            key = (key[0], run.path.name)
+        members.setdefault(key, []).append(run)
+    configs = [config for config, _ in members]
+    told = differences(configs, ignore=("algo", "shared_reward"))  # the learner's name says these
     groups = []
-    for said, group in zip(told, members.values(), strict=True):
+    for said, ((_, name), group) in zip(told, members.items(), strict=True):
+        brackets = ", ".join(part for part in (said, name) if part)
         learner = group[0].learner
-        groups.append(Group(f"{learner} ({said})" if said else learner, tuple(group)))
+        groups.append(Group(f"{learner} ({brackets})" if brackets else learner, tuple(group)))
     return groups
 
 

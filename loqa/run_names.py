@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -13,6 +14,13 @@ from loqa.config import CoinConfig, IPDConfig, TrainConfig
 
 _LONGEST = 100  # of a file name; systems allow 255 bytes, and other names are made from it
 _OWN_PLACE = ("preset", "algo", "shared_reward", "seed")  # in a run's name, whatever they are
+
+
+def alike(config: TrainConfig) -> TrainConfig:
+    """The configuration without what seeds of one experiment may differ in: the seed, the device, which
+    draws other numbers as another seed does, and what does not change learning."""
+    free = NOT_LEARNED | {"seed", "device"}
+    return dataclasses.replace(config, **{name: getattr(type(config), name) for name in free})
 
 
 def differences(configs: Sequence[TrainConfig], ignore: Collection[str] = ()) -> list[str]:

@@ -90,10 +90,21 @@ def test_a_learner_of_another_game_is_told_apart(tmp_path: Path) -> None:
     assert labels == ["LOQA (payoff -1,-3,0,-2)", "naive learner (payoff 3,0,5,1)"]
 
 
+def test_a_seed_counts_once(tmp_path: Path) -> None:
+    first, again = coin_run(tmp_path / "a", 4), coin_run(tmp_path / "b", 4, num_threads=2)
+    longer, other = coin_run(tmp_path / "c", 4), coin_run(tmp_path / "d", 5)
+    lines = (longer / "metrics.jsonl").read_text().splitlines()
+    (longer / "metrics.jsonl").write_text("\n".join(lines[:7]) + "\n")
+    runs = [read_run(path) for path in (first, first, again, longer, other)]
+    groups = group_runs(runs)
+    assert [group.label for group in groups] == ["LOQA", "LOQA (c)"]
+    assert [[run.path.name for run in group.runs] for group in groups] == [["a", "d"], ["c"]]
+
+
 def test_curves_meet_on_one_axis(tmp_path: Path) -> None:
     """Seeds with lines at different places, one shorter than the other."""
     for name, points in (("a", [(0, 0.0), (2, 2.0), (4, 0.0)]), ("b", [(1, 5.0), (3, 7.0)])):
-        coin_run(tmp_path / name)
+        coin_run(tmp_path / name, seed=ord(name))
         lines = [{"env_steps": x, "own_coin_share": y} for x, y in points]
         lines.append({"env_steps": 9})  # no evaluation
         text = "".join(json.dumps(line) + "\n" for line in lines)
