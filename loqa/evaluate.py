@@ -8,7 +8,7 @@ import math
 import numbers
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from loqa import _checks
+from loqa._torch_modes import own_modes
 from loqa.groups import group_names, grouped, named_apart
 from loqa.match_settings import Settings, rules_of, settings_of
 from loqa.matches import Episodes, Match
@@ -189,19 +190,6 @@ def seat_threads(count: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(before)
         torch.set_float32_matmul_precision(precision)
-
-
-@contextmanager
-def own_modes() -> Iterator[None]:
-    """Torch as it starts up in this thread: gradients, no inference mode, no autocast, and the CPU for
-    new tensors."""
-    with (
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        torch.autocast("cpu", enabled=False),
-        nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu"),
-    ):
-        yield
 
 
 @dataclass(frozen=True)

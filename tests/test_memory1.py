@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -141,7 +142,92 @@ def test_akins_identity_with_discount(p, q, discount) -> None:
     assert count @ (discount * np.array(p[1:]) - cooperated) == pytest.approx(-p[0], abs=1e-9)
 
 
+def _exact_shares(p: list[float], q: list[float], noise: float) -> list[Fraction]:
+    """Stationary distribution of a chain with one recurrent class, in rational numbers: Gaussian
+    elimination of s M = s, sum s = 1."""
+
+    def played(x: float) -> Fraction:
+        return Fraction(x) * (1 - Fraction(noise)) + (1 - Fraction(x)) * Fraction(noise)
+
+    mine, others = [played(x) for x in p[1:]], [played(q[1:][i]) for i in (0, 2, 1, 3)]
+    rows = [
+        [a * b, a * (1 - b), (1 - a) * b, (1 - a) * (1 - b)]
+        for a, b in zip(mine, others, strict=True)
+    ]
+    system = [[rows[i][j] - (i == j) for i in range(4)] + [Fraction(0)] for j in range(3)]
+    system.append([Fraction(1)] * 5)
+    for k in range(4):
+        pivot = next(i for i in range(k, 4) if system[i][k])
+        system[k], system[pivot] = system[pivot], system[k]
+        system[k] = [value / system[k][k] for value in system[k]]
+        for i in range(4):
+            if i != k:
+                system[i] = [
+                    a - system[i][k] * b for a, b in zip(system[i], system[k], strict=True)
+                ]
+    return [row[4] for row in system]
+
+
+near = st.sampled_from(
+    [0.0, 1e-300**0.25, 1e-40, 1e-17, 3e-15, 1e-9, 0.3, 0.5, 1 - 1e-9, 1 - 2**-53, 1.0]
+)
+
+
+@given(st.lists(near, min_size=5, max_size=5), st.lists(near, min_size=5, max_size=5),
+       st.sampled_from([1e-30, 1e-17, 1e-9, 0.01]))  # fmt: skip
+def test_long_run_keeps_every_digit(p, q, noise) -> None:
+    """Each share of time against rational arithmetic, however slowly the chain moves."""
+    share = _exact_shares(p, q, noise)
+    for outcome in range(4):
+        payoff = np.zeros(4)
+        payoff[outcome] = 1
+        found = long_run_value(p, q, payoff=payoff, noise=noise)[0]
+        assert found == pytest.approx(float(share[outcome]), rel=1e-13)
+
+
+def test_long_run_where_the_start_decides() -> None:
+    """Several recurrent classes, transient states, periods: by hand."""
+    repeats = [0.3, 1, 1, 0, 0]  # what it did
+    np.testing.assert_allclose(
+        long_run_value(repeats, repeats, payoff=AXELROD)[0],
+        0.09 * 3 + 0.21 * 0 + 0.21 * 5 + 0.49 * 1,
+    )
+    # Leaves CC for ever after some time, however long that takes.
+    np.testing.assert_allclose(long_run_value([1, 1 - 1e-12, 0, 0, 0], ALWAYS_DEFECT), [-2, -2])
+    np.testing.assert_allclose(
+        long_run_value([1, 1 - 2**-53, 0, 0, 0], ALWAYS_COOPERATE, payoff=AXELROD), [5, 0]
+    )
+    alternate = [1.0, 0, 0, 1, 1]
+    np.testing.assert_allclose(
+        long_run_value(alternate, ALWAYS_COOPERATE, payoff=AXELROD), [4, 1.5]
+    )
+
+
+def test_discounts_close_to_one_keep_their_digits() -> None:
+    """Defects once in 1e14 steps against always-cooperate, then for ever: the probability that it has not
+    yet is g^t (1 - a)^t."""
+    a, discount = 2.0**-46, 1 - 2.0**-45
+    value = discounted_value([1, 1 - a, 0, 0, 0], ALWAYS_COOPERATE, discount, payoff=AXELROD)[0]
+    rest, leave = Fraction(a), 1 - Fraction(discount)
+    together = 1 / (1 - Fraction(discount) * (1 - rest))
+    exact = 3 * together + 5 * (1 / leave - together)
+    assert value == pytest.approx(float(exact), rel=1e-14)
+    # Against it, cooperating pays 3 a step for ever; defecting once, 5 and then 1.
+    best = best_response([1, 1, 0, 0, 0], 1 - 1e-12, payoff=AXELROD)
+    assert best.strategy[:2].tolist() == [1, 1]
+    assert best.value == pytest.approx(3 / (1 - (1 - 1e-12)), rel=1e-14)
+
+
+def test_payoffs_keep_their_digits() -> None:
+    payoff = [0.1, -1 / 3, 0.7, 1e-9]
+    value = discounted_value(ALWAYS_COOPERATE, ALWAYS_COOPERATE, 0.5, payoff=payoff)[0]
+    assert value == pytest.approx(0.2, rel=1e-15)
+    assert long_run_value(ALWAYS_DEFECT, ALWAYS_DEFECT, payoff=payoff)[0] == 1e-9
+
+
 def test_wrong_input() -> None:
+    with pytest.raises(ValueError, match=r"payoff must be one of.*did you mean 'pola22'"):
+        discounted_value(TIT_FOR_TAT, TIT_FOR_TAT, 0.9, payoff="pola2")
     with pytest.raises(ValueError, match=r"first must be \[..., 5\].*got \[4\]"):
         joint_chain([0.5] * 4, TIT_FOR_TAT)
     with pytest.raises(ValueError, match=r"second must be in \[0, 1\]"):

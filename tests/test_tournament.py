@@ -141,6 +141,11 @@ def test_wrong_input() -> None:
         tournament(["random", [0.5] * 4])
     with pytest.raises(ValueError, match="noise"):
         tournament(["random"], noise=1.1)
+    with pytest.raises(ValueError, match=r"tit-for-tat would cooperate.*noise 1e-09"):
+        tournament(["tit-for-tat"], noise=1e-9)
+    with pytest.raises(ValueError, match=r"strategy 1 would cooperate with probability"):
+        tournament(["random", [0.5, 1 - 1e-12, 0.5, 0.5, 0.5]])
+    assert tournament(["tit-for-tat"], 5, 1, noise=1.0).cooperation[0, 0] == 0.4
     with pytest.raises(ValueError, match="at most"):
         tournament(["random"] * 200, repeats=20_000)
     with pytest.raises(ValueError, match="cooperate must be in"):

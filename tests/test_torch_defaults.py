@@ -1,0 +1,99 @@
+"""Torch's process-wide defaults change no number and break no call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_published import mfos_arrays, pola_arrays
+
+import loqa
+from loqa.agents import build_agent
+from loqa.best_response import ResponseSettings
+from loqa.exploit import exploit
+from loqa.mcts import SearchSettings
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextmanager
+def default_device(device: str) -> Iterator[None]:
+    torch.set_default_device(device)
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
+@contextmanager
+def precision(name: str) -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(name)
+    try:
+        yield
+    finally:
+        assert torch.get_float32_matmul_precision() == name
+        torch.set_float32_matmul_precision(before)
+
+
+DEFAULTS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "float64": lambda: default_dtype(torch.float64),
+    "float16": lambda: default_dtype(torch.float16),
+    "device": lambda: default_device("meta"),
+    "device context": lambda: torch.device("meta"),
+    "inference mode": torch.inference_mode,
+    "no grad": torch.no_grad,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "precision": lambda: precision("medium"),
+}
+
+
+def everything(files: Path) -> list[Any]:
+    """All of evaluation, small."""
+    agent = build_agent("gru", "gru", 36, 4, actor_hidden=8, critic_hidden=8,
+                        generator=torch.Generator().manual_seed(0))  # fmt: skip
+    quick = ResponseSettings(iterations=2, batch_size=8, hidden=8)
+    found = exploit(agent, training=quick, episodes=8)
+    search = SearchSettings(trees=1, simulations=3, horizon=2)
+    searched = exploit(agent, "mcts", search=search, episodes=2, episode_length=3)
+    return [
+        loqa.evaluate(agent, "random", episodes=8, num_threads=1),
+        loqa.evaluate(files / "pola.npz", files / "mfos.npz", episodes=8),
+        loqa.evaluate("predator", "random", game="ipd", episodes=8),
+        loqa.evaluate(files / "run", "tft", episodes=8),
+        loqa.league([agent, files / "pola.npz", "random"], episodes=8),
+        found.response.total,
+        found.exploitability,
+        searched.response.total,
+    ]
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+    files = tmp_path_factory.mktemp("players")
+    np.savez(files / "pola.npz", **pola_arrays())
+    np.savez(files / "mfos.npz", **mfos_arrays())
+    config = loqa.IPDConfig.of_preset("default", iterations=1, batch_size=4, actor="gru")
+    loqa.train(config, files / "run")
+    return files, everything(files)
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_numbers_stay(name: str, usual: tuple[Path, list[Any]]) -> None:
+    files, expected = usual
+    with DEFAULTS[name]():
+        found = everything(files)
+    assert list(map(repr, found)) == list(map(repr, expected))  # NaN is unlike itself
