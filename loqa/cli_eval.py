@@ -31,7 +31,7 @@ def add_commands(commands: Any) -> None:
     one = commands.add_parser("eval", help="play an agent against others, in both seats")
     one.add_argument("agents", nargs="+", metavar="AGENT", help=f"{WHO}; several are seeds")
     one.add_argument("--against", nargs="+", required=True, metavar="OPPONENT")
-    one.add_argument("--standard-error", type=float, default=0.005, metavar="E",
+    one.add_argument("--standard-error", type=float, metavar="E",
                      help="of the mean reward per step: episodes are added until then [0.005]")  # fmt: skip
     one.add_argument("--episodes", type=int, metavar="N", help="in each seat, instead of a bound")
     one.add_argument(
@@ -77,6 +77,9 @@ def add_commands(commands: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace, console: Console) -> int:
+    if options.episodes is not None and options.standard_error is not None:
+        raise ValueError("give --episodes or --standard-error, not both")
+    error = 0.005 if options.standard_error is None else options.standard_error
     agents = named_apart(distinct([as_player(one) for one in options.agents]))
     opponents = named_apart([as_player(one) for one in options.against])
     groups = grouped(agents)
@@ -91,7 +94,7 @@ def _evaluate(options: argparse.Namespace, console: Console) -> int:
                     opponent,
                     game=options.game,
                     episodes=options.episodes,
-                    standard_error=options.standard_error,
+                    standard_error=error,
                     discount=options.discount,
                     seed=options.seed,
                     num_threads=options.num_threads,

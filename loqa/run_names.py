@@ -84,7 +84,7 @@ def run_name(config: TrainConfig) -> str:
 
 def describe(config: TrainConfig) -> list[str]:
     """Lines that say what a run is: algorithm and preset, the game as it is played, the work, and
-    what else differs from the preset."""
+    what else differs from the preset, in vain too."""
     learner = {"loqa": "LOQA", "naive": "naive learner"}[config.algo]
     shared = ", shared reward" if config.shared_reward else ""
     threads = "1 thread" if config.num_threads == 1 else f"{config.num_threads} threads"
@@ -106,7 +106,39 @@ def describe(config: TrainConfig) -> list[str]:
     lines = [f"{learner}{shared}, preset {config.preset}, seed {config.seed}", game, work, where]
     if other := changes(config, shown):
         lines.append(f"changed: {', '.join(other)}")
+    idle = without_effect(config)
+    if said := [f"{name} ({idle[name]})" for name in _changed(config, _OWN_PLACE) if name in idle]:
+        lines.append(f"without effect: {', '.join(said)}")
     return lines
+
+
+def without_effect(config: TrainConfig) -> dict[str, str]:
+    """Fields that do nothing in this configuration, each with the setting that is the reason."""
+    found: dict[str, str] = {}
+
+    def idle(where: bool, reason: str, *names: str) -> None:
+        if where:
+            found.update((name, reason) for name in names if name not in found)
+
+    shaping = ("shaping", "dice_discount", "n_step", "softmax_temperature", "self_play_target",
+               "current_reward_differentiable", "stop_normaliser_gradient")  # fmt: skip
+    idle(config.algo == "naive", "algo naive", "shaping_weight", *shaping)
+    idle(config.shaping_weight == 0, "shaping_weight 0", *shaping)
+    idle(config.shaping == "loaded-dice", "shaping loaded-dice", "n_step")
+    idle(config.shaping == "n-step", "shaping n-step", "dice_discount")
+    idle(config.shaping == "n-step", "shaping n-step", "current_reward_differentiable")
+    idle(config.advantage != "gae", f"advantage {config.advantage}", "advantage_lambda")
+    idle(config.advantage != "td0", f"advantage {config.advantage}", "advantage_gradient")
+    idle(config.critic_target != "lambda", f"critic_target {config.critic_target}", "critic_lambda")
+    idle(config.critic_target == "returns", "critic_target returns", "target_ema")
+    if isinstance(config, IPDConfig):
+        gru = "gru" in (config.actor, config.critic)
+        networks = f"actor {config.actor}, critic {config.critic}"
+        idle(config.actor == "logits", "actor logits", "actor_hidden")
+        idle(not gru, networks, "layers_before_gru")
+    elif isinstance(config, CoinConfig):
+        idle(config.anneal == 0, "anneal 0", "entropy_final", "actor_lr_final", "critic_lr_final")
+    return {name: reason for name, reason in found.items() if name in config.field_types()}
 
 
 def value_text(value: Any) -> str:

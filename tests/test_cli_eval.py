@@ -106,7 +106,17 @@ def test_exploit_by_both_methods(tmp_path: Path, capsys) -> None:
         (["exploit", "randon"], "did you mean 'random'"),
         (["exploit", "ac", "--iterations", "0"], "iterations"),
         (["exploit", "ac", "--method", "guess"], "invalid choice: 'guess'"),
+        (
+            ["exploit", "ac", "--simulations", "3"],
+            "--simulations has no effect with --method trained",
+        ),
+        (["exploit", "ac", "--method", "mcts", "--network", "gru"], "--network has no effect"),
+        (["exploit", "ac", "--method", "mcts", "--iterations", "3"], "--iterations has no effect"),
         (["eval", "ac"], "--against"),
+        (
+            ["eval", "ac", "--against", "ad", "--episodes", "4", "--standard-error", "0.1"],
+            "not both",
+        ),
     ],
 )
 def test_wrong_usage(capsys, arguments: list[str], message: str) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import loqa
 from loqa import CoinConfig, IPDConfig
 from loqa.config import NOT_LEARNED, TrainConfig
-from loqa.run_names import changes, describe, differences, run_name
+from loqa.plot_runs import read_run
+from loqa.run_names import changes, describe, differences, run_name, without_effect
 
 OTHERS: dict[str, Any] = {
     "preset": "paper", "algo": "naive", "shared_reward": True, "time_limit": 5.0, "matmul": "tf32",
@@ -117,3 +120,42 @@ def test_the_header_says_the_game_and_where_it_is_played() -> None:
         assert part in text
     assert "board 4 x 5" in "\n".join(describe(CoinConfig(height=4, width=5)))
     assert changes(CoinConfig()) == []
+
+
+SMALL = {"iterations": 4, "batch_size": 8, "episode_length": 6, "log_every": 1}
+SMALL_COIN = {**SMALL, "opponents": 4, "actor_hidden": 4, "critic_hidden": 4, "evaluate_every": 1,
+              "evaluation_episodes": 8, "anneal_after": 1, "anneal": 2}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        IPDConfig(**SMALL),
+        IPDConfig(**SMALL, algo="naive", advantage="mc", actor="mlp"),
+        IPDConfig(**SMALL, shaping="n-step", critic_target="sarsa", critic="gru"),
+        IPDConfig(**SMALL, shaping_weight=0.0, advantage="gae", critic_target="lambda"),
+        CoinConfig(**SMALL_COIN, algo="naive"),
+        CoinConfig(**SMALL_COIN, shaping="n-step", advantage="td0", critic_target="argmax"),
+        CoinConfig(**{**SMALL_COIN, "anneal": 0}),
+    ],
+)
+def test_a_field_without_effect_changes_no_number(config: TrainConfig, tmp_path: Path) -> None:
+    idle = without_effect(config)
+    assert idle
+    changed = dataclasses.replace(config, **{name: another(config, name) for name in idle})
+    lines = []
+    for number, one in enumerate((config, changed)):
+        loqa.train(one, tmp_path / str(number))
+        for line in read_run(tmp_path / str(number)).learned:
+            line.pop("shaping_weight", None)  # the steered weight is shown where it has a target
+            lines.append(line)
+    assert len(lines) == 8
+    assert lines[:4] == lines[4:]
+
+
+def test_the_header_names_options_without_effect() -> None:
+    config = IPDConfig(algo="naive", n_step=5, actor_hidden=3, gamma=0.5)
+    assert (
+        describe(config)[-1] == "without effect: n_step (algo naive), actor_hidden (actor logits)"
+    )
+    assert not any("without effect" in line for line in describe(IPDConfig(gamma=0.5)))
