@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from statistics import median
 from typing import Any
-
-STATES = ("start", "CC", "CD", "DC", "DD")
 
 
 def tables(results: dict[str, Any]) -> str:
     """One line a learner: what its seeds ended in, and how long that took."""
-    runs = results["training"]
     lines = [
         "| learner | iterations | strategies learned | P(C) at the start, after CC, CD, DC, DD: lowest to "
-        "highest | training, s | whole process, s |",
-        "|---|---:|---|---|---:|---:|",
+        "highest | reward a step | training, s | whole process, s |",
+        "|---|---:|---|---|---:|---:|---:|",
     ]
-    for learner in dict.fromkeys(run["learner"] for run in runs):
-        mine = [run for run in runs if run["learner"] == learner]
-        names = Counter(run["strategy"] for run in mine)
-        strategies = ", ".join(f"{name} {count} of {len(mine)}" for name, count in names.items())
-        answers = []
-        for state in STATES:
-            values = [run["p_cooperate"][state] for run in mine]
-            answers.append(f"{min(values):.2f} to {max(values):.2f}")
-        lines.append(
-            f"| {learner} | {mine[0]['iterations']} | {strategies} | {'; '.join(answers)} | "
-            f"{spread([run['seconds'] for run in mine])} | "
-            f"{spread([run['process_seconds'] for run in mine])} |"
+    learners = results["training"]
+    for learner, found in learners.items():
+        spread = found["lowest_median_highest"]
+        strategies = ", ".join(
+            f"{name} {count} of {found['seeds']}" for name, count in found["strategies"].items()
         )
-    lines += ["", "Times: median (lowest to highest) over the seeds."]
+        answers = "; ".join(
+            f"{low:.2f} to {high:.2f}" for low, _, high in spread["p_cooperate"].values()
+        )
+        low, _, high = spread["self_play"]
+        shortest, middle, longest = spread["seconds"]
+        lines.append(
+            f"| {learner} | {found['iterations']} | {strategies} | {answers} | {low:.2f} to {high:.2f} | "
+            f"{middle:.1f} ({shortest:.1f} to {longest:.1f}) | {median(found['process_seconds']):.1f} |"
+        )
+    first = next(iter(learners.values()))
+    seeds = f"{first['first_seed']} to {first['first_seed'] + first['seeds'] - 1}"
+    lines += [
+        "",
+        f"Seeds {seeds}, which chose no setting. Reward: of self-play without exploration. Training: median "
+        "(lowest to highest), one thread; process: median of three.",
+    ]
     return "\n".join(lines)
-
-
-def spread(values: list[float]) -> str:
-    return f"{median(values):.1f} ({min(values):.1f} to {max(values):.1f})"

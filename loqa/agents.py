@@ -82,6 +82,16 @@ class Evaluation:
         each = (self.q_table / temperature).unsqueeze(-2).masked_fill(diagonal, -torch.inf)
         return self._of_action(each.logsumexp(-1))
 
+    def played(self, exploration: float) -> Evaluation:
+        """With the policy that is played, mu = (1 - e) pi + e / K, in the place of pi.
+
+        Args:
+            exploration: e in (0, 1], share of uniformly random play while sampling.
+        """
+        uniform = exploration / self.log_prob_table.shape[-1]
+        mixture = self.log_prob_table.exp() * (1 - exploration) + uniform
+        return Evaluation(mixture.log(), self.q_table, self.actions, self.rows)
+
     def detach(self) -> Evaluation:
         """The same numbers as constants."""
         return Evaluation(

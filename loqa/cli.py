@@ -255,7 +255,8 @@ def _follow(console: Console, config: TrainConfig, done: tuple[int, float], work
 def _outcome(summary: dict[str, Any]) -> str:
     if "p_cooperate" in summary:
         answers = ", ".join(f"{state} {p:.2f}" for state, p in summary["p_cooperate"].items())
-        return f"P(cooperate): {answers}"
+        reward = sum(summary["self_play"]) / 2
+        return f"P(cooperate): {answers}\nreward per step in self-play, without exploration: {reward:.3f}"
     if "self_play" not in summary:
         return "Stopped before the first evaluation"
     times = summary["seconds_to_threshold"]

@@ -165,7 +165,13 @@ class IPDConfig(TrainConfig):
 
     Attributes:
         payoff: payoff to me for CC, CD, DC, DD.
-        exploration: share of uniformly random play while sampling, both players.
+        exploration: e, share of uniformly random play while sampling, both players.
+        played_policy: whether log-probabilities and values in the losses are those of the policy that
+            is played, mu = (1 - e) pi + e / 2, with pi the softmax of the logits; off, of pi. E over
+            mu of grad log pi A does not vanish as pi comes to be sure of itself, of grad log mu A
+            it does.
+        critic_warmup: iterations at the start in which only the critic learns. What an untrained
+            critic says of states and steps drives the first answers anywhere, and those come back late.
         actor: "logits" (one pair for each of the five states), "mlp" or "gru".
         critic: "mlp" or "gru".
         actor_hidden, critic_hidden: units of the hidden layers.
@@ -182,6 +188,12 @@ class IPDConfig(TrainConfig):
             "critic_lr": 1e-2,
             "shaping_weight": 1.0,
             "softmax_temperature": 1.0,
+            "stop_normaliser_gradient": False,
+            "advantage": "td0",
+            "advantage_lambda": 0.7,
+            "shaping_advantage": "same",
+            "opponent_baseline": "none",
+            "critic_warmup": 0,
             "advantage_gradient": True,
             "advantage_baseline": "none",
             "critic_target": "sarsa",
@@ -193,9 +205,16 @@ class IPDConfig(TrainConfig):
     critic_lr: float = 3e-2
     shaping_weight: float = 3.0
     softmax_temperature: float = 3.0
+    stop_normaliser_gradient: bool = True
+    advantage: str = "gae"
+    advantage_lambda: float = 0.9
+    shaping_advantage: str = "td0"
+    opponent_baseline: str = "batch"
     critic_target: str = "returns"
     payoff: tuple[float, ...] = (-1.0, -3.0, 0.0, -2.0)
     exploration: float = 0.2
+    played_policy: bool = False
+    critic_warmup: int = 50
     actor: str = "logits"
     critic: str = "mlp"
     actor_hidden: int = 16
@@ -208,6 +227,7 @@ class IPDConfig(TrainConfig):
             raise ValueError(f"payoff must be 4 numbers for CC, CD, DC, DD, got {self.payoff}")
         as_payoff(self.payoff)
         _checks.real("exploration", self.exploration, 0, 1)
+        _checks.integer("critic_warmup", self.critic_warmup, 0, 2**31 - 1)
         _checks.one_of("actor", self.actor, ("logits", "mlp", "gru"))
         _checks.one_of("critic", self.critic, ("mlp", "gru"))
         for name in ("actor_hidden", "critic_hidden"):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator
 
 from loqa._random import stream, stream_seed
 from loqa.agents import Agent, build_agent
@@ -14,8 +15,9 @@ from loqa.algos.learner import Learner, UpdateMetrics
 from loqa.algos.naive import naive_settings, share_rewards
 from loqa.config import IPDConfig
 from loqa.device import fetch
-from loqa.envs.matrix_game import make_matrix_game
+from loqa.envs.matrix_game import MatrixGame, make_matrix_game
 from loqa.graphs import Replayed, recorder_for
+from loqa.memory1 import discounted_value
 from loqa.models import NUM_IPD_STATES
 from loqa.rollout import Trajectory
 from loqa.trainer import Trainer
@@ -90,31 +92,30 @@ class IPDTrainer(Trainer):
         settings = naive_settings(config) if config.algo == "naive" else config
         self.agent = make_agent(config).to(self.device)
         record = recorder_for(self.device)
-        self.learner = Learner(self.agent, settings, capturable=record is not None)
-        self._update = Replayed(self.learner.update, record)
-        self.env = make_matrix_game(
-            "ipd",
-            "loqa24",
-            config.batch_size,
-            payoff=config.payoff,
-            episode_length=config.episode_length,
-            seed=stream_seed(config.seed, "training episodes"),
-            device=self.device,
-            obs="index",
-            num_threads=config.num_threads,
+        self.learner = Learner(
+            self.agent,
+            settings,
+            capturable=record is not None,
+            exploration=config.exploration if config.played_policy else 0.0,
         )
+        self._update = Replayed(self.learner.update, record)
+        self.env = self._make_env(stream_seed(config.seed, "training episodes"))
         self._last: tuple[Trajectory, UpdateMetrics] | None = None
 
     def iterate(self) -> None:
         self.iteration += 1
         trajectory = self._sample()
         trained = share_rewards(trajectory) if self.config.shared_reward else trajectory
-        update = self._update(trained)
+        if self.iteration > self.config.critic_warmup:
+            update = self._update(trained)
+        else:
+            update = self.learner.update(trained, actor_step=False)
         self.check(update)
         self._last = (trajectory, update)
 
     def metrics(self) -> dict[str, Any]:
-        """Numbers of the last iteration: rewards are what was paid, under exploration, per step."""
+        """Numbers of the last iteration. "reward" is what was paid, under exploration, per step;
+        "self_play" is what both earn without it, after the update."""
         assert self._last is not None
         trajectory, update = self._last
         means = update.means
@@ -122,6 +123,7 @@ class IPDTrainer(Trainer):
         return {
             "p_cooperate": self.p_cooperate(),
             "reward": reward,
+            "self_play": self.self_play(),
             "loss": dict(zip(means, [value for (value,) in losses], strict=True)),
         }
 
@@ -129,9 +131,36 @@ class IPDTrainer(Trainer):
         """P(C) in each of `STATES`."""
         return dict(zip(STATES, cooperation(self.agent, self.config.episode_length), strict=True))
 
+    def self_play(self) -> list[float]:
+        """Mean reward per step of both seats where the agent meets itself and nobody explores.
+
+        Exact for agents without memory (`loqa.memory1`); else the mean over a batch of episodes.
+        """
+        if self.agent.actor.recurrent:
+            env = self._make_env(0)
+            generator = stream(
+                self.config.seed, "evaluation actions", self.iteration, device=self.device
+            )
+            with torch.no_grad():
+                (rewards,) = fetch(
+                    [self._sample_stepwise(env, generator, 0.0).rewards.mean((0, 1))]
+                )
+            return rewards
+        steps = self.config.episode_length
+        # Rounding can lift a probability just above 1. NaN, see `_sample`, is no strategy.
+        strategy = [min(p, 1.0) for p in self.p_cooperate().values()]
+        if any(map(math.isnan, strategy)):
+            return [math.nan, math.nan]
+        total = discounted_value(strategy, strategy, 1.0, payoff=self.config.payoff, steps=steps)
+        return [float(value) / steps for value in total]
+
     def summary(self) -> dict[str, Any]:
         p_cooperate = self.p_cooperate()
-        return {"p_cooperate": p_cooperate, "strategy": strategy_name(p_cooperate)}
+        return {
+            "p_cooperate": p_cooperate,
+            "strategy": strategy_name(p_cooperate),
+            "self_play": self.self_play(),
+        }
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -145,34 +174,51 @@ class IPDTrainer(Trainer):
         self.learner.load_state_dict(state["learner"])
         self.env.load_state_dict(state["env"])
 
+    def _make_env(self, seed: int) -> MatrixGame:
+        config = self.config
+        return make_matrix_game(
+            "ipd",
+            "loqa24",
+            config.batch_size,
+            payoff=config.payoff,
+            episode_length=config.episode_length,
+            seed=seed,
+            device=self.device,
+            obs="index",
+            num_threads=config.num_threads,
+        )
+
     def _sample(self) -> Trajectory:
         config = self.config
-        obs = self.env.reset()
         with torch.no_grad():
             if self.agent.actor.recurrent:
-                return self._sample_stepwise(obs)
+                # Counted, not carried: one stream of numbers for each (seed, iteration).
+                name = (config.seed, "training actions", self.iteration)
+                generator = stream(*name, device=self.device)
+                return self._sample_stepwise(self.env, generator, config.exploration)
             every_state = torch.arange(NUM_IPD_STATES, device=self.device)
             probabilities = self.agent.log_probs(every_state[None])[0, :, 0].exp()
         # Rounding can lift a certain action's probability just above 1. NaN, which a run on a GPU
         # notices some iterations late, must not stop it here.
         both = probabilities.nan_to_num(0.5).clamp(max=1).expand(2, -1)
+        self.env.reset()
         return Trajectory(
             *self.env.rollout_memory1(both, config.episode_length, config.exploration)
         )
 
-    def _sample_stepwise(self, obs: Tensor) -> Trajectory:
-        config = self.config
-        rows = config.batch_size * 2
-        # Counted, not carried: one stream of numbers for each (seed, iteration).
-        generator = stream(config.seed, "training actions", self.iteration, device=self.device)
-        draws = torch.rand((config.episode_length, rows), generator=generator, device=self.device)
+    def _sample_stepwise(
+        self, env: MatrixGame, generator: Generator, exploration: float
+    ) -> Trajectory:
+        rows = env.num_envs * 2
+        draws = torch.rand((env.episode_length, rows), generator=generator, device=self.device)
+        obs = env.reset()
         state = self.agent.initial_state(rows)
         all_obs, all_actions, all_rewards = [obs.clone()], [], []
         for draw in draws:
             log_probs, state = self.agent.step(obs.reshape(rows).long(), state)
-            p = log_probs[:, 0].exp() * (1 - config.exploration) + config.exploration / 2
+            p = log_probs[:, 0].exp() * (1 - exploration) + exploration / 2
             actions = (draw >= p).to(torch.int8).view(-1, 2)
-            obs, rewards, _, _ = self.env.step(actions)
+            obs, rewards, _, _ = env.step(actions)
             all_obs.append(obs.clone())
             all_actions.append(actions)
             all_rewards.append(rewards.clone())

@@ -200,14 +200,19 @@ def duration(seconds: float | None) -> str:
 
 
 def ipd_view(line: dict[str, Any]) -> list[Part]:
-    """The five cooperation probabilities, reward and speed."""
+    """The five cooperation probabilities, rewards without and with exploration, and speed."""
     ranks = {"start": 5, "CC": 0, "CD": 1, "DC": 4, "DD": 3}
     parts = [Part("P(C)", 0)]
     for state in STATES:
         p = line["p_cooperate"][state]
         colour = "dodger_blue1" if p >= 0.5 else "dark_orange"
         parts.append(Part(f"{state} [{colour}]{p:.2f}[/]", ranks[state]))
-    return [*parts, Part(f"reward {_mean(line['reward']):+.2f}", 2), Part(_speed(line), 6)]
+    return [
+        *parts,
+        Part(f"reward {_mean(line['self_play']):+.2f}", 2),
+        Part(f"exploring {_mean(line['reward']):+.2f}", 7),
+        Part(_speed(line), 6),
+    ]
 
 
 class CoinView:

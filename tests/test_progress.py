@@ -25,7 +25,7 @@ def coin_line(iteration: int, seconds: float) -> dict[str, Any]:
 def ipd_line(iteration: int, seconds: float) -> dict[str, Any]:
     p = {"start": 0.98, "CC": 0.99, "CD": 0.02, "DC": 0.97, "DD": 0.03}
     return {"iteration": iteration, "seconds": seconds, "env_steps": 12_800 * iteration,
-            "p_cooperate": p, "reward": [-1.2, -1.3]}  # fmt: skip
+            "p_cooperate": p, "reward": [-1.2, -1.3], "self_play": [-1.0, -1.0]}  # fmt: skip
 
 
 def shown(view: Any, line: dict[str, Any], width: int, total: int = 1800) -> str:
@@ -58,7 +58,7 @@ def test_what_matters_most_stays_longest() -> None:
     for part in ("weak 153 s medium 251 s", "steps/s", "rollout 38% update 50% evaluate 12%"):
         assert part in at[200]
     ipd = shown(ipd_view, ipd_line(300, 5.0), 80, 600)
-    for part in ("300/600", "0:05 left", "P(C)  CC 0.99  CD 0.02", "reward -1.25"):
+    for part in ("300/600", "0:05 left", "P(C)  CC 0.99  CD 0.02", "reward -1.00"):
         assert part in ipd
 
 

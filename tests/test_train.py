@@ -14,7 +14,13 @@ from loqa import IPDConfig, checkpoint
 from loqa.ipd import IPDTrainer, cooperation, make_agent, strategy_name
 from loqa.train import RunDirectory, TrainingError, load_agent
 
-QUICK = {"iterations": 12, "batch_size": 8, "log_every": 3, "checkpoint_every": 5}
+QUICK = {
+    "iterations": 12,
+    "batch_size": 8,
+    "log_every": 3,
+    "checkpoint_every": 5,
+    "critic_warmup": 2,
+}
 
 
 def quick(**fields):
@@ -242,6 +248,71 @@ def test_cooperation_of_a_recurrent_agent_without_memory_in_its_weights():
         head.linear_end.bias.data = torch.tensor([1.0, 0.0])
     expected = torch.tensor([1.0, 0.0]).softmax(0)[0].item()
     assert cooperation(agent, 10) == pytest.approx([expected] * 5, abs=1e-6)
+
+
+@pytest.mark.parametrize("actor", ["logits", "gru"])
+def test_the_critic_learns_alone_at_first(actor):
+    trainer = IPDTrainer(quick(actor=actor, critic_warmup=2))
+
+    def parameters():
+        heads = (trainer.agent.actor, trainer.agent.critic)
+        return [torch.cat([p.detach().flatten() for p in head.parameters()]) for head in heads]
+
+    before = parameters()
+    for _ in range(2):
+        trainer.iterate()
+        actor_now, critic_now = parameters()
+        assert torch.equal(actor_now, before[0])
+        assert not torch.equal(critic_now, before[1])
+    assert not trainer.learner.actor_optimizer.state
+    trainer.iterate()
+    assert not torch.equal(parameters()[0], before[0])
+    # Adam's first step: both logits of a state that was seen go by the learning rate.
+    if actor == "logits":
+        moved = (parameters()[0] - before[0]).abs()
+        assert moved.max().item() == pytest.approx(trainer.config.actor_lr, rel=1e-3)
+
+
+def constant_player(trainer, p_cooperate):
+    """Sets every answer of the trainer's agent."""
+    for head, outputs in ((trainer.agent.actor, (p_cooperate, 1 - p_cooperate)),):
+        for name, value in head.named_parameters():
+            if not name.startswith("linear_end.bias"):
+                value.data.zero_()
+        bias = head.logits if hasattr(head, "logits") else head.linear_end.bias
+        bias.data[...] = torch.tensor(outputs).log()
+
+
+@pytest.mark.parametrize("actor", ["logits", "mlp", "gru"])
+def test_self_play_is_without_exploration(actor):
+    """Who cooperates with .9 whatever happens earns -(.81 + 3 * .09 + 2 * .01) = -1.1 a step; with
+    exploration .2 it cooperates with .82: -(.82^2 + 3 * .82 * .18 + 2 * .18^2) = -1.18."""
+    trainer = IPDTrainer(quick(actor=actor, batch_size=512, actor_lr=1e-9, exploration=0.2))
+    constant_player(trainer, 0.9)
+    trainer.iterate()
+    metrics = trainer.metrics()
+    exactly = 1e-5 if actor != "gru" else 0.02
+    assert metrics["self_play"] == pytest.approx([-1.1, -1.1], abs=exactly)
+    assert metrics["reward"] == pytest.approx([-1.18, -1.18], abs=0.02)
+    assert trainer.summary()["self_play"] == metrics["self_play"]
+
+
+def test_self_play_of_tit_for_tat_and_of_other_payoffs():
+    trainer = IPDTrainer(quick(payoff=(2.0, 0.0, 3.0, 1.0), episode_length=7))
+    answers = torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0])
+    trainer.agent.actor.logits.data = torch.stack([60 * answers, 60 * (1 - answers)], 1)
+    assert trainer.self_play() == pytest.approx([2.0, 2.0], abs=1e-6)
+    trainer.agent.actor.logits.data[0] = torch.tensor([0.0, 60.0])  # opens with D
+    assert trainer.self_play() == pytest.approx([1.0, 1.0], abs=1e-6)
+
+
+def test_looking_at_metrics_changes_nothing(tmp_path):
+    """A recurrent agent plays for "self_play", with numbers of its own."""
+    fields = {"actor": "gru", "critic": "gru", "episode_length": 6}
+    loqa.train(quick(**fields, log_every=1), tmp_path / "often")
+    loqa.train(quick(**fields, log_every=12), tmp_path / "once")
+    often, once = (RunDirectory(tmp_path / name).metrics()[-1] for name in ("often", "once"))
+    assert without_time([often]) == without_time([once])
 
 
 def test_a_run_is_a_function_of_its_configuration(tmp_path):

@@ -72,6 +72,9 @@ class Learner:
         settings: of losses and steps.
         processes: that hold the same agent and have each a part of the batch, all of one size; their
             gradients are averaged. Means over the batch inside the losses are each one's own.
+        exploration: share of uniformly random play while sampling, e, where log-probabilities, values
+            and entropies are to be those of the policy that is played, mu = (1 - e) pi + e / K; 0 takes
+            those of pi. For the agent's seat, and for the other where its own heads speak for it.
         capturable: keeps what `set_rates` sets on the agent's device, in float32, so that `update`
             can be recorded (`loqa.graphs`) and `set_rates` is heard by what was.
     """
@@ -82,8 +85,10 @@ class Learner:
         settings: LOQASettings,
         processes: ProcessGroup | None = None,
         capturable: bool = False,
+        exploration: float = 0.0,
     ) -> None:
         self.agent = agent
+        self._exploration = exploration
         self.settings = settings
         self._processes = processes or ProcessGroup()
         self.target = copy.deepcopy(agent).requires_grad_(False)
@@ -129,6 +134,7 @@ class Learner:
         trajectory: Trajectory,
         opponent: Evaluation | None = None,
         player: int = 0,
+        actor_step: bool = True,
     ) -> UpdateMetrics:
         """One update of the agent on a batch of two-player episodes.
 
@@ -137,6 +143,7 @@ class Learner:
             opponent: evaluation of the other seat; None lets the agent's own heads (as they are
                 before the update) speak for it, which is self-play with the present copy.
             player: the agent's seat, 0 or 1.
+            actor_step: whether the actor's step is taken; else only the critic learns.
 
         Returns:
             Scalars for the log.
@@ -169,7 +176,8 @@ class Learner:
         grad_norm = None
         if settings.clip_norm is not None:
             grad_norm = clip_global_norm_(gradients, settings.clip_norm)
-        _apply(self.actor_optimizer, self._actor_parameters, gradients)
+        if actor_step:
+            _apply(self.actor_optimizer, self._actor_parameters, gradients)
 
         target = None
         if settings.critic_target != "returns":
@@ -195,7 +203,8 @@ class Learner:
         self, trajectory: Trajectory, seat: int, agent: Agent | None = None
     ) -> Evaluation:
         agent = agent or self.agent
-        return agent.evaluate(trajectory.obs[:, :, seat], trajectory.actions[:, :, seat])
+        said = agent.evaluate(trajectory.obs[:, :, seat], trajectory.actions[:, :, seat])
+        return said.played(self._exploration) if self._exploration else said
 
     def _own_view_of(self, trajectory: Trajectory, seat: int, own: Evaluation) -> Evaluation:
         """The agent's heads on another seat, as constants; `own` is detached."""

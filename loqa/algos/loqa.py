@@ -26,8 +26,10 @@ from loqa.agents import Evaluation
 _CHOICES = {
     "shaping": ("loaded-dice", "n-step"),
     "advantage": ("td0", "gae", "mc"),
+    "shaping_advantage": ("same", "td0"),
     "advantage_baseline": ("none", "batch"),
     "advantage_scale": ("none", "batch"),
+    "opponent_baseline": ("none", "batch"),
     "critic_target": ("sarsa", "argmax", "lambda", "returns"),
 }
 
@@ -50,11 +52,18 @@ class LOQASettings:
             opponent that is sure of its action.
         advantage: "td0", r_t + gamma V_{t+1} - V_t; "gae", a mixture of all numbers of steps
             (Schulman et al. 2016); or "mc", G_t - V_t.
+        shaping_advantage: the A_s that weighs log pihat(b_s|s_s): "same" as `advantage`, or "td0". The
+            gradient of log pihat(b_s) is made of R_k - v_k of the steps k > s of the same episode.
+            A longer advantage has the rewards of those steps in it too, so that the mean of the product
+            is not the product of the means; the one-step advantage ends before them.
         advantage_lambda: weight of longer returns in "gae"; 0 is "td0".
         advantage_gradient: whether gradients pass through the "td0" advantage into actor and critic
             (published code) or it is a constant (paper). The others are always constants.
         advantage_baseline: "batch" subtracts the mean over the batch at each step.
         advantage_scale: "batch" then divides by the root mean square over batch and time.
+        opponent_baseline: of the opponent's return in "loaded-dice"; "none" is its value v_k, "batch"
+            moves that by the mean over the batch at each step, v_k + mean(R_k - v_k): the critic's
+            common error, which says nothing of what the agent did, leaves the gradient.
         entropy_bonus: beta, weight of the policy's entropy.
         clip_norm: largest global norm of the actor step's gradient; None does not clip.
         critic_target: "sarsa" one step through the target network, "argmax" its maximum over
@@ -76,10 +85,12 @@ class LOQASettings:
     current_reward_differentiable: bool = False
     stop_normaliser_gradient: bool = False
     advantage: str = "td0"
+    shaping_advantage: str = "same"
     advantage_lambda: float = 0.7
     advantage_gradient: bool = False
     advantage_baseline: str = "batch"
     advantage_scale: str = "none"
+    opponent_baseline: str = "none"
     entropy_bonus: float = 0.0
     clip_norm: float | None = None
     critic_target: str = "sarsa"
@@ -137,7 +148,9 @@ class ActorLosses:
         return ActorLosses(self.agent.detach(), entropy, opponent)
 
 
-def advantages(rewards: Tensor, values: Tensor, settings: LOQASettings) -> Tensor:
+def advantages(
+    rewards: Tensor, values: Tensor, settings: LOQASettings, kind: str | None = None
+) -> Tensor:
     """Advantage of the agent's actions.
 
     "td0": A_t = r_t + gamma V_{t+1} - V_t for t < T, V_T bootstraps (an episode is truncated, it
@@ -147,22 +160,27 @@ def advantages(rewards: Tensor, values: Tensor, settings: LOQASettings) -> Tenso
     Args:
         rewards: `[T, B]`.
         values: `[T+1, B]`.
+        kind: "td0", "gae" or "mc"; `settings.advantage` by default.
 
     Returns:
-        `[T, B]`, differentiable in values only for "td0" with `advantage_gradient`.
+        `[T, B]`, differentiable in values only if `settings.advantage` is "td0", with
+        `advantage_gradient`.
     """
+    kind = settings.advantage if kind is None else kind
     if settings.advantage != "td0" or not settings.advantage_gradient:
         values = values.detach()
-    if settings.advantage == "gae":
+    if kind == "gae":
         result = _generalized(rewards, values, settings)
-    elif settings.advantage == "mc":
+    elif kind == "mc":
         result = ops.discounted_returns(rewards, settings.gamma) - values[:-1]
     else:
         result = torch.add(rewards - values[:-1], values[1:], alpha=settings.gamma)
     return _centre(result, settings)
 
 
-def shaping_advantages(rewards: Tensor, values: Tensor, settings: LOQASettings) -> Tensor:
+def shaping_advantages(
+    rewards: Tensor, values: Tensor, settings: LOQASettings, kind: str | None = None
+) -> Tensor:
     """Advantage that weighs the opponent's policy in the "n-step" shaping loss.
 
     Over the T+1-n steps that have n rewards, always constant, and as published: "td0" takes the
@@ -171,15 +189,17 @@ def shaping_advantages(rewards: Tensor, values: Tensor, settings: LOQASettings) 
     Args:
         rewards: `[T, B]`.
         values: `[T+1, B]`.
+        kind: as in `advantages`.
 
     Returns:
         `[T+1-n, B]`.
     """
+    kind = settings.advantage if kind is None else kind
     steps = rewards.shape[0] + 1 - settings.n_step
-    if settings.advantage == "gae":
+    if kind == "gae":
         return _centre(_generalized(rewards, values, settings)[:steps], settings)
     values = values[:steps].detach()
-    if settings.advantage == "mc":
+    if kind == "mc":
         result = ops.discounted_returns(rewards, settings.gamma)[:steps] - values
     else:
         result = rewards[:steps] - values
@@ -208,7 +228,8 @@ def opponent_q_values(
 
     "loaded-dice": Qhat_s = r^j_s + gamma Rhat_{s+1} (last step: r^j), or Rhat_s with
     `current_reward_differentiable`; forward the discounted return R, and
-    d Rhat_s / d l_k = (gamma lambda)^(k-s) (R_k - v_k) for k >= s.
+    d Rhat_s / d l_k = (gamma lambda)^(k-s) (R_k - v_k) for k >= s; with `opponent_baseline`
+    "batch", (R_k - v_k) less its mean over the batch.
     "n-step": the next n rewards less their mean over batch and time, then the value.
 
     Args:
@@ -221,6 +242,9 @@ def opponent_q_values(
     """
     values = values.detach()
     if settings.shaping == "loaded-dice":
+        if settings.opponent_baseline == "batch":
+            errors = ops.discounted_returns(rewards, settings.gamma) - values[:-1]
+            values = torch.cat([values[:-1] + errors.mean(1, keepdim=True), values[-1:]])
         return ops.loaded_dice_q_values(
             rewards, values, log_probs, settings.gamma, settings.dice_discount,
             settings.current_reward_differentiable,
@@ -297,12 +321,15 @@ def actor_losses(
     entropy_loss = -agent.entropies.mean(0) if settings.entropy_bonus else None
     if opponent is None:
         return ActorLosses(agent_loss, entropy_loss, None)
+    kind = settings.advantage if settings.shaping_advantage == "same" else "td0"
     if settings.shaping == "n-step":
         if rewards.shape[0] < settings.n_step:
             raise ValueError(
                 f"n-step shaping needs at least {settings.n_step} steps, got {rewards.shape[0]}"
             )
-        advantage = shaping_advantages(rewards, agent.values, settings)
+        advantage = shaping_advantages(rewards, agent.values, settings, kind)
+    elif kind != settings.advantage:
+        advantage = advantages(rewards, agent.values, settings, kind)
     opponent_loss = shaping_loss(log_probs, advantage, opponent, opponent_rewards, settings)
     return ActorLosses(agent_loss, entropy_loss, opponent_loss)
 
