@@ -141,7 +141,7 @@ def test_nan_that_is_noticed_late_stops_the_run(
 
     monkeypatch.setattr(trainer, "iterate", poisoned)
     config = (
-        IPDConfig.of_preset("default", **QUICK, device=device)
+        IPDConfig.of_preset("default", critic_warmup=2, **QUICK, device=device)
         if trainer is IPDTrainer
         else CoinConfig.of_preset("default", **COIN, device=device)
     )
@@ -191,7 +191,7 @@ def test_resuming_elsewhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize("game", ["ipd", "coin"])
 def test_from_the_cpu_to_a_gpu_and_back(game: str, device: str, tmp_path: Path) -> None:
     config = (
-        IPDConfig.of_preset("default", **QUICK)
+        IPDConfig.of_preset("default", critic_warmup=2, **QUICK)
         if game == "ipd"
         else CoinConfig.of_preset("default", **COIN)
     )

@@ -49,7 +49,7 @@ def test_coin(
 def test_ipd(actor: str, switch: Callable[[], None]) -> None:
     config = IPDConfig.of_preset(
         "default", batch_size=8, episode_length=9, actor=actor, actor_lr=2.0**-6,
-        critic="gru" if actor == "gru" else "mlp", critic_lr=2.0**-5,
+        critic="gru" if actor == "gru" else "mlp", critic_lr=2.0**-5, critic_warmup=1,
     )  # fmt: skip
     results = []
     for by_a_gpu in (False, True):

@@ -173,7 +173,7 @@ def test_replayed_ipd_training_is_plain_training(
 ) -> None:
     config = IPDConfig.of_preset(
         "default", batch_size=8, episode_length=9, actor=actor, actor_lr=2.0**-6,
-        critic="gru" if actor == "gru" else "mlp", critic_lr=2.0**-5, device=device,
+        critic="gru" if actor == "gru" else "mlp", critic_lr=2.0**-5, critic_warmup=1, device=device,
     )  # fmt: skip
     results = []
     for record in (None, recorder(device)):
