@@ -30,8 +30,10 @@ def another(config: TrainConfig, name: str) -> Any:
     value = getattr(config, name)
     if name in OTHERS:
         return OTHERS[name]
-    if name == "advantage_baseline":
+    if name in ("advantage_baseline", "opponent_baseline"):
         return "batch" if value == "none" else "none"
+    if name == "shaping_advantage":
+        return "td0" if value == "same" else "same"
     if isinstance(value, bool):
         return not value
     return 2 * value + (value == 0) if isinstance(value, int) else value / 2 + 0.015625
