@@ -191,7 +191,6 @@ def test_no_gradient_reaches_values_or_baseline() -> None:
     assert torch.autograd.grad(out.sum(), baseline, allow_unused=True)[0] is None
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script")  # torch's own
 # torch's own rules for forward mode, imported at its first use, are written in TorchScript.
 @pytest.mark.filterwarnings("ignore:`torch.jit.script")
 def test_forward_mode_is_refused() -> None:
