@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "bindings/bindings.h"
+#include "core/cgroup.h"
 #include "core/isa.h"
 #include "core/philox.h"
 #include "core/thread_pool.h"
@@ -27,6 +28,7 @@ PYBIND11_MODULE(_core, module) {
   });
   module.def("set_isa", &loqa::set_isa, py::arg("name"));
   module.def("default_num_threads", &loqa::default_num_threads);
+  module.def("cgroup_cpus", &loqa::cgroup_cpus, py::arg("root"));
   module.def(
       "philox",
       [](uint64_t key, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3) {

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "core/call.h"
+#include "core/cgroup.h"
 
 namespace loqa {
 namespace {
@@ -200,11 +201,14 @@ int default_num_threads() {
     }
     return static_cast<int>(threads);
   }
+  int cpus = static_cast<int>(std::thread::hardware_concurrency());
 #if defined(__linux__)
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) cpus = CPU_COUNT(&set);
+  static const int allowed = cgroup_cpus("");
+  if (allowed > 0) cpus = std::min(cpus, allowed);
 #endif
-  return std::max(1u, std::thread::hardware_concurrency());
+  return std::max(1, cpus);
 }
 
 void parallel_for(int64_t count, int64_t grain, int64_t align, int num_threads,

@@ -5,7 +5,8 @@
 
 namespace loqa {
 
-// Threads that this process may use: the affinity mask, or LOQA_NUM_THREADS if that is set.
+// Threads that this process may use: as many as the affinity mask and the control groups allow, or
+// LOQA_NUM_THREADS if that is set.
 int default_num_threads();
 
 // Calls body(begin, end) for a partition of [0, count) whose bounds are multiples of `align`, on
