@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rich.console import Console
+from rich.text import Text
 
 import loqa
 from loqa import _checks, cli_eval
@@ -22,6 +22,7 @@ from loqa.match_settings import settings_of
 from loqa.matches import coin_actor
 from loqa.players import COIN, as_player
 from loqa.run_names import describe
+from loqa.terminal import Terminal, lasting_output
 from loqa.train import GAMES, RunDirectory, TrainingError, export_agent, resume, train
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -39,14 +40,22 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns 0 done, 1 failed, 2 wrong usage, 130 interrupted (after saving)."""
+    """Runs the command; returns 0 done, 1 failed, 2 wrong usage, 130 interrupted (after saving).
+
+    A command whose output is closed (`| head`) goes on to its end, so that its files are complete.
+    """
+    with lasting_output():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser, train_parsers = _parser()
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         which = train_parsers.get(getattr(options, "game", ""), parser)
         which.error(f"unrecognized arguments: {' '.join(unknown)}")
     # One of several processes of a run speaks (torchrun numbers them).
-    console = Console(quiet=os.environ.get("RANK", "0") != "0")
+    console = Terminal(quiet=os.environ.get("RANK", "0") != "0")
     try:
         return int(options.run(options, console))
     except (ValueError, TypeError, OSError) as error:
@@ -161,7 +170,7 @@ def _add_fields(parser: argparse.ArgumentParser, kind: type[TrainConfig]) -> Non
             )
 
 
-def _train(options: argparse.Namespace, console: Console) -> int:
+def _train(options: argparse.Namespace, console: Terminal) -> int:
     kind = GAMES[options.game]
     given = {
         name: value
@@ -176,10 +185,10 @@ def _train(options: argparse.Namespace, console: Console) -> int:
     return _follow(console, config, (0, 0.0), lambda report: train(config, out, report))
 
 
-def _say_what_runs(console: Console, command: str, config: TrainConfig, out: Path) -> None:
+def _say_what_runs(console: Terminal, command: str, config: TrainConfig, out: Path) -> None:
     """A header: what is trained, how, and where its files go."""
     first, *more = describe(config)
-    console.print(f"[bold]{command}[/]  {first}", highlight=False, soft_wrap=True)
+    console.say(Text.assemble((command, "bold"), f"  {first}"))
     cores = core.default_num_threads()
     if (
         isinstance(config, CoinConfig)
@@ -190,10 +199,10 @@ def _say_what_runs(console: Console, command: str, config: TrainConfig, out: Pat
             f"{cores} cores here: --num-threads 2 is faster if they are free, and rounds differently"
         )
     for line in (*more, f"-> {out}"):
-        console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
+        console.say(f"  {line}")
 
 
-def _resume(options: argparse.Namespace, console: Console) -> int:
+def _resume(options: argparse.Namespace, console: Terminal) -> int:
     run = RunDirectory(Path(options.directory))
     known = run.config().field_types()
     fields = {
@@ -211,13 +220,13 @@ def _resume(options: argparse.Namespace, console: Console) -> int:
     )
 
 
-def _export(options: argparse.Namespace, console: Console) -> int:
+def _export(options: argparse.Namespace, console: Terminal) -> int:
     export_agent(options.run_or_checkpoint, options.file, options.note)
-    console.print(options.file, highlight=False, soft_wrap=True)
+    console.say(options.file)
     return DONE
 
 
-def _follow(console: Console, config: TrainConfig, done: tuple[int, float], work: Any) -> int:
+def _follow(console: Terminal, config: TrainConfig, done: tuple[int, float], work: Any) -> int:
     """Runs `work(report)` under a progress display, draws the figures and says what came out.
 
     `done` are the iterations and the seconds of training before this session.
@@ -227,28 +236,26 @@ def _follow(console: Console, config: TrainConfig, done: tuple[int, float], work
 
     view = CoinView() if isinstance(config, CoinConfig) else ipd_view
     pace = Pace(config.iterations, *done, config.time_limit)
-    with training_progress(console, view, pace) as report:
+    with training_progress(console, view, pace) as report, console.not_needed():
         summary = work(report)
     out = summary["out"]
 
-    def say(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True)
-
-    say(_outcome(summary))
-    say(
+    console.say(_outcome(summary))
+    console.say(
         f"{summary['iterations']} iterations, {summary['env_steps']:,} env steps in "
         f"{summary['seconds']:.1f} s"
     )
+    if summary["status"] == "interrupted":  # whoever interrupts may not wait for the figures
+        console.say(f"Interrupted and saved. Go on with: loqa resume {out}")
     figures = [] if console.quiet or not RunDirectory(Path(out)).metrics() else plot_run(out)
     files = ["summary.json", "metrics.jsonl", *(f"figures/{figure.name}" for figure in figures)]
-    say(f"{out}: {', '.join(files)}")
+    console.say(f"{out}: {', '.join(files)}")
     if summary["status"] == "interrupted":
-        say(f"Interrupted and saved. Go on with: loqa resume {out}")
         return INTERRUPTED
     if summary["status"] == "time limit":
-        say(f"Time limit reached. Go on with: loqa resume {out}")
+        console.say(f"Time limit reached. Go on with: loqa resume {out}")
     if "strategy" in summary:
-        say(f"Strategy learned: [bold]{summary['strategy']}[/]")
+        console.say("Strategy learned: ", Text(summary["strategy"], "bold"))
     return DONE
 
 
@@ -276,7 +283,7 @@ def _outcome(summary: dict[str, Any]) -> str:
     )
 
 
-def _plot(options: argparse.Namespace, console: Console) -> int:
+def _plot(options: argparse.Namespace, console: Terminal) -> int:
     from loqa.plot import plot_comparison, plot_run
     from loqa.plot_wall_clock import plot_wall_clock
 
@@ -291,11 +298,11 @@ def _plot(options: argparse.Namespace, console: Console) -> int:
         out = Path(options.out or "comparison.png")
         files = [plot_comparison(options.directories, out, options.label)]
     for file in files:
-        console.print(str(file), highlight=False, soft_wrap=True)
+        console.say(str(file))
     return DONE
 
 
-def _watch(options: argparse.Namespace, console: Console) -> int:
+def _watch(options: argparse.Namespace, console: Terminal) -> int:
     from loqa.envs.film import coin_film, save_gif, text_frame
 
     speed = _checks.real("speed", options.speed, 0.1, 50)
@@ -313,10 +320,12 @@ def _watch(options: argparse.Namespace, console: Console) -> int:
     names = [player.name for player in players]
     frames = coin_film(env, coin_actor(env, players, options.seed), env.episode_length, names=names)
     if options.gif:
-        print(save_gif(options.gif, frames, speed))
+        console.say(str(save_gif(options.gif, frames, speed)))
         return DONE
     coloured = console.color_system is not None and not console.no_color
     for frame in frames:
+        if console.unheard:
+            break
         if console.is_terminal:
             console.clear()
         print(text_frame(frame, coloured), flush=True)
@@ -325,12 +334,12 @@ def _watch(options: argparse.Namespace, console: Console) -> int:
     return DONE
 
 
-def _bench(options: argparse.Namespace, console: Console) -> int:
+def _bench(options: argparse.Namespace, console: Terminal) -> int:
     from loqa.bench import GAMES, bench
 
     def row(name: str, *cells: str) -> None:
         text = f"{name:>19}" + "".join(f"{cell:>20}" for cell in cells)
-        console.print(text, highlight=False, soft_wrap=True)
+        console.say(text)
 
     row("million env steps/s", "step", "rollout", "plain Python", "step / plain Python")
     for game in GAMES:
@@ -340,7 +349,7 @@ def _bench(options: argparse.Namespace, console: Console) -> int:
     return DONE
 
 
-def _info(options: argparse.Namespace, console: Console) -> int:
+def _info(options: argparse.Namespace, console: Terminal) -> int:
     import numpy
     import torch
 
@@ -357,5 +366,5 @@ def _info(options: argparse.Namespace, console: Console) -> int:
         "GPU": gpu,
     }
     for name, value in rows.items():
-        console.print(f"{name:>16}  {value}", highlight=False, soft_wrap=True)
+        console.say(f"{name:>16}  {value}")
     return DONE

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from loqa import cli_exploit
 from loqa.checkpoint import atomic_path, write_json
@@ -19,6 +19,7 @@ from loqa.groups import distinct, group_names, grouped, named_apart
 from loqa.league import INTERVALS, League, league
 from loqa.players import as_player
 from loqa.published import import_pickle
+from loqa.terminal import Terminal
 
 WHO = (
     "a run directory, a checkpoint, a published agent (npz, safetensors), a strategy's name (ac, ad, "
@@ -76,7 +77,7 @@ def add_commands(commands: Any) -> None:
         parser.add_argument("--num-threads", type=int, metavar="N", help="[all cores]")
 
 
-def _evaluate(options: argparse.Namespace, console: Console) -> int:
+def _evaluate(options: argparse.Namespace, console: Terminal) -> int:
     if options.episodes is not None and options.standard_error is not None:
         raise ValueError("give --episodes or --standard-error, not both")
     error = 0.005 if options.standard_error is None else options.standard_error
@@ -88,7 +89,7 @@ def _evaluate(options: argparse.Namespace, console: Console) -> int:
     for group, name in zip(groups, names, strict=True):
         found = []
         for opponent in opponents:
-            with console.status(f"against {opponent.name}"):
+            with console.status(Text(f"against {opponent.name}")):
                 one = evaluate(
                     group,
                     opponent,
@@ -110,22 +111,20 @@ def _evaluate(options: argparse.Namespace, console: Console) -> int:
             if found[0].total.statistics:
                 console.print(_statistics_table(found, title))
     plain = [result.to_dict() for result in results]
-    if options.json:
-        console.print_json(data=plain)
     if options.out:
         directory = Path(options.out)
         directory.mkdir(parents=True, exist_ok=True)
         write_json(directory / "evaluation.json", plain)
         with atomic_path(directory / "evaluation.csv") as temporary:
             temporary.write_text(to_csv(results), encoding="utf-8")
-        if not options.json:
-            console.print(
-                f"{directory}: evaluation.json, evaluation.csv", highlight=False, soft_wrap=True
-            )
+    if options.json:
+        console.print_json(data=plain, ensure_ascii=True)
+    elif options.out:
+        console.say(f"{options.out}: evaluation.json, evaluation.csv")
     return 0
 
 
-def _import(options: argparse.Namespace, console: Console) -> int:
+def _import(options: argparse.Namespace, console: Terminal) -> int:
     if (options.height is None) != (options.width is None):
         raise ValueError("--height and --width must be given together")
     meta: dict[str, Any] = {"source": Path(options.source).name}
@@ -135,11 +134,7 @@ def _import(options: argparse.Namespace, console: Console) -> int:
         meta["grid"] = [options.height, options.width]
     agent = import_pickle(options.source, options.target, meta)
     height, width = agent.grid
-    console.print(
-        f"{options.target}: {agent.algorithm} agent for a board of {height} x {width}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    console.say(f"{options.target}: {agent.algorithm} agent for a board of {height} x {width}")
     return 0
 
 
@@ -153,7 +148,7 @@ def _reward_table(results: Sequence[MatchResult], who: str) -> Table:
         box=box.SIMPLE_HEAD,
     )
     for column in ("against", "seat", "episodes"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for column in ("reward", "opponent's", "return"):
         table.add_column(column, justify="right", no_wrap=True)
     for result in results:
@@ -176,7 +171,7 @@ def _statistics_table(results: Sequence[MatchResult], who: str) -> Table:
     table = Table(title=f"{who}: statistics, agent / opponent, both seats", box=box.SIMPLE_HEAD)
     table.add_column("")
     for result in results:
-        table.add_column(result.opponent, justify="right")
+        table.add_column(result.opponent, justify="right", overflow="fold")
     for name in results[0].total.statistics:
         pairs = [result.total.statistics[name] for result in results]
         table.add_row(name.replace("_", " "), *(f"{a:.4f} / {b:.4f}" for a, b in pairs))
@@ -188,7 +183,7 @@ def _cell(estimate: Estimate, digits: int) -> str:
     return f"{estimate.mean:.{digits}f}\N{PLUS-MINUS SIGN}{half:.{digits}f}"
 
 
-def _league(options: argparse.Namespace, console: Console) -> int:
+def _league(options: argparse.Namespace, console: Terminal) -> int:
     columns = (
         TextColumn("pairs"),
         BarColumn(),
@@ -210,9 +205,7 @@ def _league(options: argparse.Namespace, console: Console) -> int:
     console.print(_league_table(result))
     names = ("league.json", "league.csv", "league.tex")
     figures = ("agents.png", "agents.svg", "algorithms.png", "algorithms.svg")
-    console.print(
-        f"{options.out}: {', '.join((*names, *figures))}", highlight=False, soft_wrap=True
-    )
+    console.say(f"{options.out}: {', '.join((*names, *figures))}")
     return 0
 
 
@@ -224,7 +217,7 @@ def _league_table(result: League) -> Table:
         box=box.SIMPLE_HEAD,
     )
     for column in ("algorithm", "against"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for column in ("pairs", "reward", "opponent's"):
         table.add_column(column, justify="right", no_wrap=True)
     for pair in result.group_pairs:

@@ -181,7 +181,7 @@ def _plain_lines(console: Console, view: View, pace: Pace) -> Report:
             f"{duration(pace.left)} left",
             *(part.text for part in parts),
         ]
-        console.print("  ".join(said), highlight=False, soft_wrap=True)
+        console.print(Text.from_markup("  ".join(said)), soft_wrap=True)
 
     return report
 

@@ -1,0 +1,158 @@
+"""What commands print: nothing is lost, whatever the terminal, pipe or file."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from loqa.cli import main
+from loqa.cli_eval import _reward_table
+from loqa.evaluate import evaluate
+from loqa.terminal import Output, Terminal
+
+LONG_NAMES = ["zd-extort-2", "stochastic-win-stay-lose-shift", "stochastic-cooperator"]
+
+
+def run_loqa(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "loqa", *map(str, arguments)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        check=False,
+    )
+
+
+def test_output_without_a_reader_is_dropped() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w", encoding="utf-8") as stream:
+        output = Output(stream)
+        output.write("heard")
+        output.flush()
+        os.close(reader)
+        output.write("not heard")
+        assert not output.closed_by_reader
+        output.flush()
+        assert output.closed_by_reader
+        output.write("not heard either")
+        output.flush()
+
+
+def test_a_full_disk_raises_unless_the_text_is_not_needed() -> None:
+    with open("/dev/full", "w", encoding="utf-8") as stream:
+        output = Output(stream)
+        output.write("lost")
+        output.needed = False
+        output.flush()
+    with open("/dev/full", "w", encoding="utf-8") as stream:
+        output = Output(stream)
+        output.write("needed")
+        with pytest.raises(OSError, match="No space left"):
+            output.flush()
+
+
+def test_a_process_without_stdout_prints_nowhere() -> None:
+    output = Output(None)
+    assert output.write("text") == 4
+    output.flush()
+    assert not output.isatty()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [
+        ("ascii", b"0.1+-0.2 caf\\xe9\\u2026 \\udcff".replace(b"\\u2026", b"...")),
+        ("utf-8", "0.1±0.2 café… \\udcff".encode()),
+        ("latin-1", "0.1±0.2 café... \\udcff".encode("latin-1")),
+    ],
+)
+def test_what_an_encoding_lacks_is_written_otherwise(encoding: str, expected: bytes) -> None:
+    """A file's name that is no UTF-8 reaches Python as a surrogate."""
+    raw = io.BytesIO()
+    output = Output(io.TextIOWrapper(raw, encoding=encoding))
+    output.write("0.1±0.2 café… \udcff")
+    output.flush()
+    assert raw.getvalue() == expected
+
+
+def test_text_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    for text in ("runs/lr[red]x", "a[/b]", ":smile: [bold]", "x" * 300):
+        Terminal().say(text)
+        assert capsys.readouterr().out == f"{text}\n"
+
+
+def test_brackets_in_the_path_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "lr[red]x"
+    assert main(["train", "ipd", "--batch-size", "8", "--iterations", "2", "--out", str(run)]) == 0
+    assert f"{run}: summary.json" in capsys.readouterr().out
+    assert main(["eval", str(run), "--against", "ad", "--episodes", "2"]) == 0
+    assert "lr[red]x: ipd" in capsys.readouterr().out
+
+
+def test_nothing_is_cut_or_coloured_in_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert main(["eval", "tft", "--against", *LONG_NAMES, "--episodes", "2", "--game", "ipd"]) == 0
+    out = capsys.readouterr().out
+    assert "\033" not in out
+    for name in LONG_NAMES:
+        assert any(line.split()[:2] == [name, "both"] for line in out.splitlines())
+
+
+def test_a_narrow_terminal_folds_names() -> None:
+    result = evaluate("tft", "stochastic-win-stay-lose-shift", game="ipd", episodes=2)
+    console = Console(file=io.StringIO(), width=70, force_terminal=True, color_system=None)
+    console.print(_reward_table([result], "tit-for-tat"))
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 70
+    first = next(number for number, line in enumerate(lines) if " both " in line)
+    width = lines[first].index("both")
+    last = next(number for number, line in enumerate(lines[first:]) if line.split()[:1] == ["0"])
+    folded = "".join(line[:width].strip() for line in lines[first : first + last])
+    assert folded == "stochastic-win-stay-lose-shift"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["eval", "tft", "--against", "ad", "--episodes", "2", "--game", "ipd"],
+        ["league", "tft", "ad", "--episodes", "8", "--game", "ipd"],
+        ["info"],
+        ["train", "--help"],
+        ["watch", "ac", "ad", "--steps", "1"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_commands_on_an_ascii_terminal(command: list[str], tmp_path: Path) -> None:
+    more = ["--out", str(tmp_path / "league")] if command[0] == "league" else []
+    done = run_loqa(*command, *more, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.isascii()
+
+
+def test_an_error_that_names_a_file_of_other_letters() -> None:
+    done = run_loqa("plot", "caf\u00e9", PYTHONIOENCODING="ascii")
+    assert done.returncode == 2
+    assert b"loqa: error: caf\\xe9" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_json_is_ascii_and_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "caf\u00e9[red]"
+    assert main(["train", "ipd", "--batch-size", "8", "--iterations", "2", "--out", str(run)]) == 0
+    capsys.readouterr()
+    out = tmp_path / "out"
+    assert main(["eval", str(run), "--against", "ad", "--episodes", "2", "--json",
+                 "--out", str(out)]) == 0  # fmt: skip
+    printed = capsys.readouterr().out
+    assert printed.isascii()
+    assert json.loads(printed) == json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
