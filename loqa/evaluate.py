@@ -21,6 +21,7 @@ from loqa.groups import group_names, grouped, named_apart
 from loqa.match_settings import Settings, rules_of, settings_of
 from loqa.matches import Episodes, Match
 from loqa.players import Player, as_player
+from loqa.torch_settings import usual_torch
 
 _Z95 = 1.959963984540054
 _RESAMPLES = 10_000
@@ -107,6 +108,7 @@ class MatchResult:
         return plain
 
 
+@usual_torch()
 def evaluate(
     agent: Any,
     opponent: Any,

@@ -30,6 +30,7 @@ from loqa.groups import distinct, group_names, named_apart
 from loqa.match_settings import Settings, make_env, rules_of, settings_of
 from loqa.matches import Match
 from loqa.players import Player, as_player, expand, with_digest
+from loqa.torch_settings import usual_torch
 
 _BLOCK = 500
 _FORMAT = 2
@@ -150,6 +151,7 @@ class League:
         return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
+@usual_torch()
 def league(
     agents: Mapping[str, Any] | Sequence[Any],
     *,

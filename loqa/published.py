@@ -35,6 +35,7 @@ from loqa.agents import Agent
 from loqa.checkpoint import atomic_path
 from loqa.models import GRUHead
 from loqa.policies import HeadPolicy, MFOSPolicy, Policy
+from loqa.torch_settings import usual_torch
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -67,6 +68,7 @@ class PublishedAgent:
     grid: tuple[int, int]
 
 
+@usual_torch()
 def load_published(path: str | Path) -> PublishedAgent:
     """Reads a published agent from an npz or safetensors file.
 
@@ -328,6 +330,7 @@ def _read_npy(name: str, data: bytes) -> NDArray[Any]:
     return np.array(np.frombuffer(body, kind).reshape(dims, order="F" if fortran else "C"))
 
 
+@usual_torch()
 def import_pickle(
     source: str | Path, target: str | Path, meta: Mapping[str, Any] | None = None
 ) -> PublishedAgent:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -21,6 +18,8 @@ from loqa.config import MATMUL_PRECISION, CoinConfig, IPDConfig, TrainConfig
 from loqa.device import current, training_device
 from loqa.distributed import ProcessGroup
 from loqa.run_names import run_name
+from loqa.stopping import StopRequest
+from loqa.torch_settings import usual_torch
 from loqa.trackers import Tracker, trackers
 from loqa.trainer import Trainer
 
@@ -122,6 +121,7 @@ class RunDirectory:
         return files[-1] if files else None
 
 
+@usual_torch()
 def train(
     config: TrainConfig, out: str | Path | None = None, report: Report | None = None
 ) -> dict[str, Any]:
@@ -133,7 +133,8 @@ def train(
         report: called with each line of metrics.
     Returns:
         The summary that is also written to summary.json, and "out", the directory. "status" is
-        "finished", "time limit", or "interrupted" (Ctrl-C or SIGTERM; everything is saved).
+        "finished", "time limit", or "interrupted" by one of `loqa.stopping.SIGNALS` (Ctrl-C, SIGTERM,
+        SIGHUP...): the iteration comes to its end and everything is saved.
     Raises:
         FileExistsError, OSError: the directory holds a run already, or cannot be written.
         ValueError: the device cannot be used.
@@ -145,6 +146,7 @@ def train(
     return _run(config, run, None, report, processes)
 
 
+@usual_torch()
 def resume(
     out: str | Path,
     iterations: int | None = None,
@@ -186,6 +188,7 @@ def resume(
     return _run(config, run, state, report, processes)
 
 
+@usual_torch()
 def export_agent(source: str | Path, file: str | Path, note: str = "") -> None:
     """Writes the agent of a run or checkpoint alone, small and loadable like a checkpoint.
 
@@ -209,6 +212,7 @@ def export_agent(source: str | Path, file: str | Path, note: str = "") -> None:
     checkpoint.save_checkpoint(Path(file), {**alone, "note": note})
 
 
+@usual_torch()
 def load_agent(path: str | Path) -> Agent:
     """The agent of a checkpoint file, of a run directory's newest checkpoint, or of `TRAINED`.
 
@@ -256,13 +260,9 @@ def _run(
     report: Report | None,
     processes: ProcessGroup,
 ) -> dict[str, Any]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.num_threads)
-    precision = torch.get_float32_matmul_precision()
     device = training_device(config.device)
-    try:
-        torch.set_float32_matmul_precision(MATMUL_PRECISION[config.matmul])
-        with _failures(run, config), current(device):
+    with usual_torch(MATMUL_PRECISION[config.matmul], config.num_threads):
+        with _failures(run, config), current(device), StopRequest(processes.leads) as stop:
             trainer: Trainer = (
                 coin.CoinTrainer(config, processes)
                 if isinstance(config, CoinConfig)
@@ -272,26 +272,23 @@ def _run(
             if state is not None:
                 trainer.load_state_dict(state["trainer"], run.path)
                 seconds = float(state["seconds"])
-            status, seconds = _loop(trainer, run, seconds, report, processes)
-        summary = {
-            "status": status,
-            "game": _game_of(config),
-            "preset": config.preset,
-            "algo": config.algo,
-            "shared_reward": config.shared_reward,
-            "seed": config.seed,
-            "device": config.device,
-            "iterations": trainer.iteration,
-            "env_steps": trainer.env_steps,
-            "seconds": seconds,
-            **trainer.summary(),
-        }
-        if processes.leads:
-            checkpoint.write_json(run.summary_file, summary)
+            status, seconds = _loop(trainer, run, seconds, report, processes, stop)
+            summary = {
+                "status": status,
+                "game": _game_of(config),
+                "preset": config.preset,
+                "algo": config.algo,
+                "shared_reward": config.shared_reward,
+                "seed": config.seed,
+                "device": config.device,
+                "iterations": trainer.iteration,
+                "env_steps": trainer.env_steps,
+                "seconds": seconds,
+                **trainer.summary(),
+            }
+            if processes.leads:
+                checkpoint.write_json(run.summary_file, summary)
         return {**summary, "out": str(run.path)}
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_float32_matmul_precision(precision)
 
 
 def _loop(
@@ -300,6 +297,7 @@ def _loop(
     seconds_before: float,
     report: Report | None,
     processes: ProcessGroup,
+    stop: StopRequest,
 ) -> tuple[str, float]:
     """Iterates until the end; returns how it ended and the seconds of training in all."""
     config = trainer.config
@@ -322,7 +320,7 @@ def _loop(
         checkpoint.save_checkpoint(run.checkpoint_file(trainer.iteration), state)
         saved = trainer.iteration
 
-    with _metrics_of(run, config, processes) as publish, _StopRequest() as stop:
+    with _metrics_of(run, config, processes) as publish:
         while not trainer.finished:
             trainer.iterate()
             logs = trainer.iteration % config.log_every == 0
@@ -335,7 +333,11 @@ def _loop(
                 line = _metrics_line(trainer, seconds)
                 publish(line)
                 if report is not None and processes.leads:
-                    report(line)
+                    try:
+                        report(line)
+                    except BaseException:  # a closed pipe, for example, ends the run, not its work
+                        save()
+                        raise
             if trainer.iteration % config.checkpoint_every == 0:
                 save()
             if processes.any(stop.requested):
@@ -399,32 +401,6 @@ def _failures(run: RunDirectory, config: TrainConfig) -> Iterator[None]:
 
 def _left(run: RunDirectory) -> str:
     return f"the last checkpoint is {run.latest_checkpoint() or 'none'}"
-
-
-class _StopRequest:
-    """Turns Ctrl-C and SIGTERM into a request that is met between two iterations.
-
-    A second Ctrl-C interrupts at once. Outside the main thread signals stay as they are.
-    """
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._previous: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> _StopRequest:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._request)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
 
 
 def _game_of(config: TrainConfig) -> str:
