@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from loqa import _checks
-from loqa._torch_modes import own_modes
 from loqa.groups import group_names, grouped, named_apart
 from loqa.match_settings import Settings, rules_of, settings_of
 from loqa.matches import Episodes, Match
@@ -181,17 +180,12 @@ def seat_threads(count: int) -> Iterator[ThreadPoolExecutor]:
 
     What the process says of gradients, autocast and the precision of products does not count inside.
     """
-    before, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    torch.set_num_threads(1)
-    torch.set_float32_matmul_precision("highest")
-    pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        with own_modes():
+    with usual_torch(num_threads=1):
+        pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
+        try:
             yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(before)
-        torch.set_float32_matmul_precision(precision)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True)

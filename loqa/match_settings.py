@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from loqa import _checks
-from loqa._torch_modes import own_modes
 from loqa.envs.coin_game import CoinGame, make_coin_game
 from loqa.envs.matrix_game import MatrixGame, make_matrix_game
 from loqa.players import COIN, IPD, Player, check_rules, common_game, common_grid
 from loqa.run_names import value_text
+from loqa.torch_settings import usual_torch
 
 _KNOWN = {
     COIN: ("preset", "height", "width", "episode_length", "egocentric", "zero_last_reward"),
@@ -115,18 +115,18 @@ def _made_for(
     return found
 
 
+@usual_torch()
 def make_env(
     settings: Settings, num_envs: int, seed: int, num_threads: int | None = None
 ) -> CoinGame | MatrixGame:
     """The environment of matches; the prisoner's dilemma shows the state index."""
     common = {**settings.make, "seed": seed, "num_threads": num_threads, "device": "cpu"}
     preset = common.pop("preset", None)
-    with own_modes():
-        if settings.game == COIN:
-            return make_coin_game(preset, num_envs, **common)
-        return make_matrix_game(
-            "ipd", preset, num_envs, **{**common, "obs": "index", "obs_dtype": torch.int64}
-        )
+    if settings.game == COIN:
+        return make_coin_game(preset, num_envs, **common)
+    return make_matrix_game(
+        "ipd", preset, num_envs, **{**common, "obs": "index", "obs_dtype": torch.int64}
+    )
 
 
 def rules_of(env: CoinGame | MatrixGame) -> dict[str, Any]:
