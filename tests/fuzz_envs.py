@@ -84,7 +84,7 @@ class EnvCase:
             return "coin_game", numbers, others
         game = pick(rng, MATRIX_PRESETS)
         numbers |= {"preset": pick(rng, MATRIX_PRESETS[game])}
-        if rng.random() < 0.4:
+        if rng.random() < 0.4 or game == "matrix-game":
             actions = int(rng.integers(2, 6))
             numbers["payoff"] = rng.integers(-9, 9, (2, actions, actions)).astype(float)
         numbers["obs"] = pick(rng, ("bits", "index", "onehot", "actions"))
