@@ -37,7 +37,8 @@ class CudaRecording:
 
     def __init__(self, function: Function) -> None:
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        # A stream of the current device: torch's own is one for all devices, of the first that recorded.
+        with torch.cuda.graph(self._graph, stream=torch.cuda.Stream()):
             self.result = function()
 
     def replay(self) -> None:

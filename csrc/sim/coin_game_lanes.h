@@ -241,20 +241,16 @@ LOQA_LANES void place_ones(const CoinRules& rules,
     }
     const int first = rules.relative ? me : 0;
     for (int k = 0; k < kOnes; ++k) {
-      // Two indices that are known when loops are unrolled: then a thread has no array in memory.
-      const Cell* mine =
-          cell[k < kPlayers ? (me + k) % kPlayers : kPlayers + (me + k - kPlayers) % kCoins];
-      const Cell* from = rules.relative ? mine : cell[k];
-      Cell* to = places[me][k];
-      if (kCoins == 1 && k == kPlayers) {
-        for (int l = 0; l < kLanes; ++l) {
-          const Cell plane = coin_plane<Cell>(lanes.owner[l], static_cast<Cell>(first), kPlayers);
-          to[l] = coin_place(plane, from[l], plane_stride, cell_stride);
-        }
-      } else {
-        for (int l = 0; l < kLanes; ++l) {
-          to[l] = coin_place(static_cast<Cell>(k), from[l], plane_stride, cell_stride);
-        }
+      // Two indices that are known when loops are unrolled, and a choice of values, not of
+      // pointers: then a thread has no array in memory.
+      const int mine = k < kPlayers ? (me + k) % kPlayers : kPlayers + (me + k - kPlayers) % kCoins;
+      for (int l = 0; l < kLanes; ++l) {
+        const Cell seen = rules.relative ? cell[mine][l] : cell[k][l];
+        const Cell plane =
+            kCoins == 1 && k == kPlayers
+                ? coin_plane<Cell>(lanes.owner[l], static_cast<Cell>(first), kPlayers)
+                : static_cast<Cell>(k);
+        places[me][k][l] = coin_place(plane, seen, plane_stride, cell_stride);
       }
     }
   }

@@ -89,38 +89,49 @@ LOQA_HD void store_words(uint32_t bits, uint32_t one, uint8_t* to) {
   *reinterpret_cast<Several<uint32_t, kWords>*>(to) = words;
 }
 
-template <int kElement>
-LOQA_HD void store_chunk(int32_t bytes, uint32_t bits, uint32_t one, uint8_t* to) {
-  switch (bytes) {
-    case 16:
-      return store_words<kElement, 4>(bits, one, to);
-    case 8:
-      return store_words<kElement, 2>(bits, one, to);
-    case 4:
-      return store_words<kElement, 1>(bits, one, to);
-    default:  // two of uint8: the planes of all players are an even number of elements
-      to[0] = static_cast<uint8_t>(bits & 1);
-      to[1] = static_cast<uint8_t>(bits >> 1 & 1);
-  }
-}
-
-// A thread's share of the planes of `count` environments, which begin at `obs`.
-template <int kElement>
-LOQA_HD void fill_planes(const CoinRows& rows, int64_t env_bytes, uint32_t one, int count,
+// A thread's share of the planes of `count` environments, which begin at `obs`, in chunks of so
+// many bytes.
+template <int kElement, int kChunk>
+LOQA_HD void fill_chunks(const CoinRows& rows, int64_t env_bytes, uint32_t one, int count,
                          int thread, uint8_t* obs) {
-  const int32_t chunk = env_bytes % 16 == 0  ? 16
-                        : env_bytes % 8 == 0 ? 8
-                        : env_bytes % 4 == 0 ? 4
-                                             : 2;
-  BlockWalk walk(static_cast<int32_t>(env_bytes / chunk), thread);
+  BlockWalk walk(static_cast<int32_t>(env_bytes / kChunk), thread);
   for (; walk.env < count; walk.next()) {
     if (rows.chosen[walk.env] == 0) continue;
-    const int32_t bit = walk.at * (chunk / kElement);
+    const int32_t bit = walk.at * (kChunk / kElement);
     uint32_t bits = 0;
     if (rows.bit_words > 0) {
       bits = rows.bits[walk.env * rows.bit_stride + (bit >> 5)] >> (bit & 31);
     }
-    store_chunk<kElement>(chunk, bits, one, obs + walk.env * env_bytes + int64_t{walk.at} * chunk);
+    uint8_t* to = obs + walk.env * env_bytes + int64_t{walk.at} * kChunk;
+    if constexpr (kChunk == 2) {  // of uint8: all players' planes are an even number of elements
+      to[0] = static_cast<uint8_t>(bits & 1);
+      to[1] = static_cast<uint8_t>(bits >> 1 & 1);
+    } else {
+      store_words<kElement, kChunk / 4>(bits, one, to);
+    }
+  }
+}
+
+// The same, in the largest chunks that do not straddle environments.
+template <int kElement>
+LOQA_HD void fill_planes(const CoinRows& rows, int64_t env_bytes, uint32_t one, int count,
+                         int thread, uint8_t* obs) {
+  if (env_bytes % 16 == 0)
+    return fill_chunks<kElement, 16>(rows, env_bytes, one, count, thread, obs);
+  if (env_bytes % 8 == 0) return fill_chunks<kElement, 8>(rows, env_bytes, one, count, thread, obs);
+  if (env_bytes % 4 == 0) return fill_chunks<kElement, 4>(rows, env_bytes, one, count, thread, obs);
+  if constexpr (kElement == 1) fill_chunks<1, 2>(rows, env_bytes, one, count, thread, obs);
+}
+
+// A thread's share of the cells of `count` environments.
+template <typename Element>
+LOQA_HD void fill_cells(const CoinRows& rows, int32_t each, int count, int thread, void* obs) {
+  BlockWalk walk(each, thread);
+  for (; walk.env < count; walk.next()) {
+    if (rows.chosen[walk.env] == 0) continue;
+    const int32_t value = rows.cells[walk.env * rows.cell_stride + walk.at];
+    static_cast<Several<Element, 1>*>(obs)[int64_t{walk.env} * each + walk.at] = {
+        static_cast<Element>(value)};
   }
 }
 
@@ -140,9 +151,12 @@ LOQA_HD void store_element(int64_t bytes, int64_t value, int64_t index, void* to
   }
 }
 
-// The first turn of writing observations: zeros (or all of the planes, from bits), or cells.
-LOQA_CALLED void fill_obs(const CoinGameBatch& batch, const CoinRows& rows, int64_t first,
-                          int thread, void* obs) {
+// The first turn of writing observations: zeros (or all of the planes, from bits), or cells. It
+// finds the rows in `shared` anew: a caller's would lie in memory, for a function that is not
+// inlined.
+LOQA_CALLED void fill_obs(const CoinGameBatch& batch, uint32_t* shared, int64_t first, int thread,
+                          void* obs) {
+  const CoinRows rows = coin_rows(batch, shared);
   const int64_t left = batch.num_envs - first;
   const int count = static_cast<int>(left < kBlockThreads ? left : kBlockThreads);
   const int64_t env_bytes = coin_env_bytes(batch);
@@ -154,17 +168,23 @@ LOQA_CALLED void fill_obs(const CoinGameBatch& batch, const CoinRows& rows, int6
     if (element == 2) return fill_planes<2>(rows, env_bytes, one, count, thread, to);
     return fill_planes<1>(rows, env_bytes, one, count, thread, to);
   }
-  BlockWalk walk(batch.rules.num_players * rows.each, thread);
-  for (; walk.env < count; walk.next()) {
-    if (rows.chosen[walk.env] == 0) continue;
-    const int32_t value = rows.cells[walk.env * rows.cell_stride + walk.at];
-    store_element(element, value, walk.env * walk.each + walk.at, to);
+  const int32_t each = batch.rules.num_players * rows.each;
+  switch (element) {
+    case 1:
+      return fill_cells<uint8_t>(rows, each, count, thread, to);
+    case 2:
+      return fill_cells<int16_t>(rows, each, count, thread, to);
+    case 4:
+      return fill_cells<int32_t>(rows, each, count, thread, to);
+    default:
+      return fill_cells<int64_t>(rows, each, count, thread, to);
   }
 }
 
 // The second turn, of planes without bits: the ones, and the constants that history adds.
-LOQA_CALLED void fill_ones(const CoinGameBatch& batch, const CoinRows& rows, int64_t first,
-                           int thread, void* obs) {
+LOQA_CALLED void fill_ones(const CoinGameBatch& batch, uint32_t* shared, int64_t first, int thread,
+                           void* obs) {
+  const CoinRows rows = coin_rows(batch, shared);
   const int64_t left = batch.num_envs - first;
   const int count = static_cast<int>(left < kBlockThreads ? left : kBlockThreads);
   uint8_t* to = static_cast<uint8_t*>(obs) + first * coin_env_bytes(batch);

@@ -154,9 +154,9 @@ LOQA_BLOCK void play_block(const CoinJob& job, Block& block) {
       rows.chosen[thread] = (only_ended ? me.ended : me.live) ? 1 : 0;
       if (me.live) show_thread(batch, me, rows, thread);
     });
-    block.turn([&](Thread&, int thread) { fill_obs(batch, rows, first, thread, obs); });
+    block.turn([&](Thread&, int thread) { fill_obs(batch, block.shared, first, thread, obs); });
     if (!two_turns) return;
-    block.turn([&](Thread&, int thread) { fill_ones(batch, rows, first, thread, obs); });
+    block.turn([&](Thread&, int thread) { fill_ones(batch, block.shared, first, thread, obs); });
   };
   const auto next = [&](Thread& me) { next_episode(job, me); };
   play_steps(job, batch.num_envs * coin_env_bytes(batch), block, step, show, next);
