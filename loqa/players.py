@@ -20,7 +20,7 @@ from loqa.config import CoinConfig, IPDConfig, TrainConfig
 from loqa.envs.coin_presets import SCRIPTED_COIN_PLAYERS
 from loqa.fingerprint import CannotFingerprintError, fingerprint
 from loqa.policies import Policy
-from loqa.published import is_safetensors, load_published
+from loqa.published import is_published, load_published
 from loqa.strategies import NAMED, Machine, memory1_machine
 from loqa.train import TRAINED, RunDirectory, load_agent
 
@@ -293,12 +293,8 @@ def _read(path: Path, name: str | None) -> Player:
         if latest is None:
             raise FileNotFoundError(f"{path} holds no checkpoint")
         return _of_checkpoint(latest, name or path.resolve().name)
-    if path.suffix == ".safetensors" and is_safetensors(path):
-        try:
-            return _of_checkpoint(path, name)
-        except ValueError as error:
-            if "expected format" not in str(error):
-                raise
+    if path.suffix == ".safetensors" and not is_published(path):
+        return _of_checkpoint(path, name)
     published = load_published(path)
     return with_digest(
         Player(name or path.stem, published.algorithm, (COIN,), "", policy=published.policy,

@@ -14,11 +14,13 @@ reserved.
 from __future__ import annotations
 
 import ast
+import io
 import json
 import math
-import struct
+import re
+import sys
+import warnings
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,23 +29,26 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from loqa import safe_pickle
+from loqa._reading import MAX_BYTES, parse_json, read_bytes, reading, short, wrong
+from loqa._tensor_file import format_of, load_tensors, save_tensors
 from loqa.agents import Agent
-from loqa.checkpoint import atomic_path
-from loqa.models import GRUHead
+from loqa.models import GRUHead, shapes_only
 from loqa.policies import HeadPolicy, MFOSPolicy, Policy
 from loqa.torch_settings import usual_torch
 
 Arrays = dict[str, NDArray[Any]]
 
-MAX_BYTES = 256 * 2**20
-"""Most that a file may hold, unpacked."""
 _MAX_MEMBERS = 1000
 _MAX_HEADER = 10_000
-_FORMAT = "loqa-published-1"
+_MAX_RATIO, _SPARE = 100, 2**20  # unpacked bytes for one of the file, and for the smallest file
+_MAX_ARRAYS, _MAX_DEPTH, _MAX_KEY = 10_000, 32, 200  # of a pickle
+_MAX_SIDE = 255  # of a board
+_DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|U\d{1,8})")
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # LZMA reserves what its header asks for
+FORMAT = "loqa-published-1"
+_SAYS = "is not a readable published agent"
 _GATES = ("r", "z", "n")
 _PERMUTATION = MFOSPolicy.ACTIONS
 _HEAD_PARTS = ("linear1", "linear2", "linear_end", "GRUCell")
@@ -74,32 +79,33 @@ def load_published(path: str | Path) -> PublishedAgent:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged, too large, holds NaN or arrays of an unknown architecture.
+        FileError: it is damaged, too large, holds NaN or arrays of an unknown architecture.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"published agent {path} does not exist")
-    try:
-        arrays, meta = _read_safetensors(path) if is_safetensors(path) else _read_npz(path)
+    with reading(path, _SAYS):
+        arrays, meta = _read_npz(path) if _is_zip(path) else _read_safetensors(path)
         return agent_of_arrays(arrays, meta)
-    except (ValueError, KeyError, TypeError, OSError, SafetensorError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a readable published agent: {error}") from error
 
 
 def save_published(path: Path, parameters: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
     """Writes parameters by name and what is known of them, as safetensors; read by `load_published`."""
     tensors = {name: torch.from_numpy(np.ascontiguousarray(value, np.float32))
                for name, value in parameters.items()}  # fmt: skip
-    metadata = {"format": _FORMAT, "meta": json.dumps(meta)}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+    save_tensors(path, tensors, {"format": FORMAT, "meta": json.dumps(meta)})
 
 
-def is_safetensors(path: Path) -> bool:
-    """Whether a file begins as safetensors do: a length, then JSON."""
+def is_published(path: Path) -> bool:
+    """Whether a file is a safetensors file of `save_published`."""
+    return format_of(path) == FORMAT
+
+
+def _is_zip(path: Path) -> bool:
+    """Whether to read a file as npz: it is, or it is not safetensors either."""
     with path.open("rb") as file:
         start = file.read(9)
-    return len(start) == 9 and start[8:] == b"{" and start[:2] != b"PK"
+    return start[:2] == b"PK" or start[8:] != b"{"
 
 
 def agent_of_arrays(arrays: Arrays, meta: Mapping[str, Any]) -> PublishedAgent:
@@ -126,7 +132,10 @@ def agent_of_arrays(arrays: Arrays, meta: Mapping[str, Any]) -> PublishedAgent:
     rest = {name: array for name, array in arrays.items() if name not in names}
     for parameter in policy.parameters():
         parameter.requires_grad_(False)
-    return PublishedAgent(policy.eval(), str(meta.get("algorithm", family)), meta, rest, grid)
+    algorithm = meta.get("algorithm", family)
+    if not isinstance(algorithm, str) or len(algorithm) > 200:
+        raise wrong("meta/algorithm", "a name", algorithm)
+    return PublishedAgent(policy.eval(), algorithm, meta, rest, grid)
 
 
 def _grid_of(policy: Agent | HeadPolicy | MFOSPolicy, said: Any) -> tuple[int, int]:
@@ -137,13 +146,21 @@ def _grid_of(policy: Agent | HeadPolicy | MFOSPolicy, said: Any) -> tuple[int, i
     assert isinstance(head, GRUHead)
     features = head.linear1.in_features if head.linear1 else head.weight_ih.shape[1]
     side = math.isqrt(features // 4)
-    height, width = (int(one) for one in ((side, side) if said is None else said))
+    height, width = (side, side) if said is None else _board(said)
     if 4 * height * width != features:
         raise ValueError(
             f"the network reads {features} numbers, not 4 planes of "
             + ("a square board: the grid must be given" if said is None else f"{height} x {width}")
         )
     return height, width
+
+
+def _board(said: Any) -> tuple[int, int]:
+    """Height and width as a file gives them."""
+    fine = isinstance(said, list | tuple) and len(said) == 2
+    if not fine or not all(type(side) is int and 1 <= side <= _MAX_SIDE for side in said):
+        raise wrong("meta/grid", f"height and width from 1 to {_MAX_SIDE}", said)
+    return said[0], said[1]
 
 
 # --- architectures
@@ -167,15 +184,17 @@ class _Taker:
         fits = array.ndim == len(shape) and all(
             want in (None, got) for want, got in zip(shape, array.shape, strict=True)
         )
-        if not fits or array.dtype.kind != "f":
+        if not fits or array.dtype.kind != "f" or 0 in array.shape:
             wanted = [("any" if want is None else want) for want in shape]
             raise ValueError(
                 f"{full} must be floating {wanted}, got {array.dtype} {list(array.shape)}"
             )
-        if not np.isfinite(array).all():
-            raise ValueError(f"{full} holds NaN or infinity")
+        with np.errstate(over="ignore"):
+            narrowed = np.array(array, np.float32)
+        if not np.isfinite(narrowed).all():
+            raise ValueError(f"{full} holds NaN or infinity, or what is infinite in float32")
         self.taken.add(full)
-        return torch.from_numpy(np.array(array, np.float32))
+        return torch.from_numpy(narrowed)
 
 
 def _gru_head(arrays: Arrays, prefix: str, inputs: int, actions: int) -> tuple[set[str], GRUHead]:
@@ -202,8 +221,10 @@ def _gru_head(arrays: Arrays, prefix: str, inputs: int, actions: int) -> tuple[s
     parameters["linear_end.weight"] = take("linear_end/kernel", hidden, actions).T
     parameters["linear_end.bias"] = take("linear_end/bias", actions)
     first = parameters.get("linear1.weight", parameters["weight_ih"])
-    head = GRUHead(int(first.shape[1]), actions, hidden, layers)
-    head.load_state_dict(parameters)
+    with shapes_only():  # no memory before the shapes are known to be those of the file
+        head = GRUHead(int(first.shape[1]), actions, hidden, layers)
+    contiguous = {name: value.contiguous() for name, value in parameters.items()}
+    head.load_state_dict(contiguous, assign=True)
     unknown = sorted(name for name in arrays if name not in take.taken
                      and name.startswith(tuple(prefix + part + "/" for part in _HEAD_PARTS)))  # fmt: skip
     if unknown:
@@ -230,13 +251,13 @@ def _pola_policy(arrays: Arrays) -> tuple[set[str], HeadPolicy]:
 
 def _mfos_policy(arrays: Arrays, meta: Mapping[str, Any]) -> tuple[set[str], MFOSPolicy]:
     take = _Taker(arrays, "")
-    height, width = (int(side) for side in meta.get("grid", (3, 3)))
+    height, width = _board(meta.get("grid", (3, 3)))
     channels = int(take("conv_a_0.weight", None, 7, 3, 3).shape[0])
     hidden = int(take("linear_a_0.weight", None, channels * height * width).shape[0])
-    policy = MFOSPolicy(height, width, channels, hidden)
-    policy.load_state_dict(
-        {name: take(name, *value.shape) for name, value in policy.state_dict().items()}
-    )
+    with shapes_only():
+        policy = MFOSPolicy(height, width, channels, hidden)
+    parameters = {name: take(name, *value.shape) for name, value in policy.state_dict().items()}
+    policy.load_state_dict(parameters, assign=True)
     return take.taken, policy
 
 
@@ -244,18 +265,14 @@ def _mfos_policy(arrays: Arrays, meta: Mapping[str, Any]) -> tuple[set[str], MFO
 
 
 def _read_safetensors(path: Path) -> tuple[Arrays, dict[str, Any]]:
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"it is larger than {MAX_BYTES} bytes")
-    with safe_open(path, framework="numpy") as file:
-        metadata = file.metadata() or {}
-        if metadata.get("format") != _FORMAT:
-            raise ValueError(f"expected format {_FORMAT!r}, got {metadata.get('format')!r}")
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors, metadata = load_tensors(path, FORMAT, _SAYS)
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()
+              if tensor.dtype != torch.bfloat16}  # fmt: skip
     return arrays, _as_meta(metadata.get("meta", "{}"))
 
 
 def _as_meta(text: str) -> dict[str, Any]:
-    meta = json.loads(text)
+    meta = parse_json(text, "meta")
     if not isinstance(meta, dict):
         raise ValueError(f"meta must be a JSON object, got {type(meta).__name__}")
     return meta
@@ -275,29 +292,33 @@ def read_npz(path: Path) -> Arrays:
     """Arrays of an npz file of numbers, booleans and strings, by name.
 
     Raises:
-        ValueError: not such a file, cut short, or larger than `MAX_BYTES` unpacked.
+        FileError: not such a file, cut short, or unpacked larger than `MAX_BYTES` or 100 times itself.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            size = sum(member.file_size for member in members)
-            if len(members) > _MAX_MEMBERS or size > MAX_BYTES:
-                raise ValueError(
-                    f"it holds {len(members)} arrays of {size} bytes unpacked, the most allowed are "
-                    f"{_MAX_MEMBERS} and {MAX_BYTES}"
-                )
-            arrays = {}
-            for member in members:
-                with archive.open(member) as file:
-                    # One byte more than promised shows a member that is larger than it says.
-                    data = file.read(member.file_size + 1)
-                if len(data) != member.file_size:
-                    raise ValueError(f"{member.filename} is not of the size it claims")
-                arrays[member.filename.removesuffix(".npy")] = _read_npy(member.filename, data)
-            return arrays
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError,
-            struct.error) as error:  # fmt: skip
-        raise ValueError(f"it is no npz file, or cut short: {error}") from error
+    with reading(path, _SAYS):
+        packed = read_bytes(path)
+        most = min(MAX_BYTES, _MAX_RATIO * len(packed) + _SPARE)
+        try:
+            archive = zipfile.ZipFile(io.BytesIO(packed))
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"it is no npz file, or cut short: {error}") from error
+        members = archive.infolist()
+        size = sum(member.file_size for member in members)
+        if len(members) > _MAX_MEMBERS or size > most:
+            raise ValueError(
+                f"it holds {len(members)} arrays of {size} bytes unpacked, the most allowed are "
+                f"{_MAX_MEMBERS} and {most}"
+            )
+        arrays = {}
+        for member in members:
+            if member.compress_type not in _PACKED:
+                raise wrong(member.filename, "no compression, or deflate", member.compress_type)
+            with archive.open(member) as file:
+                # One byte more than promised shows a member that is larger than it says.
+                data = file.read(member.file_size + 1)
+            if len(data) != member.file_size:
+                raise ValueError(f"{member.filename} is not of the size it claims")
+            arrays[member.filename.removesuffix(".npy")] = _read_npy(member.filename, data)
+        return arrays
 
 
 def _read_npy(name: str, data: bytes) -> NDArray[Any]:
@@ -310,24 +331,27 @@ def _read_npy(name: str, data: bytes) -> NDArray[Any]:
     if length > _MAX_HEADER or start + length > len(data):
         raise ValueError(f"the header of {name} is cut short or too long")
     try:
-        header = ast.literal_eval(data[start : start + length].decode("latin1"))
-        dtype, shape, fortran = header["descr"], header["shape"], header["fortran_order"]
-        kind = np.dtype(dtype) if isinstance(dtype, str) else None
-        dims = tuple(shape)
-        sensible = all(type(side) is int and 0 <= side <= MAX_BYTES for side in dims)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python, about odd text
+            header = ast.literal_eval(data[start : start + length].decode("latin1").strip())
+        descr, dims, fortran = header["descr"], header["shape"], header["fortran_order"]
     except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
         raise ValueError(f"the header of {name} is damaged: {error}") from error
-    if kind is None or kind.kind not in "biufU" or kind.itemsize == 0 or not sensible:
-        raise ValueError(f"{name} must hold numbers or strings, got {dtype!r} {shape!r}")
-    count = 1
-    for side in dims:
-        count *= side
-    body = data[start + length :]
-    if count * kind.itemsize != len(body):
+    if not isinstance(descr, str) or not _DTYPE.fullmatch(descr):
+        raise ValueError(f"{name} must hold numbers or strings, got {short(descr)}")
+    kind = np.dtype(descr)
+    fine = isinstance(dims, tuple) and len(dims) <= 32
+    if not fine or not all(type(side) is int and 0 <= side <= MAX_BYTES for side in dims):
+        raise ValueError(f"{name} must hold numbers or strings, got {short(descr)} {short(dims)}")
+    wanted = math.prod(dims) * kind.itemsize
+    if wanted != len(data) - start - length or not kind.itemsize:
         raise ValueError(
-            f"{name} claims {kind} {list(dims)}, {count * kind.itemsize} bytes, but has {len(body)}"
+            f"{name} claims {kind} {list(dims)}, {wanted} bytes, but has {len(data) - start - length}"
         )
-    return np.array(np.frombuffer(body, kind).reshape(dims, order="F" if fortran else "C"))
+    array = np.frombuffer(data, kind, math.prod(dims), start + length)
+    if kind.kind == "U" and array.size and array.view(kind.byteorder + "u4").max() > sys.maxunicode:
+        raise wrong(name, "characters", "codes of none")
+    return array.reshape(dims, order="F" if fortran else "C").copy()
 
 
 @usual_torch()
@@ -349,36 +373,36 @@ def import_pickle(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the pickle asks for more than arrays and plain containers, is damaged, or holds no
+        FileError: the pickle asks for more than arrays and plain containers, is damaged, or holds no
             agent of a known architecture.
+        WriteError: the disk is full.
     """
     source = Path(source)
     if not source.is_file():
         raise FileNotFoundError(f"pickle {source} does not exist")
-    if source.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{source} is larger than {MAX_BYTES} bytes")
-    try:
-        tree = safe_pickle.loads(source.read_bytes())
+    with reading(source, "cannot be imported"):
+        tree = safe_pickle.loads(read_bytes(source))
         parameters = _find_agent(_flatten(tree))
         agent = agent_of_arrays(parameters, meta or {})
-    except ValueError as error:
-        raise ValueError(f"{source} cannot be imported: {error}") from error
     save_published(Path(target), parameters, {**(meta or {}), "grid": agent.grid})
     return agent
 
 
-def _flatten(tree: Any, where: str = "") -> Arrays:
+def _flatten(tree: Any) -> Arrays:
     """Arrays by the path that leads to them."""
-    if isinstance(tree, np.ndarray):
-        return {where: tree}
-    items: list[tuple[Any, Any]] = []
-    if isinstance(tree, dict):
-        items = list(tree.items())
-    elif isinstance(tree, list | tuple):
-        items = list(enumerate(tree))
     found: Arrays = {}
-    for key, value in items:
-        found.update(_flatten(value, f"{where}/{key}" if where else str(key)))
+
+    def visit(value: Any, where: tuple[str, ...]) -> None:
+        if isinstance(value, np.ndarray):
+            if len(found) >= _MAX_ARRAYS:
+                raise wrong("content", f"at most {_MAX_ARRAYS} arrays", "more")
+            found["/".join(where)] = value
+        items = enumerate(value) if isinstance(value, list | tuple) else ()
+        for key, item in value.items() if isinstance(value, dict) else items:
+            if len(where) < _MAX_DEPTH and len(str(key)) <= _MAX_KEY:  # else none of an agent's
+                visit(item, (*where, str(key)))
+
+    visit(tree, ())
     return found
 
 

@@ -4,24 +4,46 @@
 (`pickletools.genops` decodes them, and imports and calls nothing) by a small stack machine that
 knows containers, numbers, strings, and the few names below, each of which stands for a function of
 this module: nothing is imported by name, and no object of the file is ever called. Everything else
-is refused.
+is refused. What a file may make is bounded by its size: `_Budget` counts every byte and value.
 """
 
 from __future__ import annotations
 
+import math
 import pickletools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-MAX_BYTES = 256 * 2**20
-_MAX_OPCODES = 5_000_000
+from loqa._reading import MAX_BYTES, FileError, short
+
+_MAX_OPCODES = 1_000_000
 _MAX_VALUES = 1_000_000
+_MAX_INTEGER = 2**64  # of a key: larger ones can be chosen so that they collide
+_RATIO, _SPARE = 4, 2**20  # bytes made for one of the file, and for the smallest file
 
 
-class UnsafePickleError(ValueError):
+class UnsafePickleError(FileError):
     """A pickle that asks for something that is not allowed, or is damaged."""
+
+
+class _Budget:
+    """What a file may still make."""
+
+    def __init__(self, size: int) -> None:
+        self._bytes = _RATIO * size + _SPARE
+        self._values = _MAX_VALUES
+
+    def take(self, values: int = 0, made: int = 0) -> None:
+        """Counts; UnsafePickleError when it is used up."""
+        self._values -= values
+        self._bytes -= made
+        if self._values < 0:
+            raise UnsafePickleError(f"it unfolds to more than {_MAX_VALUES} values")
+        if self._bytes < 0:
+            raise UnsafePickleError("it unfolds to far more bytes than it has")
 
 
 class _Mark:
@@ -33,10 +55,10 @@ class _DType:
 
     def __init__(self, code: Any, *_: Any) -> None:
         if not isinstance(code, str) or len(code) > 4 or code[:1] not in "biufS<>|=":
-            raise UnsafePickleError(f"arrays of type {code!r} are not allowed")
+            raise UnsafePickleError(f"arrays of type {short(code)} are not allowed")
         self.dtype = np.dtype(code)
-        if self.dtype.kind not in "biuf":
-            raise UnsafePickleError(f"arrays of type {code!r} are not allowed")
+        if self.dtype.kind not in "biuf" or not self.dtype.itemsize:
+            raise UnsafePickleError(f"arrays of type {short(code)} are not allowed")
 
     def set_state(self, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) < 2 or state[1] not in ("<", ">", "|", "="):
@@ -58,19 +80,19 @@ class _Array:
 
 
 def _as_array(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+    """A view of the bytes: arrays that share them cost nothing."""
     if isinstance(data, str):
         data = data.encode("latin1")
-    sane = isinstance(shape, tuple) and all(type(side) is int and side >= 0 for side in shape)
-    if not sane or not isinstance(dtype, _DType) or not isinstance(data, bytes | bytearray):
+    sane = isinstance(shape, tuple) and len(shape) <= 32
+    if not sane or not all(type(side) is int and 0 <= side <= MAX_BYTES for side in shape):
+        raise UnsafePickleError(f"an array claims the shape {short(shape)}")
+    if not isinstance(dtype, _DType) or not isinstance(data, bytes | bytearray):
         raise UnsafePickleError("a damaged array")
-    count = 1
-    for side in shape:
-        count *= side
-    if count * dtype.dtype.itemsize != len(data) or order not in ("C", "F"):
+    if math.prod(shape) * dtype.dtype.itemsize != len(data) or order not in ("C", "F"):
         raise UnsafePickleError(
             f"an array claims {dtype.dtype} {list(shape)}, but has {len(data)} bytes"
         )
-    return np.array(np.frombuffer(bytes(data), dtype.dtype).reshape(shape, order=order))
+    return np.frombuffer(data, dtype.dtype).reshape(shape, order=order)
 
 
 def _reconstruct(*_: Any) -> _Array:
@@ -98,7 +120,7 @@ def _empty_bytes(*arguments: Any) -> bytes:
 
 
 def _mapping(items: Any = ()) -> dict[Any, Any]:
-    return dict(_resolve_pairs(items))
+    return _dict_of([part for pair in _resolve_pairs(items) for part in pair])
 
 
 def _jax_array(build: Any, arguments: Any, state: Any, *_: Any) -> np.ndarray:
@@ -112,6 +134,8 @@ def _jax_array(build: Any, arguments: Any, state: Any, *_: Any) -> np.ndarray:
 
 
 def _resolve_pairs(items: Any) -> list[tuple[Any, Any]]:
+    if not isinstance(items, dict | list | tuple):
+        raise UnsafePickleError(f"a mapping made from a {type(items).__name__}")
     pairs = list(items.items()) if isinstance(items, dict) else list(items)
     if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
         raise UnsafePickleError("a damaged mapping")
@@ -164,7 +188,8 @@ _GETS = frozenset(("GET", "BINGET", "LONG_BINGET"))
 class _Machine:
     """Runs the allowed instructions."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: _Budget) -> None:
+        self.budget = budget
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
@@ -190,6 +215,8 @@ class _Machine:
         elif opcode in _CONSTANTS:
             push(_CONSTANTS[opcode])
         elif opcode in _PUTS:
+            if not 0 <= argument < 2**32:
+                raise UnsafePickleError(f"memo place {short(argument)}")
             self.memo[argument] = self.stack[-1]
         elif opcode == "MEMOIZE":
             self.memo[len(self.memo)] = self.stack[-1]
@@ -212,6 +239,8 @@ class _Machine:
             state, target = self.pop(), self.stack[-1]
             if not isinstance(target, _Array | _DType):
                 raise UnsafePickleError(f"sets the state of a {type(target).__name__}")
+            if isinstance(state, tuple) and state and isinstance(state[-1], str):
+                self.budget.take(made=len(state[-1]))  # encoded anew each time
             target.set_state(state)
         else:
             self._container(opcode)
@@ -224,12 +253,19 @@ class _Machine:
         if not (isinstance(module, str) and isinstance(name, str)):
             raise UnsafePickleError("a name that is no text")
         if (module, name) not in _GLOBALS:
-            raise UnsafePickleError(f"it asks for {module}.{name}, which is not allowed")
+            raise UnsafePickleError(
+                f"it asks for {short(f'{module}.{name}')}, which is not allowed"
+            )
         return _GLOBALS[module, name]
 
     def _reduce(self, name: Any, arguments: Any) -> Any:
         if not isinstance(name, _Name) or not isinstance(arguments, tuple):
             raise UnsafePickleError(f"it calls a {type(name).__name__}")
+        for one in arguments:
+            if isinstance(one, dict | list | tuple):
+                self.budget.take(values=len(one))
+            elif isinstance(one, str | bytes | bytearray):
+                self.budget.take(made=len(one))
         return name.call(*arguments)
 
     def _container(self, opcode: str) -> None:
@@ -265,8 +301,11 @@ def _expect(value: Any, kind: type) -> Any:
 
 
 def _dict_of(items: list[Any]) -> dict[Any, Any]:
-    if len(items) % 2 or not all(isinstance(key, str | int) for key in items[::2]):
-        raise UnsafePickleError("keys of a mapping must be strings or integers")
+    keys = items[::2]
+    if len(items) % 2 or not all(
+        isinstance(key, str) or (isinstance(key, int) and abs(key) < _MAX_INTEGER) for key in keys
+    ):
+        raise UnsafePickleError("keys of a mapping must be strings or integers of 64 bits")
     return dict(zip(items[::2], items[1::2], strict=True))
 
 
@@ -281,7 +320,13 @@ def loads(data: bytes) -> Any:
     """
     if len(data) > MAX_BYTES:
         raise UnsafePickleError(f"it is larger than {MAX_BYTES} bytes")
-    machine = _Machine()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Python and NumPy, about odd text
+        return _loads(data, _Budget(len(data)))
+
+
+def _loads(data: bytes, budget: _Budget) -> Any:
+    machine = _Machine(budget)
     try:
         for number, (opcode, argument, _) in enumerate(pickletools.genops(data)):
             if number > _MAX_OPCODES:
@@ -293,33 +338,31 @@ def loads(data: bytes) -> Any:
             machine.run(opcode.name, argument)
         if len(machine.stack) != 1:
             raise UnsafePickleError(f"it leaves {len(machine.stack)} values")
-        return _Finisher().finish(machine.stack[0])
+        return _finish(machine.stack[0], budget)
     except UnsafePickleError:
         raise
-    except (ValueError, KeyError, IndexError, TypeError, OverflowError, MemoryError,
-            RecursionError, UnicodeError) as error:  # fmt: skip
-        raise UnsafePickleError(f"it is damaged: {error!r}") from error
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
+            MemoryError) as error:  # fmt: skip
+        raise UnsafePickleError(
+            f"it is damaged: {type(error).__name__}: {short(str(error))}"
+        ) from error
 
 
-class _Finisher:
-    """Replaces what stands for arrays by them, within a budget: a small file can share its parts so
+def _finish(value: Any, budget: _Budget) -> Any:
+    """Replaces what stands for arrays by them, within the budget: a small file can share its parts so
     often that walking it never ends."""
-
-    def __init__(self) -> None:
-        self.left = _MAX_VALUES
-
-    def finish(self, value: Any) -> Any:
-        self.left -= 1
-        if self.left < 0:
-            raise UnsafePickleError(f"it unfolds to more than {_MAX_VALUES} values")
-        if isinstance(value, dict):
-            return {key: self.finish(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return type(value)(self.finish(item) for item in value)
-        if isinstance(value, _Array):
-            if value.value is None:
-                raise UnsafePickleError("an array without content")
-            return value.value
-        if isinstance(value, _Name | _DType | _Mark):
-            raise UnsafePickleError(f"a {type(value).__name__.strip('_')} is no value")
-        return value
+    budget.take(values=1)
+    if isinstance(value, dict):
+        return {key: _finish(item, budget) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_finish(item, budget) for item in value)
+    if isinstance(value, _Array):
+        if value.value is None:
+            raise UnsafePickleError("an array without content")
+        value = value.value
+    if isinstance(value, np.ndarray):
+        budget.take(made=value.nbytes)
+        return value.copy()
+    if isinstance(value, _Name | _DType | _Mark):
+        raise UnsafePickleError(f"a {type(value).__name__.strip('_')} is no value")
+    return value

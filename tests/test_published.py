@@ -192,7 +192,7 @@ def refused(path: Path, words: str) -> None:
         ({"meta": np.array("[1, 2]")}, "meta must be a JSON object"),
         ({"meta": np.array("{")}, "Expecting property name"),
         ({"meta": np.zeros(3)}, "meta must be one string"),
-        ({"meta": np.array(json.dumps({"grid": [3]}))}, "not enough values"),
+        ({"meta": np.array(json.dumps({"grid": [3]}))}, "expected height and width"),
     ],
 )
 def test_wrong_arrays(tmp_path: Path, change: dict, words: str) -> None:
