@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 from loqa import cli_exploit
 from loqa.checkpoint import atomic_path, write_json
-from loqa.evaluate import Estimate, MatchResult, Score, evaluate, to_csv
+from loqa.cli_tables import league_table, reward_table, statistics_tables
+from loqa.evaluate import evaluate, to_csv
 from loqa.groups import distinct, group_names, grouped, named_apart
-from loqa.league import INTERVALS, League, league
+from loqa.league import league
 from loqa.players import as_player
 from loqa.published import import_pickle
 from loqa.terminal import Terminal
@@ -107,9 +105,10 @@ def _evaluate(options: argparse.Namespace, console: Terminal) -> int:
             title = f"{name}, {len(group)} seeds" if len(group) > 1 else group[0].name
             if len(group) == 1 and len(groups) > 1 and group[0].config is not None:
                 title = f"{title} ({name})"
-            console.print(_reward_table(found, title))
+            console.print(reward_table(found, title, console))
             if found[0].total.statistics:
-                console.print(_statistics_table(found, title))
+                for table in statistics_tables(found, title, console):
+                    console.print(table)
     plain = [result.to_dict() for result in results]
     if options.out:
         directory = Path(options.out)
@@ -138,51 +137,6 @@ def _import(options: argparse.Namespace, console: Terminal) -> int:
     return 0
 
 
-def _reward_table(results: Sequence[MatchResult], who: str) -> Table:
-    first = results[0]
-    over = "seeds (bootstrap) for all seeds together, else episodes" if first.seeds else "episodes"
-    table = Table(
-        title=f"{who}: {cli_exploit.game_text(first)}",
-        caption="mean reward per step, and the agent's discounted return, with half of the 95% interval "
-        f"over {over}",
-        box=box.SIMPLE_HEAD,
-    )
-    for column in ("against", "seat", "episodes"):
-        table.add_column(column, overflow="fold")
-    for column in ("reward", "opponent's", "return"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for result in results:
-        scores: list[tuple[str, Score]] = [("both", result.total)]
-        scores += [(str(score.seat), score) for score in result.seats]
-        scores += [(one.agent, one.total) for one in result.seeds]
-        for number, (seat, score) in enumerate(scores):
-            table.add_row(
-                result.opponent if number == 0 else "",
-                seat,
-                f"{score.episodes:,}",
-                *(_cell(one, 4) for one in score.reward),
-                _cell(score.discounted_return[0], 2),
-                style="bold" if number == 0 else "dim",
-            )
-    return table
-
-
-def _statistics_table(results: Sequence[MatchResult], who: str) -> Table:
-    table = Table(title=f"{who}: statistics, agent / opponent, both seats", box=box.SIMPLE_HEAD)
-    table.add_column("")
-    for result in results:
-        table.add_column(result.opponent, justify="right", overflow="fold")
-    for name in results[0].total.statistics:
-        pairs = [result.total.statistics[name] for result in results]
-        table.add_row(name.replace("_", " "), *(f"{a:.4f} / {b:.4f}" for a, b in pairs))
-    return table
-
-
-def _cell(estimate: Estimate, digits: int) -> str:
-    half = (estimate.high - estimate.low) / 2
-    return f"{estimate.mean:.{digits}f}\N{PLUS-MINUS SIGN}{half:.{digits}f}"
-
-
 def _league(options: argparse.Namespace, console: Terminal) -> int:
     columns = (
         TextColumn("pairs"),
@@ -202,26 +156,8 @@ def _league(options: argparse.Namespace, console: Terminal) -> int:
             report=lambda done, total: progress.update(task, completed=done, total=total),
             **cli_exploit.settings_of(options),
         )
-    console.print(_league_table(result))
+    console.print(league_table(result, console))
     names = ("league.json", "league.csv", "league.tex")
     figures = ("agents.png", "agents.svg", "algorithms.png", "algorithms.svg")
     console.say(f"{options.out}: {', '.join((*names, *figures))}")
     return 0
-
-
-def _league_table(result: League) -> Table:
-    table = Table(
-        title=f"{len(result.names)} agents, {result.game}, preset {result.settings['preset']}, "
-        f"{result.settings['episode_length']} steps: mean reward per step",
-        caption=f"with half of the 95% interval ({INTERVALS}); an agent meets itself too",
-        box=box.SIMPLE_HEAD,
-    )
-    for column in ("algorithm", "against"):
-        table.add_column(column, overflow="fold")
-    for column in ("pairs", "reward", "opponent's"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for pair in result.group_pairs:
-        mark = "*" if pair.interval == "episodes" else ""
-        cells = [f"{_cell(one, 4)}{mark}" for one in pair.reward]
-        table.add_row(pair.first, pair.second, str(pair.pairs), *cells)
-    return table

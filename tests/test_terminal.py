@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from loqa.cli import main
-from loqa.cli_eval import _reward_table
+from loqa.cli_tables import reward_table
 from loqa.evaluate import evaluate
 from loqa.terminal import Output, Terminal
 
@@ -110,7 +110,7 @@ def test_nothing_is_cut_or_coloured_in_a_pipe(
 def test_a_narrow_terminal_folds_names() -> None:
     result = evaluate("tft", "stochastic-win-stay-lose-shift", game="ipd", episodes=2)
     console = Console(file=io.StringIO(), width=70, force_terminal=True, color_system=None)
-    console.print(_reward_table([result], "tit-for-tat"))
+    console.print(reward_table([result], "tit-for-tat", console))
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
     assert max(map(len, lines)) <= 70
