@@ -1,4 +1,4 @@
-"""Files that survive a crash: atomic writes, and checkpoints as safetensors with JSON beside them.
+"""Checkpoints: nested states as safetensors, with JSON and a checksum beside the tensors.
 
 Nothing here uses pickle: reading a file never runs code from it.
 """
@@ -6,50 +6,18 @@ Nothing here uses pickle: reading a file never runs code from it.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-_FORMAT = "loqa-checkpoint-1"
+from loqa._reading import parse_json, reading, wrong
+from loqa._tensor_file import load_tensors, save_tensors
+
+FORMAT = "loqa-checkpoint-1"
 _TENSOR = "$tensor"
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary name to write to; it becomes `path` at the end, or vanishes on an error.
-
-    A reader sees the old file or the whole new one, also if the process is killed in between.
-    """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes the file private; give it the permissions any new file would have.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented JSON, atomically; NaN and infinity are refused."""
-    text = json.dumps(value, indent=2, allow_nan=False)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+_SAYS = "is not a readable checkpoint of loqa"
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -57,12 +25,14 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
     Tensors go into the safetensors file by their path ("learner/agent/actor.logits"), everything
     else into its header as JSON.
+
+    Raises:
+        WriteError: the disk is full.
     """
     tensors: dict[str, Tensor] = {}
     tree = _strip(state, "", tensors)
-    metadata = {"format": _FORMAT, "state": json.dumps(tree, allow_nan=False)}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+    metadata = {"format": FORMAT, "state": json.dumps(tree, allow_nan=False)}
+    save_tensors(path, tensors, metadata)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -70,27 +40,21 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is cut short, damaged, or not a checkpoint of loqa.
+        FileError: the file is cut short, changed, or not a checkpoint of loqa.
     """
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {path} does not exist")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != _FORMAT:
-                raise ValueError(f"expected format {_FORMAT!r}, got {metadata.get('format')!r}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        state = _restore(json.loads(metadata["state"]), tensors)
-    except (SafetensorError, ValueError, KeyError, OSError) as error:
-        raise ValueError(f"{path} is not a readable checkpoint of loqa: {error}") from error
-    if not isinstance(state, dict):
-        raise ValueError(f"{path} is not a readable checkpoint of loqa: its state is no mapping")
+    tensors, metadata = load_tensors(path, FORMAT, _SAYS)
+    with reading(path, _SAYS):
+        state = _restore(parse_json(metadata.get("state", ""), "state"), "state", tensors)
+        if not isinstance(state, dict):
+            raise wrong("state", "a mapping", state)
     return state
 
 
 def _strip(value: Any, where: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
-        tensors[where] = value.detach().cpu().contiguous().clone()
+        tensors[where] = value
         return {_TENSOR: where}
     if isinstance(value, dict):
         # JSON keys are strings, an optimiser numbers its parameters: keep pairs.
@@ -105,14 +69,24 @@ def _strip(value: Any, where: str, tensors: dict[str, Tensor]) -> Any:
     raise TypeError(f"a checkpoint cannot hold {type(value).__name__} at {where!r}")
 
 
-def _restore(value: Any, tensors: dict[str, Tensor]) -> Any:
+def _restore(value: Any, where: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, list):
-        return [_restore(item, tensors) for item in value]
-    if isinstance(value, dict):
-        if _TENSOR in value:
-            return tensors[value[_TENSOR]]
-        return {key: _restore(item, tensors) for key, item in value["$dict"]}
-    return value
+        return [_restore(item, f"{where}/{index}", tensors) for index, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {_TENSOR}:
+        name = value[_TENSOR]
+        if not isinstance(name, str) or name not in tensors:
+            raise wrong(where, "the name of a tensor", name)
+        return tensors[name]
+    pairs = value.get("$dict")
+    if value.keys() != {"$dict"} or not isinstance(pairs, list) or not all(map(_is_pair, pairs)):
+        raise wrong(where, "pairs of a key and a value", value)
+    return {key: _restore(item, f"{where}/{key}"[:200], tensors) for key, item in pairs}
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str | int)
 
 
 def check_finite(parameters: dict[str, Tensor], where: str) -> None:

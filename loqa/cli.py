@@ -15,7 +15,9 @@ from rich.text import Text
 
 import loqa
 from loqa import _checks, cli_eval
+from loqa._files import WriteError
 from loqa._native import core
+from loqa._reading import out_of_memory
 from loqa.config import RESUMABLE, CoinConfig, TrainConfig, docstring
 from loqa.envs.coin_game import make_coin_game
 from loqa.match_settings import settings_of
@@ -58,11 +60,19 @@ def _main(arguments: Sequence[str] | None) -> int:
     console = Terminal(quiet=os.environ.get("RANK", "0") != "0")
     try:
         return int(options.run(options, console))
+    except WriteError as error:
+        print(f"loqa: {error}", file=sys.stderr)
+        return FAILED
     except (ValueError, TypeError, OSError) as error:
         print(f"loqa: error: {error}", file=sys.stderr)
         return USAGE
     except TrainingError as error:
         print(f"loqa: the run failed: {error}", file=sys.stderr)
+        return FAILED
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        print(f"loqa: out of memory: {str(error).partition('. ')[0][:200]}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("loqa: interrupted", file=sys.stderr)

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from loqa import cli_exploit
-from loqa.checkpoint import atomic_path, write_json
+from loqa._files import write_json, write_text
 from loqa.cli_tables import league_table, reward_table, statistics_tables
 from loqa.evaluate import evaluate, to_csv
 from loqa.groups import distinct, group_names, grouped, named_apart
@@ -114,8 +114,7 @@ def _evaluate(options: argparse.Namespace, console: Terminal) -> int:
         directory = Path(options.out)
         directory.mkdir(parents=True, exist_ok=True)
         write_json(directory / "evaluation.json", plain)
-        with atomic_path(directory / "evaluation.csv") as temporary:
-            temporary.write_text(to_csv(results), encoding="utf-8")
+        write_text(directory / "evaluation.csv", to_csv(results))
     if options.json:
         console.print_json(data=plain, ensure_ascii=True)
     elif options.out:

@@ -205,6 +205,9 @@ class CoinTrainer(Trainer):
         directory.mkdir(exist_ok=True)
         self.pool.save_blocks(directory)
 
+    def drop_files(self, run: Path) -> None:
+        self.pool.drop_blocks(run / "replay")
+
     def load_state_dict(self, state: dict[str, Any], run: Path) -> None:
         self.iteration = int(state["iteration"])
         self.learner.load_state_dict(state["learner"])

@@ -360,7 +360,7 @@ def _typed(cls: type[TrainConfig], name: str, value: Any, kinds: Mapping[str, An
         kind = next(option for option in typing.get_args(kind) if option is not type(None))
     try:
         return _convert(kind, value)
-    except (TypeError, ValueError, KeyError):
+    except (TypeError, ValueError, KeyError, OverflowError):
         wanted = getattr(kind, "__name__", str(kind)) if kind is not tuple else "numbers"
         raise ValueError(f"{name} must be {wanted}, got {value!r}") from None
 

@@ -15,6 +15,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ import numpy as np
 import torch
 
 from loqa import _checks
+from loqa._files import append_line, locked, write_json, write_text
 from loqa._native import core
-from loqa.checkpoint import atomic_path, write_json
+from loqa._reading import read_lines, wrong
 from loqa.evaluate import Estimate, seat_threads
 from loqa.groups import distinct, group_names, named_apart
 from loqa.match_settings import Settings, make_env, rules_of, settings_of
@@ -188,6 +190,7 @@ def league(
     Raises:
         ValueError, TypeError, FileNotFoundError: as `loqa.evaluate`; fewer than two agents.
         PolicyError: a player's policy fails, or its answers are no log-probabilities.
+        BlockingIOError: another process writes in `out`.
         KeyboardInterrupt: interrupted; with `out`, the finished pairs are kept.
     """
     players = _as_players(agents)
@@ -206,10 +209,25 @@ def league(
     if out is not None and unknown:
         told = "; ".join(f"{name}: {why}" for name, why in unknown.items())
         warnings.warn(f"not stored, played anew each time: {told}", stacklevel=2)
-    store = _Store(None if out is None else Path(out), played, rules, episodes)
+    directory = None if out is None else Path(out)
+    if directory is not None:
+        directory.mkdir(parents=True, exist_ok=True)
+    with locked(directory, "league") if directory else nullcontext():
+        store = _Store(directory, played, rules, episodes)
+        return _league(players, played, store, threads, groups or {}, unknown, report)
+
+
+def _league(
+    players: Sequence[Player],
+    played: Settings,
+    store: _Store,
+    threads: int,
+    chosen: Mapping[str, str],
+    unknown: Mapping[str, str],
+    report: Report | None,
+) -> League:
     couples = [(a, b) for a, b in itertools.combinations_with_replacement(players, 2)]
-    _play_missing(couples, store, played, episodes, threads, report)
-    chosen = groups or {}
+    _play_missing(couples, store, played, store.episodes, threads, report)
     of_agent = {
         one.name: chosen.get(one.name, group)
         for one, group in zip(players, group_names(players), strict=True)
@@ -219,7 +237,7 @@ def league(
         tuple(of_agent),
         tuple(of_agent.values()),
         played.game,
-        {"episodes": episodes, "seed": seed, **rules},
+        {"episodes": store.episodes, "seed": played.seed, **store.rules},
         pairs,
         tuple(_group_pairs(pairs, _counted(players, of_agent))),
         {**unknown, **store.changed},
@@ -284,6 +302,8 @@ class _Store:
         self, directory: Path | None, settings: Settings, rules: Mapping[str, Any], episodes: int
     ) -> None:
         self.directory = directory
+        self.rules = rules
+        self.episodes = episodes
         self.changed: dict[str, str] = {}
         self._how = json.dumps(
             [_FORMAT, settings.game, rules, settings.seed, episodes], sort_keys=True
@@ -291,7 +311,6 @@ class _Store:
         self._lines: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
         if directory is not None:
-            directory.mkdir(parents=True, exist_ok=True)
             self._lines = _read_lines(directory / "pairs.jsonl")
 
     def key(self, first: Player, second: Player) -> str:
@@ -312,8 +331,7 @@ class _Store:
             self._lines[key] = line
             self.changed |= {one.name: "it changes while it plays" for one in changed}
             if self.directory is not None and stays:
-                with (self.directory / "pairs.jsonl").open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(line) + "\n")
+                append_line(self.directory / "pairs.jsonl", line)
 
     def pair(self, first: Player, second: Player) -> Pair:
         seats = self._lines[self.key(first, second)]["seats"]
@@ -330,18 +348,30 @@ class _Store:
 
 def _read_lines(path: Path) -> dict[str, dict[str, Any]]:
     """Lines of a pairs.jsonl by key; a line cut short by a crash is dropped from the file too."""
-    if not path.exists():
-        return {}
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        with atomic_path(path) as temporary:
-            temporary.write_text(whole, encoding="utf-8")
-    try:
-        lines = [json.loads(line) for line in whole.splitlines()]
-        return {line["key"]: line for line in lines}
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged: {error!r}") from error
+    lines = read_lines(path, {"key": str, "first": str, "second": str, "seats": list})
+    for number, line in enumerate(lines, 1):
+        if not 1 <= len(line["seats"]) <= 2 or not all(map(_is_seating, line["seats"])):
+            problem = wrong(f"line {number}, seats", "mean and error of both, and episodes", line)
+            raise problem.of(path, "is damaged")
+    if path.exists() and not path.read_bytes().endswith(b"\n"):
+        write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
+    return {line["key"]: line for line in lines}
+
+
+def _is_seating(value: Any) -> bool:
+    """Whether it is [[mean, standard error], [mean, standard error], [episodes]]."""
+    return (
+        isinstance(value, list)
+        and [len(part) if isinstance(part, list) else 0 for part in value] == [2, 2, 1]
+        and all(
+            isinstance(number, int | float)
+            and not isinstance(number, bool)
+            and math.isfinite(number)
+            and abs(number) < 2**53
+            for part in value
+            for number in part
+        )
+    )
 
 
 def _play_missing(
@@ -479,8 +509,7 @@ def _write(result: League, directory: Path) -> None:
 
     write_json(directory / "league.json", result.to_dict())
     for name, text in (("league.tex", result.to_latex()), ("league.csv", _csv(result))):
-        with atomic_path(directory / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(directory / name, text)
     for kind in ("png", "svg"):
         plot_heatmap(list(result.names), result.matrix, directory / f"agents.{kind}",
                      groups=list(result.groups))  # fmt: skip

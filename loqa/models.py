@@ -14,12 +14,15 @@ orthogonal recurrent kernels, zero biases, zero logits, all drawn from the gener
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from loqa.gru import fold, gru, gru_step
 
@@ -27,8 +30,26 @@ NUM_IPD_STATES = 5  # start, CC, CD, DC, DD
 
 # Of new parameters, whatever torch's defaults are.
 _FLOATS: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
+
 # Standard deviation of a unit normal truncated to [-2, 2].
 _TRUNCATED_STD = 0.87962566103423978
+
+
+class _NoStorage(TorchFunctionMode):
+    """Whatever device a tensor is asked for, it has none."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        return func(*args, **({**kwargs, "device": "meta"} if "device" in kwargs else kwargs))
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Networks built inside have the shapes of their parameters, and take no memory."""
+    with torch.device("meta"), _NoStorage():
+        yield
 
 
 def bits_to_index(bits: Tensor) -> Tensor:
@@ -66,6 +87,8 @@ def lecun_normal_(weight: Tensor, generator: Generator | None = None) -> Tensor:
 
     The deviation is enlarged so that the variance after the truncation is 1/in (LeCun et al. 1998).
     """
+    if weight.is_meta:  # a network built for its shapes alone
+        return weight
     std = weight.shape[1] ** -0.5 / _TRUNCATED_STD
     with torch.no_grad():
         return nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std, generator=generator)
@@ -205,7 +228,8 @@ class GRUHead(Head):
         for gate in self.weight_ih.detach().chunk(3):
             lecun_normal_(gate, generator)
         for gate in self.weight_hh.detach().chunk(3):
-            nn.init.orthogonal_(gate, generator=generator)
+            if not gate.is_meta:
+                nn.init.orthogonal_(gate, generator=generator)
         self.linear_end = _linear(hidden_size, num_outputs, generator)
 
     def initial_state(self, batch_size: int) -> Tensor:

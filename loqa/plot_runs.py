@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loqa._reading import read_object
 from loqa.config import CoinConfig, TrainConfig
 from loqa.run_names import alike, changes, differences
 from loqa.train import GAMES, RunDirectory
@@ -134,7 +134,7 @@ def read_run(directory: str | Path) -> Run:
     files = RunDirectory(Path(directory))
     if not files.config_file.is_file():
         raise FileNotFoundError(f"{directory} is no run directory: it has no config.json")
-    config = _read_object(files.config_file)
+    config = read_object(files.config_file)
     if config.get("game") not in ("ipd", "coin"):
         raise ValueError(f"{files.config_file} is damaged: it names no game")
     # A run of an older version may lack settings: it ran with what are now their defaults.
@@ -142,7 +142,7 @@ def read_run(directory: str | Path) -> Run:
     metrics = files.metrics()
     if not metrics:
         raise ValueError(f"{directory} has no metrics yet")
-    summary = _read_object(files.summary_file) if files.summary_file.exists() else {}
+    summary = read_object(files.summary_file) if files.summary_file.exists() else {}
     return Run(files.path, config, metrics, summary)
 
 
@@ -189,13 +189,3 @@ def label_groups(groups: Sequence[Group], labels: Sequence[str] | None) -> list[
         )
     return [dataclasses.replace(group, label=label)
             for group, label in zip(groups, labels, strict=True)]  # fmt: skip
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} is damaged: it holds no JSON object")
-    return value

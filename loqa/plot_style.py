@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from loqa.checkpoint import atomic_path
+from loqa._files import atomic_file
 
 # Okabe and Ito's palette, readable with every common colour blindness.
 BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
@@ -131,6 +131,6 @@ def save(figure: Figure, path: Path) -> Path:
     """
     check_suffix(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=120)
+    with atomic_file(path) as file:
+        figure.savefig(file, format=path.suffix[1:].lower(), dpi=120)
     return path

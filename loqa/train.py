@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from loqa import checkpoint, coin, ipd
+from loqa._files import (
+    WriteError,
+    append_line,
+    locked,
+    remove_leftovers,
+    sync,
+    write_json,
+    write_text,
+)
+from loqa._reading import FileError, out_of_memory, read_lines, read_object, reading, wrong
 from loqa.agents import Agent
-from loqa.config import MATMUL_PRECISION, CoinConfig, IPDConfig, TrainConfig
+from loqa.config import MATMUL_PRECISION, RESUMABLE, CoinConfig, IPDConfig, TrainConfig
 from loqa.device import current, training_device
 from loqa.distributed import ProcessGroup
+from loqa.models import shapes_only
 from loqa.run_names import run_name
 from loqa.stopping import StopRequest
 from loqa.torch_settings import usual_torch
-from loqa.trackers import Tracker, trackers
+from loqa.trackers import Tracker, check_installed, trackers
 from loqa.trainer import Trainer
 
 GAMES: dict[str, type[TrainConfig]] = {kind.game: kind for kind in (IPDConfig, CoinConfig)}
@@ -31,6 +44,12 @@ TRAINED: dict[str, Path] = {
     file.stem: file for file in sorted((Path(__file__).parent / "trained").glob("*.safetensors"))
 }
 """Agents that come with the package, by name; loqa/trained/README.md says how they were made."""
+
+_EVERY_LINE: dict[str, type | tuple[type, ...]] = {
+    "iteration": int,
+    "env_steps": int,
+    "seconds": (int, float),
+}
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -55,22 +74,71 @@ class RunDirectory:
         self.figures = path / "figures"
 
     @classmethod
-    def create(cls, path: Path, config: TrainConfig) -> RunDirectory:
-        """A new run directory.
+    @contextmanager
+    def create(cls, path: Path | None, config: TrainConfig) -> Iterator[RunDirectory]:
+        """A new run directory, locked while it is open; None takes the first free name below runs/.
+
+        If an error ends it before there is a checkpoint or a line of metrics, what was made is removed.
 
         Raises:
             FileExistsError: the directory already holds a run.
+            BlockingIOError: another process writes in it.
             OSError: it cannot be written.
         """
-        run = cls(path)
-        if run.config_file.exists():
-            raise FileExistsError(
-                f"{path} already holds a run; go on with `loqa resume {path}` or give another --out"
-            )
-        for directory in (run.path, run.checkpoints, run.figures):
-            directory.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_json(run.config_file, {"game": _game_of(config), **config.to_dict()})
-        return run
+        run = cls(_new_directory(config) if path is None else path)
+        run.path.mkdir(parents=True, exist_ok=True)
+        fresh = not any(run.path.iterdir())
+        try:
+            with locked(run.path, "run"):
+                if run.config_file.exists():
+                    raise FileExistsError(
+                        f"{run.path} already holds a run; go on with `loqa resume {run.path}` or give "
+                        f"another --out"
+                    )
+                try:
+                    run.checkpoints.mkdir(exist_ok=True)
+                    run.figures.mkdir(exist_ok=True)
+                    run.write_config(config)
+                    yield run
+                except BaseException:
+                    run._discard(fresh)
+                    raise
+        except BaseException:
+            if fresh:
+                with suppress(OSError):  # it holds something
+                    run.path.rmdir()
+            raise
+
+    def _discard(self, fresh: bool) -> None:
+        """Removes what was written for a run that has come to nothing."""
+        if self.latest_checkpoint() is not None or (
+            self.metrics_file.exists() and self.metrics_file.stat().st_size
+        ):
+            return
+        self.config_file.unlink(missing_ok=True)
+        self.metrics_file.unlink(missing_ok=True)
+        if fresh:
+            for name in ("replay", "tensorboard"):
+                shutil.rmtree(self.path / name, ignore_errors=True)
+        for directory in (self.checkpoints, self.figures):
+            with suppress(OSError):
+                directory.rmdir()
+
+    @contextmanager
+    def reopened(self) -> Iterator[None]:
+        """Locks an old run directory, and removes what killed processes left half written.
+
+        Raises:
+            BlockingIOError: another process writes in it.
+        """
+        with locked(self.path, "run"):
+            for directory in (self.path, self.checkpoints, self.figures, self.path / "replay"):
+                remove_leftovers(directory)
+            yield
+
+    def write_config(self, config: TrainConfig) -> None:
+        """Writes config.json."""
+        write_json(self.config_file, {"game": _game_of(config), **config.to_dict()})
 
     @classmethod
     def unused(cls, config: TrainConfig) -> Path:
@@ -84,41 +152,46 @@ class RunDirectory:
 
         Raises:
             FileNotFoundError: this is no run directory.
-            ValueError: config.json is damaged, or of another version of loqa.
+            FileError: config.json is damaged, or of another version of loqa.
         """
         if not self.config_file.is_file():
             raise FileNotFoundError(f"{self.path} is no run directory: it has no config.json")
-        try:
-            values = json.loads(self.config_file.read_text(encoding="utf-8"))
-            kind = GAMES[values.pop("game")]
-            missing = kind.field_types().keys() - values.keys()
-        except (KeyError, AttributeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{self.config_file} is damaged: {error!r}") from error
-        if missing:  # their defaults would make it another run
-            raise ValueError(
-                f"{self.config_file} lacks {', '.join(sorted(missing))}: another version of loqa made "
-                f"this run, go on with that one"
-            )
-        return kind.from_dict(values)
+        return _config_of(read_object(self.config_file), self.config_file)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; a last line cut short by a crash is left out."""
-        if not self.metrics_file.exists():
-            return []
-        lines = self.metrics_file.read_text(encoding="utf-8").split("\n")[:-1]
-        try:
-            return [json.loads(line) for line in lines]
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{self.metrics_file} is damaged: {error}") from error
+        """The lines of metrics.jsonl; a last line cut short by a crash is left out.
+
+        Raises:
+            FileError: names the first line that is damaged.
+        """
+        return read_lines(self.metrics_file, _EVERY_LINE)
 
     def checkpoint_file(self, iteration: int) -> Path:
         """Where the checkpoint of an iteration is."""
         return self.checkpoints / f"iteration_{iteration:08d}.safetensors"
 
+    def all_checkpoints(self) -> list[Path]:
+        """The checkpoints, the newest first."""
+        return sorted(self.checkpoints.glob("iteration_*.safetensors"), reverse=True)
+
     def latest_checkpoint(self) -> Path | None:
         """The newest checkpoint, None before the first."""
-        files = sorted(self.checkpoints.glob("iteration_*.safetensors"))
-        return files[-1] if files else None
+        return next(iter(self.all_checkpoints()), None)
+
+    def advice(self, config: TrainConfig) -> str:
+        """How to go on when the newest checkpoint, or a file that it needs, is damaged."""
+        files = self.all_checkpoints()
+        for number, file in enumerate(files[1:], 1):
+            with suppress(ValueError, OSError), reading(file):
+                _make_trainer(config).load_state_dict(
+                    checkpoint.load_checkpoint(file)["trainer"], self.path
+                )
+                newer = ", ".join(str(one) for one in files[:number])
+                return (
+                    f"the newest good checkpoint is {file}: to go on from it, delete {newer} and run "
+                    f"`loqa resume {self.path}` again"
+                )
+        return "there is no good checkpoint before it"
 
 
 @usual_torch()
@@ -141,9 +214,14 @@ def train(
         TrainingError: a loss is not finite, or memory ran out; the last good checkpoint stays.
     """
     processes = _join(config)
-    path = processes.of_leader(RunDirectory.unused(config) if out is None else Path(out))
-    run = RunDirectory.create(path, config) if processes.leads else RunDirectory(path)
-    return _run(config, run, None, report, processes)
+    check_installed(config)
+    with ExitStack() as stack:
+        run = None
+        if processes.leads:
+            path = None if out is None else Path(out)
+            run = stack.enter_context(RunDirectory.create(path, config))
+        path = processes.of_leader(run.path if run else None)
+        return _run(config, run or RunDirectory(path), None, report, processes)
 
 
 @usual_torch()
@@ -172,20 +250,117 @@ def resume(
     given = {"iterations": iterations, "device": device}
     given = {name: value for name, value in given.items() if value is not None}
     config = config.resumed(**given, **fields)
-    latest = run.latest_checkpoint()
-    state = None if latest is None else checkpoint.load_checkpoint(latest)
-    reached = 0 if state is None else state["trainer"]["iteration"]
-    if config.iterations < reached:
-        raise ValueError(f"the run is at iteration {reached}, iterations must not be fewer")
     processes = _join(config)
-    if processes.leads:
-        checkpoint.write_json(run.config_file, {"game": _game_of(config), **config.to_dict()})
-        kept = "".join(
-            json.dumps(line) + "\n" for line in run.metrics() if line["iteration"] <= reached
+    check_installed(config)
+    with run.reopened() if processes.leads else nullcontext():
+        state = _newest_state(run, config)
+        reached = 0 if state is None else state["trainer"]["iteration"]
+        if config.iterations < reached:
+            raise ValueError(f"the run is at iteration {reached}, iterations must not be fewer")
+        if processes.leads:
+            run.write_config(config)
+            lines = [line for line in run.metrics() if line["iteration"] <= reached]
+            write_text(run.metrics_file, "".join(json.dumps(line) + "\n" for line in lines))
+        return _run(config, run, state, report, processes)
+
+
+def _newest_state(run: RunDirectory, config: TrainConfig) -> dict[str, Any] | None:
+    """What the newest checkpoint holds, checked as far as it can be without building the agent.
+
+    Raises:
+        FileError: it is damaged, or config.json is not the configuration that it was made with.
+    """
+    latest = run.latest_checkpoint()
+    if latest is None:
+        return None
+    try:
+        state = checkpoint.load_checkpoint(latest)
+        made_with = _agent_of(state, latest, config)[1]
+    except FileError as error:
+        raise FileError(f"{error}; {run.advice(config)}") from error
+    differing = [
+        f"{name} {getattr(config, name)!r} (the checkpoint: {getattr(made_with, name)!r})"
+        for name in made_with.field_types()
+        if name not in RESUMABLE and getattr(config, name) != getattr(made_with, name)
+    ]
+    if differing:
+        raise FileError(
+            f"expected the configuration that {latest} was made with, got {', '.join(differing)}: "
+            f"undo the change to go on, or train anew with another --out",
+            run.config_file,
+            "was changed",
         )
-        with checkpoint.atomic_path(run.metrics_file) as temporary:
-            temporary.write_text(kept, encoding="utf-8")
-    return _run(config, run, state, report, processes)
+    return state
+
+
+def _config_of(values: dict[str, Any], path: Path) -> TrainConfig:
+    """The configuration that the JSON of a file is.
+
+    Raises:
+        FileError: it lacks fields, or one has a bad value.
+    """
+    with reading(path):
+        fields = dict(values)
+        game = fields.pop("game", None)
+        if not isinstance(game, str) or game not in GAMES:
+            raise wrong("game", f"one of {', '.join(GAMES)}", game)
+        missing = GAMES[game].field_types().keys() - fields.keys()
+        if missing:  # their defaults would make it another run
+            raise FileError(
+                "another version of loqa made this run, go on with that one",
+                path,
+                f"lacks {', '.join(sorted(missing))}",
+            )
+        return GAMES[game].from_dict(fields)
+
+
+def _agent_of(
+    state: dict[str, Any], path: Path, resumed: TrainConfig | None = None
+) -> tuple[Agent, TrainConfig]:
+    """The agent in a checkpoint, and its configuration.
+
+    No more memory is taken than the checkpoint's own tensors: the shapes that the configuration asks
+    for are compared with theirs on an agent without storage.
+
+    Raises:
+        FileError: they do not fit together, or a parameter is NaN.
+    """
+    says = "is not a checkpoint of a training run"
+    with reading(path, says):
+        for name in ("config", "trainer"):
+            if not isinstance(state.get(name), dict):
+                raise wrong(name, "a mapping", state.get(name))
+        trainer = state["trainer"]
+        iteration: Any = trainer.get("iteration")
+        seconds: Any = state.get("seconds")
+        wanted = resumed is not None
+        if (iteration is not None or wanted) and (
+            type(iteration) is not int or not 0 <= iteration < 2**31
+        ):
+            raise wrong("trainer/iteration", "a number of iterations", iteration)
+        if wanted and (type(seconds) not in (int, float) or not 0 <= seconds < math.inf):
+            raise wrong("seconds", "a number of seconds", seconds)
+        config = (
+            GAMES[state["config"]["game"]].from_dict(
+                {name: value for name, value in state["config"].items() if name != "game"}
+            )
+            if resumed is None
+            else _config_of(state["config"], path)
+        )
+        parameters = trainer["learner"]["agent"]
+        with shapes_only():
+            agent: Agent = _AGENTS[_game_of(config)](config)
+        shapes = {name: list(value.shape) for name, value in agent.state_dict().items()}
+        for name in shapes.keys() | parameters.keys():
+            value, shape = parameters.get(name), shapes.get(name)
+            fits = isinstance(value, Tensor) and value.dtype == torch.float32
+            if not fits or list(value.shape) != shape:
+                got = [value.dtype, *value.shape] if isinstance(value, Tensor) else value
+                raise wrong(f"trainer/learner/agent/{name}", f"float32 {shape}", got)
+        checkpoint.check_finite(parameters, str(path))
+        agent.load_state_dict(parameters, assign=True)
+        agent.iteration = iteration
+        return agent, config
 
 
 @usual_torch()
@@ -207,8 +382,8 @@ def export_agent(source: str | Path, file: str | Path, note: str = "") -> None:
     latest = RunDirectory(source).latest_checkpoint() if source.is_dir() else source
     assert latest is not None  # the agent was loaded from it
     whole = checkpoint.load_checkpoint(latest)
-    trainer = {"iteration": whole["trainer"]["iteration"], "learner": {"agent": agent.state_dict()}}
-    alone = {"config": whole["config"], "seconds": whole["seconds"], "trainer": trainer}
+    trainer = {"iteration": agent.iteration, "learner": {"agent": agent.state_dict()}}
+    alone = {"config": whole["config"], "seconds": whole.get("seconds"), "trainer": trainer}
     checkpoint.save_checkpoint(Path(file), {**alone, "note": note})
 
 
@@ -226,18 +401,7 @@ def load_agent(path: str | Path) -> Agent:
         if latest is None:
             raise FileNotFoundError(f"{path} holds no checkpoint")
         path = latest
-    state = checkpoint.load_checkpoint(path)
-    try:
-        config = dict(state["config"])
-        game = config.pop("game")
-        agent: Agent = _AGENTS[game](GAMES[game].from_dict(config))
-        parameters = state["trainer"]["learner"]["agent"]
-        checkpoint.check_finite(parameters, str(path))
-        agent.load_state_dict(parameters)
-        agent.iteration = state["trainer"].get("iteration")
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path} is not a checkpoint of a training run: {error}") from error
-    return agent
+    return _agent_of(checkpoint.load_checkpoint(path), path)[0]
 
 
 def _join(config: TrainConfig) -> ProcessGroup:
@@ -263,14 +427,10 @@ def _run(
     device = training_device(config.device)
     with usual_torch(MATMUL_PRECISION[config.matmul], config.num_threads):
         with _failures(run, config), current(device), StopRequest(processes.leads) as stop:
-            trainer: Trainer = (
-                coin.CoinTrainer(config, processes)
-                if isinstance(config, CoinConfig)
-                else _TRAINERS[_game_of(config)](config)
-            )
+            trainer = _make_trainer(config, processes)
             seconds = 0.0
             if state is not None:
-                trainer.load_state_dict(state["trainer"], run.path)
+                _restore(trainer, state, run)
                 seconds = float(state["seconds"])
             status, seconds = _loop(trainer, run, seconds, report, processes, stop)
             summary = {
@@ -287,8 +447,30 @@ def _run(
                 **trainer.summary(),
             }
             if processes.leads:
-                checkpoint.write_json(run.summary_file, summary)
+                write_json(run.summary_file, summary)
         return {**summary, "out": str(run.path)}
+
+
+def _make_trainer(config: TrainConfig, processes: ProcessGroup | None = None) -> Trainer:
+    if isinstance(config, CoinConfig):
+        return coin.CoinTrainer(config, processes)
+    trainer: Trainer = _TRAINERS[_game_of(config)](config)
+    return trainer
+
+
+def _restore(trainer: Trainer, state: dict[str, Any], run: RunDirectory) -> None:
+    """Puts a trainer where the newest checkpoint left it.
+
+    Raises:
+        FileError: the checkpoint, or a file that it needs, is damaged; says how to go on.
+    """
+    latest = run.latest_checkpoint()
+    assert latest is not None
+    try:
+        with reading(latest, "is not a checkpoint of a training run"):
+            trainer.load_state_dict(state["trainer"], run.path)
+    except (FileError, FileNotFoundError) as error:
+        raise FileError(f"{error}; {run.advice(trainer.config)}") from error
 
 
 def _loop(
@@ -317,7 +499,10 @@ def _loop(
             "trainer": trainer.state_dict(),
         }
         trainer.save_files(run.path)
+        if run.metrics_file.exists():
+            sync(run.metrics_file)  # lines up to here are not written again
         checkpoint.save_checkpoint(run.checkpoint_file(trainer.iteration), state)
+        trainer.drop_files(run.path)
         saved = trainer.iteration
 
     with _metrics_of(run, config, processes) as publish:
@@ -360,11 +545,10 @@ def _metrics_of(
     if not processes.leads:
         yield lambda line: None
         return
-    with run.metrics_file.open("a", encoding="utf-8") as file, trackers(run.path, config) as track:
+    with trackers(run.path, config) as track:
 
         def publish(line: dict[str, Any]) -> None:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
+            append_line(run.metrics_file, line)
             track(line)
 
         yield publish
@@ -386,14 +570,18 @@ def _failures(run: RunDirectory, config: TrainConfig) -> Iterator[None]:
         yield
     except FloatingPointError as error:
         raise TrainingError(f"{error}; {_left(run)}") from error
-    except torch.OutOfMemoryError as error:
+    except WriteError as error:
+        raise TrainingError(f"{error}; {_left(run)}") from error
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
         sizes = ["batch_size", "actor_hidden", "critic_hidden"]
         if isinstance(config, CoinConfig):
             sizes[1:1] = ["opponents", "replay_capacity"]
         lower = ", ".join(
             f"--{name.replace('_', '-')} (now {getattr(config, name)})" for name in sizes
         )
-        first_line = str(error).partition("\n")[0].partition(". ")[0]
+        first_line = str(error).partition("\n")[0].partition(". ")[0] or "MemoryError"
         raise TrainingError(
             f"{config.device} is out of memory ({first_line}): lower one of {lower}; {_left(run)}"
         ) from error
@@ -401,6 +589,16 @@ def _failures(run: RunDirectory, config: TrainConfig) -> Iterator[None]:
 
 def _left(run: RunDirectory) -> str:
     return f"the last checkpoint is {run.latest_checkpoint() or 'none'}"
+
+
+def _new_directory(config: TrainConfig) -> Path:
+    """Makes the first free directory below runs/: no two processes get the same."""
+    while True:
+        path = RunDirectory.unused(config)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            path.mkdir()
+            return path
 
 
 def _game_of(config: TrainConfig) -> str:

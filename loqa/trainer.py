@@ -105,7 +105,11 @@ class Trainer(ABC):
         """Called after each iteration, with the seconds of training so far."""
 
     def save_files(self, run: Path) -> None:  # noqa: B027
-        """Writes what a checkpoint relies on and does not hold."""
+        """Writes what a checkpoint relies on and does not hold; before the checkpoint."""
+
+    def drop_files(self, run: Path) -> None:  # noqa: B027
+        """Deletes files that neither the newest checkpoint nor the one before it relies on; after
+        the checkpoint."""
 
     @property
     def finished(self) -> bool:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
-import random
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -302,40 +299,6 @@ def test_the_command_says_what_came_out(tmp_path: Path, capsys: pytest.CaptureFi
     assert "thresholds: weak" in out
     assert main(["resume", str(tmp_path / "run"), "--iterations", "9"]) == 0
     assert "9 iterations" in capsys.readouterr().out
-
-
-def test_killed_at_any_moment_it_goes_on(tmp_path: Path) -> None:
-    """kill -9 twenty times: what is on disk can always be resumed, and ends in the same bits."""
-    out, rng = tmp_path / "killed", random.Random(0)
-    context = multiprocessing.get_context("forkserver")  # starts in no time: torch is imported once
-    context.set_forkserver_preload(["loqa.train"])
-    checkpoints = out / "checkpoints"
-    process = context.Process(target=train, args=(_config(iterations=10**6), out))
-    for _ in range(20):
-        reached = _newest(checkpoints)
-        process.start()
-        deadline = time.monotonic() + 120
-        while _newest(checkpoints) <= reached:
-            assert process.is_alive(), "the run ended by itself"
-            assert time.monotonic() < deadline, "no progress"
-            time.sleep(0.002)
-        time.sleep(rng.random() * 0.1)
-        process.kill()
-        process.join()
-        process = context.Process(target=resume, args=(out,))
-    last = _newest(checkpoints)
-    resume(out, iterations=last + 1)
-    train(_config(iterations=last + 1), tmp_path / "whole")
-    name = f"checkpoints/iteration_{last + 1:08d}.safetensors"
-    killed, whole = _parameters(out / name), _parameters(tmp_path / "whole" / name)
-    assert all(torch.equal(killed[key], whole[key]) for key in whole)
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert [line["iteration"] for line in lines] == list(range(1, last + 2))
-
-
-def _newest(checkpoints: Path) -> int:
-    files = checkpoints.glob("iteration_*.safetensors")
-    return max((int(file.stem.partition("_")[2]) for file in files), default=0)
 
 
 def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:

@@ -105,8 +105,9 @@ def test_curves_meet_on_one_axis(tmp_path: Path) -> None:
     """Seeds with lines at different places, one shorter than the other."""
     for name, points in (("a", [(0, 0.0), (2, 2.0), (4, 0.0)]), ("b", [(1, 5.0), (3, 7.0)])):
         coin_run(tmp_path / name, seed=ord(name))
-        lines = [{"env_steps": x, "own_coin_share": y} for x, y in points]
-        lines.append({"env_steps": 9})  # no evaluation
+        known = {"iteration": 1, "seconds": 1.0}
+        lines = [{**known, "env_steps": x, "own_coin_share": y} for x, y in points]
+        lines.append({**known, "env_steps": 9})  # no evaluation
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (tmp_path / name / "metrics.jsonl").write_text(text)
     (group,) = group_runs([read_run(tmp_path / name) for name in "ab"])

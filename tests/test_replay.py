@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from kernel_cases import DEVICES
 from loqa.agents import Agent, build_agent
 from loqa.algos.replay import ReplayPool
 
+_LIKE = build_agent("gru", "gru", 3, 2, actor_hidden=2, critic_hidden=2)
+
 
 def _agent(value: float) -> Agent:
-    agent = build_agent("gru", "gru", 3, 2, actor_hidden=2, critic_hidden=2)
+    agent = copy.deepcopy(_LIKE)
     with torch.no_grad():
         for parameter in agent.parameters():
             parameter.fill_(value)
@@ -110,6 +113,7 @@ def test_survives_on_disk(tmp_path: Path, capacity: int) -> None:
         pool.push(_agent(i))
         if i % 50 == 0:
             pool.save_blocks(tmp_path)
+            pool.drop_blocks(tmp_path)
     pool.save_blocks(tmp_path)
     again = ReplayPool(_agent(0), capacity)
     again.load_state_dict(pool.state_dict(), tmp_path)
@@ -118,10 +122,29 @@ def test_survives_on_disk(tmp_path: Path, capacity: int) -> None:
     for i in range(300, 500):  # and both go on alike, across the ring's end
         pool.push(_agent(i))
         again.push(_agent(i))
-    again.save_blocks(tmp_path)
+    for _ in range(2):
+        again.save_blocks(tmp_path)
+        again.drop_blocks(tmp_path)
     assert torch.equal(_drawn(again), _drawn(pool))
     kept = sum(1 for _ in tmp_path.iterdir()) * 64
-    assert kept <= capacity + 5 * 64 or capacity == 1000
+    assert kept <= capacity + 2 * 64 or capacity == 1000
+
+
+def test_blocks_stay_until_two_checkpoints_need_them_no_more(tmp_path: Path) -> None:
+    """220 agents a checkpoint and places for 80: nothing of a checkpoint is in the next one."""
+    pool = ReplayPool(_agent(0), 80)
+    checkpoints = []
+    for number in range(1, 5):
+        for i in range(220):
+            pool.push(_agent(220 * number + i))
+        pool.save_blocks(tmp_path)
+        for state in checkpoints[-2:]:  # killed here, or the newest damaged
+            again = ReplayPool(_agent(0), 80)
+            again.load_state_dict(state, tmp_path)
+            assert torch.equal(_drawn(again).min(), torch.tensor(state["pushed"] + 220.0 - 80))
+        checkpoints.append(pool.state_dict())
+        pool.drop_blocks(tmp_path)
+    assert len(list(tmp_path.iterdir())) <= 2 * 3 + 4
 
 
 def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:

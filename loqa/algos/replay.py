@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor
 
+from loqa._files import sync_directory
+from loqa._reading import reading, wrong
+from loqa._tensor_file import load_tensors, save_tensors
 from loqa.agents import Agent
-from loqa.checkpoint import atomic_path
 
 _BLOCK = 64  # agents in a file
+_FORMAT = "loqa-replay-1"
 
 
 class ReplayPool:
@@ -49,6 +50,7 @@ class ReplayPool:
         # Pages that nobody wrote to cost nothing.
         self._rows = _rows(capacity, sum(self._sizes), self._device)
         self._written = 0
+        self._wanted = 0  # the oldest agent that the last checkpoint needs
 
     @property
     def device(self) -> torch.device:
@@ -124,41 +126,64 @@ class ReplayPool:
         return {"pushed": self.pushed, "rows": self._read(start, self.pushed)}
 
     def save_blocks(self, directory: Path) -> None:
-        """Writes the blocks that have become full, atomically; deletes those overwritten long ago."""
+        """Writes the blocks that have become full, atomically; before the checkpoint that needs them.
+
+        Raises:
+            WriteError: the disk is full.
+        """
         for start in range(self._written, self.pushed - _BLOCK + 1, _BLOCK):
-            with atomic_path(self._file(directory, start)) as temporary:
-                save_file({"rows": self._read(start, start + _BLOCK)}, temporary)
+            rows = self._read(start, start + _BLOCK)
+            save_tensors(self._file(directory, start), {"rows": rows}, {"format": _FORMAT})
             self._written = start + _BLOCK
-        oldest = self.pushed - self.capacity - 2 * _BLOCK  # an older checkpoint may want some more
-        for start in range(oldest - oldest % _BLOCK - _BLOCK, -1, -_BLOCK):
-            file = self._file(directory, start)
-            if not file.exists():
-                break
-            file.unlink()
+
+    def drop_blocks(self, directory: Path) -> None:
+        """Deletes the blocks that neither the newest checkpoint nor the one before it needs.
+
+        To be called when the newest checkpoint, of the pool as it is, is on the disk: till then a
+        crash goes on from the one before, and later too if the newest is found damaged.
+        """
+        wanted = self._file(directory, self._wanted - self._wanted % _BLOCK)
+        for file in directory.glob("agents_*.safetensors"):
+            if file.name < wanted.name:
+                file.unlink(missing_ok=True)
+        sync_directory(directory)
+        self._wanted = max(0, self.pushed - self.capacity)
 
     def load_state_dict(self, state: dict[str, Any], directory: Path) -> None:
         """Restores `state_dict` and the files in `directory`.
 
         Raises:
-            FileNotFoundError, ValueError: a file is missing or damaged.
+            FileNotFoundError: a file is missing.
+            FileError: a file is damaged.
+            ValueError: the state is not that of such a pool.
         """
-        self.pushed = int(state["pushed"])
-        start = self.pushed - self.pushed % _BLOCK
-        self._write(start, state["rows"])
+        pushed, rows = state["pushed"], state["rows"]
+        if type(pushed) is not int or not 0 <= pushed < 2**63:
+            raise wrong("pool/pushed", "a number of agents", pushed)
+        self._check_rows("pool/rows", rows, pushed % _BLOCK)
+        self.pushed = pushed
+        start = pushed - pushed % _BLOCK
+        self._write(start, rows)
         self._written = start
-        oldest = max(0, self.pushed - self.capacity)
+        self._wanted = oldest = max(0, pushed - self.capacity)
         for first in range(oldest - oldest % _BLOCK, start, _BLOCK):
             file = self._file(directory, first)
-            if not file.is_file():
-                raise FileNotFoundError(f"{file} is missing: it holds past agents of this run")
-            try:
-                rows = load_file(file)["rows"]
-                if rows.shape != (_BLOCK, self._rows.shape[1]):
-                    raise ValueError(f"expected {_BLOCK} agents, got {list(rows.shape)}")
-            except (SafetensorError, KeyError, ValueError) as error:
-                raise ValueError(f"{file} is damaged: {error}") from error
             skipped = max(0, oldest - first)
-            self._write(first + skipped, rows[skipped:])
+            self._write(first + skipped, self._load_block(file)[skipped:])
+
+    def _load_block(self, file: Path) -> Tensor:
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing: it holds past agents of this run")
+        tensors, _ = load_tensors(file, _FORMAT, "is damaged")
+        with reading(file):
+            self._check_rows("rows", tensors.get("rows"), _BLOCK)
+        return tensors["rows"]
+
+    def _check_rows(self, place: str, rows: object, count: int) -> None:
+        wanted = (count, self._rows.shape[1])
+        if not isinstance(rows, Tensor) or rows.dtype != torch.float16 or rows.shape != wanted:
+            got = [rows.dtype, *rows.shape] if isinstance(rows, Tensor) else rows
+            raise wrong(place, f"float16 {list(wanted)}", got)
 
     @staticmethod
     def _file(directory: Path, start: int) -> Path:

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from loqa import _checks
+from loqa._files import atomic_file
 from loqa.envs.coin_game import CoinGame
 from loqa.envs.render import COLOURS, draw_coin_board
 
@@ -158,7 +159,7 @@ def text_frame(frame: CoinFrame, colour: bool = True) -> str:
 def save_gif(
     path: str | Path, frames: Iterable[CoinFrame], frames_per_second: float = 4, size: int = 48
 ) -> Path:
-    """Writes frames as an endless film in the format that the suffix names: .gif, .png or .apng
+    """Writes frames, atomically, as an endless film in the format that the suffix names: .gif, .png or .apng
     (animated PNG), .webp; returns the path.
 
     Raises:
@@ -172,12 +173,13 @@ def save_gif(
     images = [Image.fromarray(draw_frame(frame, size)) for frame in frames]
     if not images:
         raise ValueError("save_gif needs at least one frame")
-    images[0].save(
-        path,
-        format=kind,
-        save_all=True,
-        append_images=images[1:],
-        duration=round(1000 / speed),
-        loop=0,
-    )
+    with atomic_file(path) as file:
+        images[0].save(
+            file,
+            format=kind,
+            save_all=True,
+            append_images=images[1:],
+            duration=round(1000 / speed),
+            loop=0,
+        )
     return path
