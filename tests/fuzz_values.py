@@ -144,7 +144,9 @@ def _array(rng: Generator, truth: np.ndarray) -> Given:
     roll = rng.random()
     if roll < 0.12 and truth.size:  # nothing needs no memory
         name = pick(rng, _UNREADABLE)
-        return Given(name, _UNREADABLE[name](torch.from_numpy(truth.copy())), None)
+        value = _UNREADABLE[name](torch.from_numpy(truth.copy()))
+        # What is not read need not be there: the result alone decides.
+        return Given(name, value, truth if name == "storage taken" else None)
     if roll < 0.5:
         name = pick(rng, _NUMPY_FORMS)
         make, plain = _NUMPY_FORMS[name]
