@@ -23,6 +23,7 @@ from torch.nn.utils import clip_grad_norm_
 from loqa import _checks, ops
 from loqa._random import stream, stream_seed
 from loqa.agents import Agent, build_agent
+from loqa.envs.matrix_game import MatrixGame
 from loqa.evaluate import seat_threads
 from loqa.match_settings import Settings, make_env, settings_of
 from loqa.matches import Actors, uniform
@@ -89,7 +90,8 @@ def train_best_response(
         seed: of everything random.
         report: called after each batch with iteration, reward (per step, of the learner), entropy.
         training: `ResponseSettings()` by default.
-        settings: of the environment: preset, episode_length; height, width; payoff, noise...
+        settings: of the environment: preset, episode_length; height, width; payoff, noise... By default
+            those that the player was made for.
 
     Returns:
         The response, to be played by `loqa.evaluate`.
@@ -135,6 +137,11 @@ class _Learner:
             played, training.batch_size, stream_seed(seed, "best response episodes"), 1
         )
         self.opponent = opponent
+        if isinstance(self.env, MatrixGame) and self.env.num_actions != 2:
+            raise ValueError(
+                f"a response is trained in the Coin Game or a game of 2 actions, this one has "
+                f"{self.env.num_actions}"
+            )
         shape = self.env.spec.obs_shape
         # The index of the prisoner's dilemma is read as four bits.
         features = 4 if shape == () else int(torch.Size(shape).numel())

@@ -14,6 +14,7 @@ from torch import Tensor
 from loqa import _random
 from loqa.envs.coin_game import CoinGame
 from loqa.envs.matrix_game import MatrixGame
+from loqa.envs.scripted import by_codes
 from loqa.envs.statistics import CoinStatistics, coin_statistics
 from loqa.match_settings import Settings, make_env
 from loqa.models import NUM_IPD_STATES
@@ -44,7 +45,8 @@ class Actors:
     """Both players' choices, step by step, from the start of an episode.
 
     Every answer of a policy is checked: shapes and types, and that the probabilities of each row sum
-    to 1 (NaN does not). That costs a comparison of B sums, which choosing needs anyway.
+    to 1 (NaN does not). That costs a comparison of B sums, which choosing needs anyway, and a copy of
+    the observations: 15 us a step of 256 games, 2% of a step of a GRU of 64 units.
 
     Args:
         env: the environment, which knows the scripted players of the Coin Game.
@@ -229,11 +231,12 @@ class Match:
             machines = [player.machine for player in self.players]
             vectors = [_memory1_of(machine) for machine in machines]
             if vectors[0] is not None and vectors[1] is not None:
-                table = np.array(vectors, np.float32)
-                for seat, player in enumerate(self.players):
-                    if swaps_codes(env, player):  # P(action 0) by the game's own index
-                        table[seat] = 1 - table[seat, [0, 4, 3, 2, 1]]
-                return env.rollout_memory1(table, steps)
+                table = [
+                    by_codes(vector, int(swaps_codes(env, player)))
+                    for vector, player in zip(vectors, self.players, strict=True)
+                    if vector is not None
+                ]
+                return env.rollout_memory1(np.array(table, np.float32), steps)
         return self._stepwise(first_obs, generator)
 
     def _stepwise(

@@ -91,7 +91,7 @@ class MFOSPolicy(nn.Module):
         return self.linear_a.weight.new_zeros(batch_size, size)
 
     def step(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        obs = obs.to(state.dtype).reshape(-1, *self.board)
+        obs = obs.to(state.dtype).reshape(len(obs), *self.board)
         hidden = state[:, : self.GRU_a.hidden_size]
         last = state[:, self.GRU_a.hidden_size :].reshape(-1, *self.board)
         constants = torch.cat([_rewards_between(last, obs), obs.new_zeros(len(obs), 1)], -1)

@@ -15,6 +15,7 @@ from loqa.best_response import ResponseSettings, train_best_response
 from loqa.cli import main
 from loqa.coin import make_agent as coin_agent
 from loqa.envs.presets import MATRIX_PRESETS
+from loqa.envs.scripted import memory1
 from loqa.exploit import exploit
 from loqa.ipd import make_agent as ipd_agent
 from loqa.match_settings import settings_of
@@ -187,6 +188,17 @@ def test_exact_values_of_a_preset_by_its_codes() -> None:
     np.testing.assert_allclose(played.payoffs, [[0.33, -0.335], [0.665, 0]], atol=1e-12)
 
 
+def test_memory1_rollouts_by_codes() -> None:
+    """Tit-for-tat against always-defect by pola22: a defector's f / 2 once, then nothing."""
+    env = loqa.make("ipd", 4, preset="pola22")
+    players = [memory1(name, env.cooperate) for name in ("tit-for-tat", "always-defect")]
+    _, actions, rewards = env.rollout_memory1(players, 3)
+    assert actions[:, 0].tolist() == [[1, 0], [0, 0], [0, 0]]
+    np.testing.assert_allclose(rewards[:, 0, 1], [0.665, 0, 0], atol=1e-6)
+    with pytest.raises(ValueError, match="cooperate must be action 0 or 1"):
+        memory1("tit-for-tat", loqa.make("matching-pennies", 1).cooperate)
+
+
 def test_games_without_cooperation() -> None:
     three = np.arange(9.0).reshape(3, 3)
     with pytest.raises(
@@ -208,4 +220,6 @@ def test_games_without_cooperation() -> None:
     result = loqa.evaluate(Third(), Third(), game="ipd", payoff=three, episodes=4).total
     assert result.reward[0].mean == 8
     assert result.statistics == {}
+    with pytest.raises(ValueError, match="a game of 2 actions, this one has 3"):
+        train_best_response(Third(), game="ipd", payoff=three)
     assert settings_of([as_player(Third())], "ipd", {}, None, 0).make == {}

@@ -66,15 +66,15 @@ def everything(files: Path) -> list[Any]:
     agent = build_agent("gru", "gru", 36, 4, actor_hidden=8, critic_hidden=8,
                         generator=torch.Generator().manual_seed(0))  # fmt: skip
     quick = ResponseSettings(iterations=2, batch_size=8, hidden=8)
-    found = exploit(agent, training=quick, episodes=8)
+    found = exploit(agent, training=quick, episodes=8, episode_length=5)
     search = SearchSettings(trees=1, simulations=3, horizon=2)
     searched = exploit(agent, "mcts", search=search, episodes=2, episode_length=3)
     return [
-        loqa.evaluate(agent, "random", episodes=8, num_threads=1),
-        loqa.evaluate(files / "pola.npz", files / "mfos.npz", episodes=8),
+        loqa.evaluate(agent, "random", episodes=8, num_threads=1, episode_length=9),
+        loqa.evaluate(files / "pola.npz", files / "mfos.npz", episodes=8, episode_length=9),
         loqa.evaluate("predator", "random", game="ipd", episodes=8),
         loqa.evaluate(files / "run", "tft", episodes=8),
-        loqa.league([agent, files / "pola.npz", "random"], episodes=8),
+        loqa.league([agent, files / "pola.npz", "random"], episodes=8, episode_length=9),
         found.response.total,
         found.exploitability,
         searched.response.total,
