@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
+from typing import Any
 
 
 def nearest(name: object, valid: Iterable[str]) -> str:
@@ -24,20 +25,54 @@ def one_of(name: str, value: str, valid: Iterable[str]) -> str:
 
 
 def integer(name: str, value: object, low: int, high: int) -> int:
-    """`value` as int, or TypeError / ValueError unless it is an integer in [low, high]."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer, got {type(value).__name__} {value!r}")
-    number = value.__index__()
+    """`value` as int, or TypeError / ValueError unless it is an integer in [low, high].
+
+    NumPy's and torch's integers of no dimension are integers; booleans are not.
+    """
+    number: Any = value
+    if type(number) is not int:
+        try:
+            if not hasattr(number, "__index__") or not _is_one_number(number, "iu"):
+                raise TypeError
+            number = number.__index__()
+        except TypeError:
+            got = f"{type(value).__name__} {value!r}"
+            raise TypeError(f"{name} must be an integer, got {got}") from None
     if not low <= number <= high:
         raise ValueError(f"{name} must be an integer in [{low}, {high}], got {number}")
     return int(number)
 
 
 def real(name: str, value: object, low: float = -math.inf, high: float = math.inf) -> float:
-    """`value` as float, or TypeError / ValueError unless it is a finite number in [low, high]."""
-    if isinstance(value, bool) or not hasattr(value, "__float__"):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__} {value!r}")
-    number = float(value)
+    """`value` as float, or TypeError / ValueError unless it is a finite number in [low, high].
+
+    Whatever has a value as one real number is a number (also NumPy's, fractions, constant tensors
+    of no dimension); booleans and text are not.
+    """
+    number: Any = value
+    if type(number) is not float:
+        got = f"{type(value).__name__} {value!r}"
+        if getattr(number, "requires_grad", False) is True:
+            raise TypeError(f"{name} is a constant: detach it first, got {got}")
+        try:
+            if not hasattr(number, "__float__") or not _is_one_number(number, "iuf"):
+                raise TypeError
+            number = float(number)
+        except (TypeError, RuntimeError):
+            raise TypeError(f"{name} must be a number, got {got}") from None
+        except (OverflowError, ValueError):
+            raise ValueError(f"{name} must be a finite number, got {got}") from None
     if not (math.isfinite(number) and low <= number <= high):
-        raise ValueError(f"{name} must be a finite number in [{low}, {high}], got {number}")
-    return number
+        span = "" if (low, high) == (-math.inf, math.inf) else f" in [{low}, {high}]"
+        raise ValueError(f"{name} must be a finite number{span}, got {number}")
+    return float(number)
+
+
+def _is_one_number(value: Any, kinds: str) -> bool:
+    """Whether no bool, no text, no array with dimensions; a NumPy scalar must be of these kinds."""
+    if isinstance(value, (bool, str, bytes)) or getattr(value, "ndim", 0) != 0:
+        return False
+    dtype = getattr(value, "dtype", None)
+    if getattr(dtype, "is_complex", False) or str(dtype) == "torch.bool":
+        return False
+    return getattr(dtype, "kind", kinds) in kinds
