@@ -17,16 +17,20 @@ two would have to stay 0, knows no stacked sets and rounds as it likes; its prod
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from loqa._native import core
+from loqa._operators import address_of, check_like, describe, is_plain
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 _Kernels = tuple[Any, Any]  # of a step and of its gradient
 _CPU: dict[torch.dtype, _Kernels] = {
     torch.float32: (core.gru_step_f32, core.gru_step_vjp_f32),
@@ -39,6 +43,22 @@ _CUDA: dict[torch.dtype, _Kernels] = {
 _FORWARD, _BACKWARD = 0, 1
 
 
+def _in_full_precision(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """`function` of tensors without autocast: products in the type that the kernels read."""
+
+    @functools.wraps(function)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        kinds = {arg.device.type for arg in args if isinstance(arg, Tensor)}
+        kind = next(iter(kinds), "cpu")
+        if kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind):
+            with torch.autocast(kind, enabled=False):
+                return function(*args, **kwargs)
+        return function(*args, **kwargs)
+
+    return call
+
+
+@_in_full_precision
 def gru(inputs: Tensor, weight_hh: Tensor, bias_hn: Tensor) -> Tensor:
     """Hidden states of whole sequences that start from h = 0.
 
@@ -51,21 +71,35 @@ def gru(inputs: Tensor, weight_hh: Tensor, bias_hn: Tensor) -> Tensor:
         `[T, B, H]`. First derivatives in all three exist for one set; stacked sets are constants.
 
     Raises:
-        RuntimeError: a second derivative is asked for (in the backward, where the steps are native).
+        TypeError, ValueError: not tensors of one type on one device whose shapes fit together.
+        RuntimeError: a second derivative is asked for (in the backward, where the steps are native;
+            under `torch.func` they are not).
     """
-    if weight_hh.ndim == 3 or not _native(inputs):
+    size = _check_parameters(weight_hh, bias_hn)
+    if not isinstance(inputs, Tensor) or inputs.dim() != 3:
+        raise ValueError(f"inputs must be [T, B, {3 * size}], got {describe(inputs)}")
+    check_like("inputs", inputs, bias_hn, (*inputs.shape[:2], 3 * size))
+    _check_groups(inputs.shape[1], bias_hn)
+    if weight_hh.ndim == 3 or not _native(inputs, weight_hh, bias_hn):
         return _by_steps(inputs, weight_hh, bias_hn)
     output: Tensor = _Gru.apply(inputs, weight_hh, bias_hn)  # type: ignore[no-untyped-call]
     return output
 
 
+@_in_full_precision
 def gru_step(inputs: Tensor, state: Tensor, weight_hh: Tensor, bias_hn: Tensor) -> Tensor:
     """One step, `inputs [B, 3H]` and `state [B, H]` to the next state `[B, H]`.
 
-    Stacked sets as in `gru`. Without gradients it runs natively.
+    Stacked sets as in `gru`, and the same errors. Without gradients it runs natively.
     """
+    size = _check_parameters(weight_hh, bias_hn)
+    if not isinstance(state, Tensor) or state.dim() != 2:
+        raise ValueError(f"state must be [B, {size}], got {describe(state)}")
+    check_like("state", state, bias_hn, (len(state), size))
+    check_like("inputs", inputs, bias_hn, (len(state), 3 * size))
+    _check_groups(len(state), bias_hn)
     hidden = _product(state, weight_hh)
-    if torch.is_grad_enabled() or not _native(inputs):
+    if torch.is_grad_enabled() or not _native(inputs, state, weight_hh, bias_hn):
         sets = bias_hn.shape[0] if bias_hn.ndim == 2 else 1
         bias = bias_hn.view(sets, 1, -1).expand(-1, len(state) // sets, -1).reshape(state.shape)
         input_rz, input_n = inputs.tensor_split([2 * state.shape[-1]], -1)
@@ -79,6 +113,21 @@ def gru_step(inputs: Tensor, state: Tensor, weight_hh: Tensor, bias_hn: Tensor) 
     return following
 
 
+def _check_parameters(weight_hh: Tensor, bias_hn: Tensor) -> int:
+    """H, of `[3H, H]` and `[H]` or of as many sets of both."""
+    if not isinstance(bias_hn, Tensor) or bias_hn.dim() not in (1, 2) or not bias_hn.shape[-1]:
+        raise ValueError(f"bias_hn must be a tensor [H] or [G, H], got {describe(bias_hn)}")
+    *sets, size = bias_hn.shape
+    check_like("weight_hh", weight_hh, bias_hn, (*sets, 3 * size, size))
+    return size
+
+
+def _check_groups(batch: int, bias_hn: Tensor) -> None:
+    sets = bias_hn.shape[0] if bias_hn.dim() == 2 else 1
+    if sets < 1 or batch % sets:
+        raise ValueError(f"B must be a multiple of the number of sets, got {batch} and {sets}")
+
+
 def _product(rows: Tensor, weight: Tensor) -> Tensor:
     """`rows [B, F]` times the transpose of `weight [O, F]`, or of each of `[G, O, F]`, `[B, O]`."""
     if weight.ndim == 2:
@@ -86,6 +135,7 @@ def _product(rows: Tensor, weight: Tensor) -> Tensor:
     return torch.bmm(rows.reshape(weight.shape[0], -1, rows.shape[-1]), weight.mT).flatten(0, 1)
 
 
+@_in_full_precision
 def fold(weight_ih: Tensor, bias_ih: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """The linear layer `weight x + bias` and the gates' input matrix after it as one layer.
 
@@ -107,6 +157,7 @@ def fold(weight_ih: Tensor, bias_ih: Tensor, weight: Tensor, bias: Tensor) -> tu
     return (weight_ih @ weight).to(given), folded.to(given)
 
 
+@_in_full_precision
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`weight x + bias` for x `[B, F]`; stacked weights `[G, O, F]`, `[G, O]` as in `gru`."""
     if weight.ndim == 2:
@@ -154,6 +205,7 @@ class GRUPolicy:
         """h = 0, `[B, H]`."""
         return self.bias_hn.new_zeros(batch_size, self.bias_hn.shape[-1])
 
+    @_in_full_precision
     def step(self, x: Tensor, state: Tensor, t: int | None = None) -> tuple[Tensor, Tensor]:
         """One step of B games.
 
@@ -200,22 +252,41 @@ def _laid_out(weight: Tensor) -> Tensor:
     return weight.mT.contiguous().mT
 
 
-def _native(like: Tensor) -> bool:
-    return like.dtype in _CPU and (like.is_cpu or (like.is_cuda and core.has_cuda))
+def _native(*tensors: Tensor) -> bool:
+    """Whether all can be read from memory, and nobody records or transforms what torch does."""
+    like = tensors[0]
+    return (
+        like.dtype in _CPU
+        and (like.is_cpu or (like.is_cuda and core.has_cuda))
+        and is_plain(*tensors)
+    )
 
 
-def _launch(which: int, like: Tensor, *args: int) -> None:
-    """Runs a native kernel in the precision and on the device of `like`, there on the current stream."""
+def _launch(which: int, like: Tensor, *args: Tensor | int | None) -> None:
+    """Runs a native kernel in the precision and on the device of `like`.
+
+    A tensor, contiguous, stands for its address, None for an array that is left out.
+    """
+    numbers = [
+        address_of(arg) if isinstance(arg, Tensor) else 0 if arg is None else arg for arg in args
+    ]
+    _run(which, like, *numbers)
+
+
+def _run(which: int, like: Tensor, *numbers: int) -> None:
+    """On a GPU, on torch's current stream."""
     if like.is_cuda:
         device = like.get_device()
         with torch.cuda.device(device):
-            _CUDA[like.dtype][which](*args, torch._C._cuda_getCurrentRawStream(device))
+            _CUDA[like.dtype][which](*numbers, torch._C._cuda_getCurrentRawStream(device))
     else:
-        _CPU[like.dtype][which](*args, torch.get_num_threads())
+        _CPU[like.dtype][which](*numbers, torch.get_num_threads())
 
 
 def _by_steps(inputs: Tensor, weight_hh: Tensor, bias_hn: Tensor) -> Tensor:
     state = inputs.new_zeros(inputs.shape[1], bias_hn.shape[-1])
+    if not len(inputs):
+        return state.new_zeros(0, *state.shape)
     states = []
     for one in inputs:
         state = gru_step(one, state, weight_hh, bias_hn)
@@ -231,13 +302,11 @@ def _forward(
     following: Tensor,
     saved: Tensor | None,
 ) -> None:
-    """One native step; all arrays are contiguous."""
+    """One native step; all arrays are contiguous and fit together."""
     rows, size = state.shape
     sets = bias_hn.shape[0] if bias_hn.ndim == 2 else 1
     _launch(
-        _FORWARD, state,
-        inputs.data_ptr(), hidden.data_ptr(), bias_hn.data_ptr(), state.data_ptr(),
-        following.data_ptr(), 0 if saved is None else saved.data_ptr(),
+        _FORWARD, state, inputs, hidden, bias_hn, state, following, saved,
         rows, size, max(rows // sets, 1),
     )  # fmt: skip
 
@@ -267,22 +336,54 @@ class _Gru(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if torch.is_grad_enabled():  # what follows would be a constant without saying so
             raise RuntimeError("the native GRU has first derivatives only: no create_graph=True")
-        states, saved, weight = ctx.saved_tensors
-        grad = grad.contiguous()
-        steps, batch, size = grad.shape
-        grad_inputs = grad.new_empty(steps, batch, 3 * size)
-        grad_hidden = grad.new_empty(steps, batch, 3 * size)
-        carried = grad.new_zeros(batch, size)
-        direct = torch.empty_like(carried)
-        for t in reversed(range(steps)):
-            _launch(
-                _BACKWARD, grad,
-                carried.data_ptr(), grad[t].data_ptr(), saved[t].data_ptr(), states[t].data_ptr(),
-                grad_inputs[t].data_ptr(), grad_hidden[t].data_ptr(), direct.data_ptr(),
-                batch, size,
-            )  # fmt: skip
-            if t:  # h = 0 at the start is a constant
-                torch.addmm(direct, grad_hidden[t], weight, out=carried)
-        flat = grad_hidden.flatten(0, 1)
-        grad_weight = torch.mm(flat.t(), states[:-1].flatten(0, 1))
-        return grad_inputs, grad_weight, flat[:, 2 * size :].sum(0)
+        return _backward(grad, *ctx.saved_tensors)
+
+
+@_in_full_precision
+def _backward(
+    grad: Tensor, states: Tensor, saved: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    if not _native(grad, states, saved, weight):
+        return _backward_by_torch(grad, states, saved, weight)
+    grad = grad.contiguous()
+    steps, batch, size = grad.shape
+    grad_inputs = grad.new_empty(steps, batch, 3 * size)
+    grad_hidden = grad.new_empty(steps, batch, 3 * size)
+    carried = grad.new_zeros(batch, size)
+    direct = torch.empty_like(carried)
+    for t in reversed(range(steps)):
+        _launch(
+            _BACKWARD, grad,
+            carried, grad[t], saved[t], states[t], grad_inputs[t], grad_hidden[t], direct,
+            batch, size,
+        )  # fmt: skip
+        if t:  # h = 0 at the start is a constant
+            torch.addmm(direct, grad_hidden[t], weight, out=carried)
+    flat = grad_hidden.flatten(0, 1)
+    grad_weight = torch.mm(flat.t(), states[:-1].flatten(0, 1))
+    return grad_inputs, grad_weight, flat[:, 2 * size :].sum(0)
+
+
+def _backward_by_torch(
+    grad: Tensor, states: Tensor, saved: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same for a cotangent without memory of its own: one of many that torch takes at once."""
+    steps, size = grad.shape[0], grad.shape[-1]
+    if not steps:
+        empty = grad.new_zeros(*grad.shape[:-1], 3 * size)
+        return empty, torch.zeros_like(weight), weight.new_zeros(size)
+    grad_inputs, grad_hidden = [], []
+    carried = torch.zeros_like(grad[0])
+    for t in reversed(range(steps)):
+        r, z, n, hn = saved[t].chunk(4, -1)
+        total = grad[t] + carried
+        grad_n = total * (1 - z) * (1 - n * n)
+        grad_z = total * (states[t] - n) * z * (1 - z)
+        grad_r = grad_n * hn * r * (1 - r)
+        grad_inputs.append(torch.cat([grad_r, grad_z, grad_n], -1))
+        grad_hidden.append(torch.cat([grad_r, grad_z, grad_n * r], -1))
+        carried = total * z + grad_hidden[-1] @ weight
+    hidden = torch.stack(grad_hidden[::-1])
+    flat = hidden.reshape(-1, 3 * size)
+    grad_weight = flat.transpose(0, 1) @ states[:-1].reshape(-1, size)
+    return torch.stack(grad_inputs[::-1]), grad_weight, flat[:, 2 * size :].sum(0)

@@ -9,11 +9,14 @@ fused multiply-adds in float32; results do not depend on the number of threads.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from loqa._native import core
+from loqa._operators import address_of, check_like, describe, extent_of
 from loqa.agents import Evaluation
 from loqa.envs.coin_game import CoinGame
 from loqa.envs.coin_presets import SCRIPTED_COIN_PLAYERS
@@ -31,7 +34,8 @@ class StackedHead:
         reads_time: whether the last feature is the step index.
 
     Raises:
-        ValueError: shapes do not fit together, or the index is out of range.
+        ValueError: a parameter is missing, shapes, types or devices do not fit, or the index is out
+            of range.
     """
 
     def __init__(
@@ -46,6 +50,15 @@ class StackedHead:
             for name, value in parameters.items()
             if name.startswith(prefix)
         }
+        needed = {"weight_ih", "bias_ih", "weight_hh", "bias_hn", "linear_end.weight",
+                  "linear_end.bias"}  # fmt: skip
+        for layer in ("linear1", "linear2"):
+            if any(name.startswith(layer) for name in own):
+                needed |= {f"{layer}.weight", f"{layer}.bias"}
+        if needed != set(own):
+            raise ValueError(f"{prefix}* must be {sorted(needed)}, got {sorted(own)}")
+        if own["bias_hn"].ndim not in (1, 2) or min(own["linear_end.bias"].shape, default=0) < 1:
+            raise ValueError(f"{prefix}bias_hn must be [H] or [N, H], and [K] outputs at least one")
         if own["bias_hn"].ndim == 1:
             if "linear2.weight" in own:  # saves a fifth of a step; of a stack it would cost more
                 weight, bias = own.pop("linear2.weight"), own.pop("linear2.bias")
@@ -64,38 +77,46 @@ class StackedHead:
             "linear_end.weight": (outputs, hidden), "linear_end.bias": (outputs,),
         }  # fmt: skip
         dtype = own["bias_hn"].dtype
+        if not reads(own):
+            raise ValueError(f"{prefix}* must be dense float32 or float16 on cpu, got {dtype}")
         for name, value in own.items():
-            if value.shape != (count, *shapes[name]) or value.dtype != dtype:
-                raise ValueError(
-                    f"{prefix}{name} must be {[count, *shapes[name]]} {dtype}, "
-                    f"got {list(value.shape)} {value.dtype}"
-                )
+            check_like(f"{prefix}{name}", value, own["bias_hn"], (count, *shapes[name]))
         if index is not None:
-            if index.ndim != 1 or not len(index) or index.dtype != torch.int64:
-                raise ValueError(f"index must be [G] int64, got {list(index.shape)} {index.dtype}")
+            fits = index.ndim == 1 and len(index) and index.dtype == torch.int64
+            if not fits or not index.is_cpu:
+                raise ValueError(f"index must be [G] int64 on cpu, got {describe(index)}")
             if int(index.min()) < 0 or int(index.max()) >= count:
                 raise ValueError(f"index must be in 0..{count - 1}")
             index = index.contiguous()
         arrays = [own.get(name) for name in shapes]
         arrays = [a if a is None or a[0].is_contiguous() else a.contiguous() for a in arrays]
-        self._kept = (arrays, index)  # the core has their addresses
-        self.native = core.GruSets(
-            arrays=[0 if array is None else array.data_ptr() for array in arrays],
-            strides=[0 if array is None else array.stride(0) for array in arrays],
-            index=0 if index is None else index.data_ptr(),
-            half=dtype == torch.float16,
-            reads_time=reads_time,
-            sets=count if index is None else len(index),
-            features=features,
-            hidden=hidden,
-            outputs=outputs,
+        self._arrays, self._index = arrays, index
+        self._sizes: dict[str, Any] = {
+            "half": dtype == torch.float16,
+            "reads_time": reads_time,
+            "sets": count if index is None else len(index),
+            "features": features,
+            "hidden": hidden,
+            "outputs": outputs,
+        }
+
+    def native(self) -> core.GruSets:
+        """For one call of the core: the arrays as they lie now, kept alive by this object."""
+        return core.GruSets(
+            arrays=[0 if array is None else address_of(array) for array in self._arrays],
+            elements=[0 if array is None else extent_of(array) for array in self._arrays],
+            strides=[0 if array is None else array.stride(0) for array in self._arrays],
+            index=0 if self._index is None else address_of(self._index),
+            **self._sizes,
         )
 
 
 def reads(parameters: Mapping[str, Tensor]) -> bool:
     """Whether parameters are where and of a type that the core reads."""
     return all(
-        value.device.type == "cpu" and value.dtype in (torch.float32, torch.float16)
+        value.is_cpu
+        and value.dtype in (torch.float32, torch.float16)
+        and value.layout is torch.strided
         for value in parameters.values()
     )
 
@@ -123,26 +144,27 @@ def play(
         ValueError: shapes or numbers of sets do not fit.
     """
     steps, batch, actions = env.episode_length, env.num_envs, env.num_actions
-    if draws.shape != (steps, 2, batch) or draws.dtype != torch.float32:
-        raise ValueError(
-            f"draws must be {[steps, 2, batch]} float32, got {list(draws.shape)} {draws.dtype}"
-        )
+    if env.device.type != "cpu":
+        raise ValueError(f"env must be on cpu, got {env.device}")
+    if draws.shape != (steps, 2, batch) or draws.dtype != torch.float32 or not draws.is_cpu:
+        raise ValueError(f"draws must be {[steps, 2, batch]} float32 on cpu, got {describe(draws)}")
     shape = (4, env.height, env.width) if env.spec.obs == "cells" else env.obs_shape
     draws = draws.contiguous()
-    obs = torch.empty((steps + 1, batch, 2, *shape))
-    chosen = torch.empty((steps, batch, 2), dtype=torch.uint8)
-    rewards = torch.empty((steps, batch, 2))
+    new = partial(torch.empty, dtype=torch.float32, device="cpu")  # whatever torch's defaults are
+    obs = new((steps + 1, batch, 2, *shape))
+    chosen = torch.empty((steps, batch, 2), dtype=torch.uint8, device="cpu")
+    rewards = new((steps, batch, 2))
     kept = steps + 1 if critic is not None else 0
-    log_probs, q_values = (torch.empty((kept, batch, actions)) for _ in range(2))
+    log_probs, q_values = (new((kept, batch, actions)) for _ in range(2))
     env._native.play_networks(
-        actors=[None if isinstance(actor, str) else actor.native for actor in actors],
-        critic=None if critic is None else critic.native,
+        actors=[None if isinstance(actor, str) else actor.native() for actor in actors],
+        critic=None if critic is None else critic.native(),
         kinds=[
             SCRIPTED_COIN_PLAYERS.index(actor) if isinstance(actor, str) else -1 for actor in actors
         ],
         steps=steps,
         seed=seed,
-        draws=draws.data_ptr(),
+        draws=address_of(draws),
         obs=obs.data_ptr(),
         actions=chosen.data_ptr(),
         rewards=rewards.data_ptr(),

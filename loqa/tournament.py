@@ -145,15 +145,13 @@ def tournament(
     pairs = np.ascontiguousarray(np.stack([rows, columns], 1), np.int32)
     counts = np.empty((len(pairs), repeats, 4), np.int32)
     core.tournament(
-        cooperates=cooperates.ctypes.data,
-        next=following.ctypes.data,
-        first=first.ctypes.data,
-        pairs=pairs.ctypes.data,
-        matches=len(pairs),
+        cooperates=cooperates,
+        next=following,
+        first=first,
+        pairs=pairs,
         turns=turns,
-        repeats=repeats,
         seed=seed,
-        counts=counts.ctypes.data,
+        counts=counts,
         num_threads=threads,
     )
     outcomes = np.empty((count, count, repeats, 4), np.int32)

@@ -1,6 +1,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -32,12 +33,18 @@ struct Target {
   std::uintptr_t stream;  // CUDA
 };
 
+// No product of sizes overflows below this.
+constexpr int64_t kMaxSize = INT32_MAX;
+
+void check_sizes(int64_t rows, int64_t size) {
+  if (rows < 0 || size < 1 || size > kMaxSize) {
+    throw std::invalid_argument("rows must be >= 0 and size >= 1, got " + std::to_string(rows) +
+                                " and " + std::to_string(size));
+  }
+}
+
 template <typename Job>
 void run(const Job& job, int64_t rows, const Target& target) {
-  if (rows < 0 || job.size < 1) {
-    throw std::invalid_argument("rows must be >= 0 and size >= 1, got " + std::to_string(rows) +
-                                " and " + std::to_string(job.size));
-  }
   const NativeCall call(rows * job.size >= kLongWork);
   if (target.cuda && emulate_cuda) {
     for (int64_t row = 0; row < rows; ++row) {
@@ -60,12 +67,16 @@ void run(const Job& job, int64_t rows, const Target& target) {
 template <typename T>
 void gru_step(const Target& target, Address input, Address hidden, Address bias_hn, Address state,
               Address next, Address saved, int64_t rows, int64_t size, int64_t group) {
+  check_sizes(rows, size);
   if (group < 1 || rows % group != 0) {
     throw std::invalid_argument("rows must be a multiple of group, got " + std::to_string(rows) +
                                 " and " + std::to_string(group));
   }
-  run(GruStep<T>{pointer<const T>(input), pointer<const T>(hidden), pointer<const T>(bias_hn),
-                 pointer<const T>(state), pointer<T>(next), pointer<T>(saved), size, group},
+  run(GruStep<T>{array<const T>("input", input, rows, 3 * size),
+                 array<const T>("hidden", hidden, rows, 3 * size),
+                 array<const T>("bias_hn", bias_hn, rows / group, size),
+                 array<const T>("state", state, rows, size), array<T>("next", next, rows, size),
+                 optional_array<T>("saved", saved, rows, 4 * size), size, group},
       rows, target);
 }
 
@@ -73,9 +84,14 @@ template <typename T>
 void gru_step_vjp(const Target& target, Address grad_next, Address grad_out, Address saved,
                   Address state, Address grad_input, Address grad_hidden, Address grad_state,
                   int64_t rows, int64_t size) {
-  run(GruStepVjp<T>{pointer<const T>(grad_next), pointer<const T>(grad_out),
-                    pointer<const T>(saved), pointer<const T>(state), pointer<T>(grad_input),
-                    pointer<T>(grad_hidden), pointer<T>(grad_state), size},
+  check_sizes(rows, size);
+  run(GruStepVjp<T>{array<const T>("grad_next", grad_next, rows, size),
+                    array<const T>("grad_out", grad_out, rows, size),
+                    array<const T>("saved", saved, rows, 4 * size),
+                    array<const T>("state", state, rows, size),
+                    array<T>("grad_input", grad_input, rows, 3 * size),
+                    array<T>("grad_hidden", grad_hidden, rows, 3 * size),
+                    array<T>("grad_state", grad_state, rows, size), size},
       rows, target);
 }
 
@@ -93,31 +109,58 @@ void define_both(py::module_& module, const std::string& name, void (*step)(cons
       py::arg(names)..., py::arg("stream"));
 }
 
-GruSets make_sets(const std::vector<Address>& arrays, const std::vector<int64_t>& strides,
-                  Address index, bool half, bool reads_time, int64_t sets, int64_t features,
-                  int64_t hidden, int64_t outputs) {
-  const bool sizes = arrays.size() == kGruArrays && strides.size() == kGruArrays && sets >= 1 &&
-                     features >= 1 && hidden >= 1 && outputs >= 1;
+// `elements` are as many as lie in each array from its address on.
+GruSets make_sets(const std::vector<Address>& arrays, const std::vector<int64_t>& elements,
+                  const std::vector<int64_t>& strides, Address index, bool half, bool reads_time,
+                  int64_t sets, int64_t features, int64_t hidden, int64_t outputs) {
+  const auto in_range = [](int64_t size) { return size >= 1 && size <= kMaxGruSize; };
+  const bool sizes = arrays.size() == kGruArrays && elements.size() == kGruArrays &&
+                     strides.size() == kGruArrays && sets >= 1 && in_range(features) &&
+                     in_range(hidden) && in_range(outputs);
   if (!sizes) throw std::invalid_argument("GruSets: a size is out of range");
   GruSets made = {};
-  for (size_t i = 0; i < arrays.size(); ++i) {
-    made.array[i] = pointer<const void>(arrays[i]);
-    made.stride[i] = strides[i];
-    const bool optional = i <= kSecondBias;
-    if (!optional && made.array[i] == nullptr) {
-      throw std::invalid_argument("GruSets: an array is missing");
-    }
-  }
-  if (made.array[kSecondWeight] != nullptr && made.array[kFirstWeight] == nullptr) {
-    throw std::invalid_argument("GruSets: a second linear layer without a first");
-  }
-  made.index = pointer<const int64_t>(index);
+  made.index = optional_array<const int64_t>("index", index, 1, sets);
   made.half = half;
   made.reads_time = reads_time;
   made.sets = sets;
   made.features = features;
   made.hidden = hidden;
   made.outputs = outputs;
+  int64_t last = sets - 1;  // the largest number of a set
+  for (int64_t i = 0; made.index != nullptr && i < sets; ++i) {
+    if (made.index[i] < 0) throw std::invalid_argument("GruSets: an index is negative");
+    last = i == 0 ? made.index[0] : std::max(last, made.index[i]);
+  }
+  for (size_t i = 0; i < arrays.size(); ++i) {
+    if (half) {
+      made.array[i] = array<const uint16_t>("GruSets", arrays[i], 0, 0);
+    } else {
+      made.array[i] = array<const float>("GruSets", arrays[i], 0, 0);
+    }
+    made.stride[i] = strides[i];
+    const bool optional = i <= kSecondBias;
+    if (!optional && made.array[i] == nullptr) {
+      throw std::invalid_argument("GruSets: an array is missing");
+    }
+  }
+  if ((made.array[kFirstWeight] == nullptr) != (made.array[kFirstBias] == nullptr) ||
+      (made.array[kSecondWeight] == nullptr) != (made.array[kSecondBias] == nullptr)) {
+    throw std::invalid_argument("GruSets: a linear layer without a bias or without a weight");
+  }
+  if (made.array[kSecondWeight] != nullptr && made.array[kFirstWeight] == nullptr) {
+    throw std::invalid_argument("GruSets: a second linear layer without a first");
+  }
+  for (int i = 0; i < kGruArrays; ++i) {
+    int64_t end = 0;
+    if (made.array[i] == nullptr) continue;
+    if (made.stride[i] < 0 || __builtin_mul_overflow(last, made.stride[i], &end) ||
+        __builtin_add_overflow(end, made.elements(static_cast<GruArray>(i)), &end) ||
+        end > elements[static_cast<size_t>(i)]) {
+      throw std::invalid_argument("GruSets: array " + std::to_string(i) + " of " +
+                                  std::to_string(elements[static_cast<size_t>(i)]) +
+                                  " elements ends before set " + std::to_string(last));
+    }
+  }
   return made;
 }
 
@@ -136,9 +179,9 @@ void bind_gru(py::module_& module) {
   bind<double>(module, "f64");
   py::class_<GruSets>(module, "GruSets",
                       "Parameter sets of a recurrent head; the arrays outlive it.")
-      .def(py::init(&make_sets), py::kw_only(), py::arg("arrays"), py::arg("strides"),
-           py::arg("index"), py::arg("half"), py::arg("reads_time"), py::arg("sets"),
-           py::arg("features"), py::arg("hidden"), py::arg("outputs"));
+      .def(py::init(&make_sets), py::kw_only(), py::arg("arrays"), py::arg("elements"),
+           py::arg("strides"), py::arg("index"), py::arg("half"), py::arg("reads_time"),
+           py::arg("sets"), py::arg("features"), py::arg("hidden"), py::arg("outputs"));
   module.def(
       "keep_freed_memory",
       [] {

@@ -21,6 +21,9 @@ enum GruArray : int {
   kGruArrays,
 };
 
+// Of features, hidden units and outputs: products of sizes do not overflow.
+inline constexpr int64_t kMaxGruSize = 1 << 20;
+
 struct GruSets {
   const void* array[kGruArrays];
   int64_t stride[kGruArrays];  // elements between sets
@@ -31,6 +34,29 @@ struct GruSets {
   int64_t features;
   int64_t hidden;
   int64_t outputs;
+
+  // Of one array in one set.
+  int64_t elements(GruArray which) const {
+    const int64_t inputs = array[kFirstWeight] == nullptr ? features : hidden;
+    switch (which) {
+      case kFirstWeight:
+        return hidden * features;
+      case kSecondWeight:
+        return hidden * hidden;
+      case kInputWeight:
+        return 3 * hidden * inputs;
+      case kInputBias:
+        return 3 * hidden;
+      case kHiddenWeight:
+        return 3 * hidden * hidden;
+      case kEndWeight:
+        return outputs * hidden;
+      case kEndBias:
+        return outputs;
+      default:
+        return hidden;
+    }
+  }
 
   // Of the parameters of one set, biases left out.
   int64_t bytes() const {
