@@ -129,17 +129,17 @@ def kernel_runner(kernel: str, mode: str, inputs: Inputs) -> Callable[[], list[T
 
     def forward() -> None:
         if kernel == "generalized_advantage":
-            advantage(0, r, v, o, GAMMA, LAMBDA, *size)
+            advantage(0, r, v, 0, o, GAMMA, LAMBDA, *size)
         else:
-            scan(0, r, 0, o, GAMMA, True, *size)
+            scan(0, r, 0, 0, o, GAMMA, True, *size)
 
     def backward() -> None:
         if kernel == "discounted_returns":
-            scan(0, g, 0, d, GAMMA, False, *size)
+            scan(0, g, 0, 0, d, GAMMA, False, *size)
         elif kernel == "generalized_advantage":
-            advantage_vjp(0, g, d, dv, GAMMA, LAMBDA, *size)
+            advantage_vjp(0, g, 0, d, dv, GAMMA, LAMBDA, *size)
         else:
-            loaded_dice_vjp(0, g, o, v, d, GAMMA, LAMBDA, False, *size)
+            loaded_dice_vjp(0, g, o, v, 0, d, GAMMA, LAMBDA, False, *size)
 
     def run() -> list[Tensor]:
         forward()

@@ -1,5 +1,10 @@
 """Native core of loqa. Addresses are those of checked, contiguous CPU memory."""
 
+import numpy as np
+from numpy.typing import NDArray
+
+Int32Array = NDArray[np.int32]
+
 __version__: str
 has_cuda: bool
 
@@ -112,6 +117,7 @@ class GruSets:
         self,
         *,
         arrays: list[int],
+        elements: list[int],
         strides: list[int],
         index: int,
         half: bool,
@@ -126,6 +132,7 @@ def linear_scan(
     dtype: int,
     x: int,
     carry: int,
+    ends: int,
     out: int,
     decay: float,
     reverse: bool,
@@ -137,6 +144,7 @@ def linear_scan_cuda(
     dtype: int,
     x: int,
     carry: int,
+    ends: int,
     out: int,
     decay: float,
     reverse: bool,
@@ -148,6 +156,7 @@ def advantage(
     dtype: int,
     rewards: int,
     values: int,
+    ends: int,
     out: int,
     gamma: float,
     lam: float,
@@ -159,6 +168,7 @@ def advantage_cuda(
     dtype: int,
     rewards: int,
     values: int,
+    ends: int,
     out: int,
     gamma: float,
     lam: float,
@@ -169,6 +179,7 @@ def advantage_cuda(
 def advantage_vjp(
     dtype: int,
     grad: int,
+    ends: int,
     grad_rewards: int,
     grad_values: int,
     gamma: float,
@@ -180,6 +191,7 @@ def advantage_vjp(
 def advantage_vjp_cuda(
     dtype: int,
     grad: int,
+    ends: int,
     grad_rewards: int,
     grad_values: int,
     gamma: float,
@@ -192,6 +204,7 @@ def n_step(
     dtype: int,
     rewards: int,
     values: int,
+    ends: int,
     out: int,
     gamma: float,
     n: int,
@@ -203,6 +216,7 @@ def n_step_cuda(
     dtype: int,
     rewards: int,
     values: int,
+    ends: int,
     out: int,
     gamma: float,
     n: int,
@@ -213,6 +227,7 @@ def n_step_cuda(
 def n_step_vjp(
     dtype: int,
     grad: int,
+    ends: int,
     grad_rewards: int,
     grad_values: int,
     gamma: float,
@@ -224,6 +239,7 @@ def n_step_vjp(
 def n_step_vjp_cuda(
     dtype: int,
     grad: int,
+    ends: int,
     grad_rewards: int,
     grad_values: int,
     gamma: float,
@@ -237,6 +253,7 @@ def loaded_dice_vjp(
     grad: int,
     returns: int,
     values: int,
+    ends: int,
     grad_logps: int,
     gamma: float,
     dice_discount: float,
@@ -250,6 +267,7 @@ def loaded_dice_vjp_cuda(
     grad: int,
     returns: int,
     values: int,
+    ends: int,
     grad_logps: int,
     gamma: float,
     dice_discount: float,
@@ -262,6 +280,7 @@ def n_step_dice_vjp(
     dtype: int,
     grad: int,
     centred: int,
+    ends: int,
     grad_logps: int,
     gamma: float,
     n: int,
@@ -273,6 +292,7 @@ def n_step_dice_vjp_cuda(
     dtype: int,
     grad: int,
     centred: int,
+    ends: int,
     grad_logps: int,
     gamma: float,
     n: int,
@@ -282,15 +302,13 @@ def n_step_dice_vjp_cuda(
 ) -> None: ...
 def tournament(
     *,
-    cooperates: int,
-    next: int,
-    first: int,
-    pairs: int,
-    matches: int,
+    cooperates: Int32Array,
+    next: Int32Array,
+    first: Int32Array,
+    pairs: Int32Array,
     turns: int,
-    repeats: int,
     seed: int,
-    counts: int,
+    counts: Int32Array,
     num_threads: int,
 ) -> None: ...
 

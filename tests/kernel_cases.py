@@ -9,10 +9,19 @@ import torch
 from torch import Tensor
 
 import loqa.gru
-from loqa import _dice_ops, _kernel_ops
+from loqa import _operators
 from loqa._native import core
 
 Call = Callable[..., Tensor]
+
+
+def ends(like: Tensor) -> tuple[Tensor, Tensor]:
+    """(terminated, truncated), several of each and of both in every few steps."""
+    number = torch.arange(like.numel(), device=like.device).reshape(like.shape)
+    mixed = (7 * number + 5 * (number // 3)) % 11
+    return mixed < 2, (mixed > 0) & (mixed < 4)
+
+
 # How each kernel is called on (rewards, values, log-probabilities); the module is `ops` or `reference`.
 CALLS: dict[str, Call] = {
     "discounted_returns": lambda m, r, v, p: m.discounted_returns(r, 0.96),
@@ -21,10 +30,23 @@ CALLS: dict[str, Call] = {
     "dice_weights": lambda m, r, v, p: m.dice_weights(p, 0.9),
     "loaded_dice_returns": lambda m, r, v, p: m.loaded_dice_returns(r, v, p, 0.96, 0.9),
     "loaded_dice_q_values": lambda m, r, v, p: m.loaded_dice_q_values(r, v, p, 0.96, 0.9),
+    # The same over several episodes.
+    "ended_returns": lambda m, r, v, p: m.discounted_returns(r, 0.96, None, *ends(r)),
+    "ended_bootstrapped": lambda m, r, v, p: m.discounted_returns(r, 0.96, v[-1], *ends(r)),
+    "ended_advantage": lambda m, r, v, p: m.generalized_advantage(r, v, 0.96, 0.9, *ends(r)),
+    "ended_dice_weights": lambda m, r, v, p: m.dice_weights(p, 0.9, *ends(p)),
+    "ended_dice_returns": lambda m, r, v, p: m.loaded_dice_returns(r, v, p, 0.96, 0.9, *ends(r)),
+    "ended_q_values": lambda m, r, v, p: m.loaded_dice_q_values(
+        r, v, p, 0.96, 0.9, False, *ends(r)
+    ),
 }
 WINDOWED: dict[str, Call] = {
     "n_step_returns": lambda m, r, v, p: m.n_step_returns(r, v, 0.96, min(3, len(r))),
     "n_step_dice_returns": lambda m, r, v, p: m.n_step_dice_returns(r, v, p, 0.96, 2, 0.3),
+    "ended_n_step": lambda m, r, v, p: m.n_step_returns(r, v, 0.96, min(3, len(r)), *ends(r)),
+    "ended_n_step_dice": lambda m, r, v, p: m.n_step_dice_returns(
+        r, v, p, 0.96, min(4, len(r)), 0.3, *ends(r)
+    ),
 }
 ALL = CALLS | WINDOWED
 DEVICES = [
@@ -47,17 +69,15 @@ def use_device(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
     if name != "threads":
         return name
 
-    def launch_kernel(kernel: str, steps: int, like: Tensor, *args: object) -> None:
-        code, width = _kernel_ops._DTYPE_CODES[like.dtype], _kernel_ops._width(like)
-        getattr(core, f"{kernel}_cuda")(code, *args, steps, width, 0)
+    def run_kernel(kernel: str, like: Tensor, *numbers: object) -> None:
+        getattr(core, f"{kernel}_cuda")(*numbers, 0)
 
-    def launch_gru(which: int, like: Tensor, *args: int) -> None:
-        loqa.gru._CUDA[like.dtype][which](*args, 0)
+    def run_gru(which: int, like: Tensor, *numbers: int) -> None:
+        loqa.gru._CUDA[like.dtype][which](*numbers, 0)
 
     core.emulate_cuda(True)
-    monkeypatch.setattr(_kernel_ops, "_launch", launch_kernel)
-    monkeypatch.setattr(_dice_ops, "_launch", launch_kernel)
-    monkeypatch.setattr(loqa.gru, "_launch", launch_gru)
+    monkeypatch.setattr(_operators, "_run", run_kernel)
+    monkeypatch.setattr(loqa.gru, "_run", run_gru)
     return "cpu"
 
 

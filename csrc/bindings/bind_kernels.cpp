@@ -28,24 +28,47 @@ struct Launch {
   int num_threads;        // CPU
   std::uintptr_t stream;  // CUDA
   bool cuda;
+
+  // An array [rows, width] that is read or written.
+  template <typename T>
+  const T* read(const char* name, std::uintptr_t address, int64_t rows) const {
+    return array<const T>(name, address, rows, width);
+  }
+  template <typename T>
+  T* write(const char* name, std::uintptr_t address, int64_t rows) const {
+    return array<T>(name, address, rows, width);
+  }
+  // How steps end episodes, or null if none does.
+  const uint8_t* read_ends(std::uintptr_t address) const {
+    return optional_array<const uint8_t>("ends", address, steps, width);
+  }
 };
+
+// More than this nobody has memory for, and sums of sizes do not overflow.
+constexpr int64_t kMaxSteps = INT32_MAX;
+
+void check_sizes(const Launch& launch) {
+  if (launch.steps < 0 || launch.steps > kMaxSteps || launch.width < 0) {
+    throw std::invalid_argument("steps must be in [0, " + std::to_string(kMaxSteps) +
+                                "] and width not negative, got " + std::to_string(launch.steps) +
+                                " and " + std::to_string(launch.width));
+  }
+}
 
 // What the CUDA threads do, one after the other on the host: for tests.
 template <typename Job>
 void run_emulated(const Job& job, int64_t steps, int64_t width) {
   const int64_t rows = rows_of(job, steps);
   for (int64_t column = 0; column < width; ++column) {
-    for (int64_t row = 0; row < rows; ++row) run_thread(job, {steps, width, column, row, rows});
+    for (int64_t row = 0; row < rows; ++row) {
+      const ThreadOfColumn at{steps, width, column, row, rows};
+      job.ends == nullptr ? run_thread<false>(job, at) : run_thread<true>(job, at);
+    }
   }
 }
 
 template <typename Job>
 void run(const Job& job, const Launch& launch) {
-  if (launch.steps < 0 || launch.width < 0) {
-    throw std::invalid_argument("steps and width must not be negative, got " +
-                                std::to_string(launch.steps) + " and " +
-                                std::to_string(launch.width));
-  }
   // A sum over windows takes up to `steps` times as long as an array is large.
   const NativeCall call(launch.steps * launch.width >=
                         kLongWork / std::max<int64_t>(1, launch.steps));
@@ -89,70 +112,82 @@ void check_window(int64_t n, int64_t steps) {
 
 using Address = std::uintptr_t;
 
-void linear_scan(const Launch& launch, int dtype, Address x, Address carry, Address out,
+void linear_scan(const Launch& at, int dtype, Address x, Address carry, Address ends, Address out,
                  double decay, bool reverse) {
   with_type(dtype, [&]<typename T>(T) {
-    run(LinearScan<T>{pointer<const T>(x), pointer<const T>(carry), pointer<T>(out),
-                      static_cast<T>(decay), reverse},
-        launch);
+    run(LinearScan<T>{at.read<T>("x", x, at.steps),
+                      optional_array<const T>("carry", carry, 1, at.width), at.read_ends(ends),
+                      at.write<T>("out", out, at.steps), static_cast<T>(decay), reverse},
+        at);
   });
 }
 
-void advantage(const Launch& launch, int dtype, Address rewards, Address values, Address out,
-               double gamma, double lam) {
+void advantage(const Launch& at, int dtype, Address rewards, Address values, Address ends,
+               Address out, double gamma, double lam) {
   with_type(dtype, [&]<typename T>(T) {
-    run(Advantage<T>{pointer<const T>(rewards), pointer<const T>(values), pointer<T>(out),
-                     static_cast<T>(gamma), static_cast<T>(gamma * lam)},
-        launch);
+    run(Advantage<T>{at.read<T>("rewards", rewards, at.steps),
+                     at.read<T>("values", values, at.steps + 1), at.read_ends(ends),
+                     at.write<T>("out", out, at.steps), static_cast<T>(gamma),
+                     static_cast<T>(gamma * lam)},
+        at);
   });
 }
 
-void advantage_vjp(const Launch& launch, int dtype, Address grad, Address grad_rewards,
+void advantage_vjp(const Launch& at, int dtype, Address grad, Address ends, Address grad_rewards,
                    Address grad_values, double gamma, double lam) {
   with_type(dtype, [&]<typename T>(T) {
-    run(AdvantageVjp<T>{pointer<const T>(grad), pointer<T>(grad_rewards), pointer<T>(grad_values),
+    run(AdvantageVjp<T>{at.read<T>("grad", grad, at.steps), at.read_ends(ends),
+                        at.write<T>("grad_rewards", grad_rewards, at.steps),
+                        at.write<T>("grad_values", grad_values, at.steps + 1),
                         static_cast<T>(gamma), static_cast<T>(gamma * lam)},
-        launch);
+        at);
   });
 }
 
-void n_step(const Launch& launch, int dtype, Address rewards, Address values, Address out,
+void n_step(const Launch& at, int dtype, Address rewards, Address values, Address ends, Address out,
             double gamma, int64_t n) {
-  check_window(n, launch.steps);
+  check_window(n, at.steps);
   with_type(dtype, [&]<typename T>(T) {
-    run(NStep<T>{pointer<const T>(rewards), pointer<const T>(values), pointer<T>(out),
-                 static_cast<T>(gamma), n},
-        launch);
+    run(NStep<T>{at.read<T>("rewards", rewards, at.steps),
+                 at.read<T>("values", values, at.steps + 1), at.read_ends(ends),
+                 at.write<T>("out", out, at.steps + 1 - n), static_cast<T>(gamma), n},
+        at);
   });
 }
 
-void n_step_vjp(const Launch& launch, int dtype, Address grad, Address grad_rewards,
+void n_step_vjp(const Launch& at, int dtype, Address grad, Address ends, Address grad_rewards,
                 Address grad_values, double gamma, int64_t n) {
-  check_window(n, launch.steps);
+  check_window(n, at.steps);
   with_type(dtype, [&]<typename T>(T) {
-    run(NStepVjp<T>{pointer<const T>(grad), pointer<T>(grad_rewards), pointer<T>(grad_values),
-                    static_cast<T>(gamma), n},
-        launch);
+    run(NStepVjp<T>{at.read<T>("grad", grad, at.steps + 1 - n), at.read_ends(ends),
+                    at.write<T>("grad_rewards", grad_rewards, at.steps),
+                    at.write<T>("grad_values", grad_values, at.steps + 1), static_cast<T>(gamma),
+                    n},
+        at);
   });
 }
 
-void loaded_dice_vjp(const Launch& launch, int dtype, Address grad, Address returns, Address values,
-                     Address grad_logps, double gamma, double dice_discount, bool shift) {
+void loaded_dice_vjp(const Launch& at, int dtype, Address grad, Address returns, Address values,
+                     Address ends, Address grad_logps, double gamma, double dice_discount,
+                     bool shift) {
   with_type(dtype, [&]<typename T>(T) {
-    run(LoadedDiceVjp<T>{pointer<const T>(grad), pointer<const T>(returns),
-                         pointer<const T>(values), pointer<T>(grad_logps), static_cast<T>(gamma),
+    run(LoadedDiceVjp<T>{at.read<T>("grad", grad, at.steps),
+                         at.read<T>("returns", returns, at.steps),
+                         at.read<T>("values", values, at.steps), at.read_ends(ends),
+                         at.write<T>("grad_logps", grad_logps, at.steps), static_cast<T>(gamma),
                          static_cast<T>(gamma * dice_discount), shift},
-        launch);
+        at);
   });
 }
 
-void n_step_dice_vjp(const Launch& launch, int dtype, Address grad, Address centred,
+void n_step_dice_vjp(const Launch& at, int dtype, Address grad, Address centred, Address ends,
                      Address grad_logps, double gamma, int64_t n) {
-  check_window(n, launch.steps);
+  check_window(n, at.steps);
   with_type(dtype, [&]<typename T>(T) {
-    run(NStepDiceVjp<T>{pointer<const T>(grad), pointer<const T>(centred), pointer<T>(grad_logps),
-                        static_cast<T>(gamma), n},
-        launch);
+    run(NStepDiceVjp<T>{at.read<T>("grad", grad, at.steps + 1 - n),
+                        at.read<T>("centred", centred, at.steps), at.read_ends(ends),
+                        at.write<T>("grad_logps", grad_logps, at.steps), static_cast<T>(gamma), n},
+        at);
   });
 }
 
@@ -164,14 +199,18 @@ void define_both(py::module_& module, const std::string& name,
   module.def(
       name.c_str(),
       [kernel](int dtype, Args... args, int64_t steps, int64_t width, int num_threads) {
-        kernel(Launch{steps, width, num_threads, 0, false}, dtype, args...);
+        const Launch launch{steps, width, num_threads, 0, false};
+        check_sizes(launch);
+        kernel(launch, dtype, args...);
       },
       py::arg("dtype"), py::arg(names)..., py::arg("steps"), py::arg("width"),
       py::arg("num_threads"));
   module.def(
       (name + "_cuda").c_str(),
       [kernel](int dtype, Args... args, int64_t steps, int64_t width, std::uintptr_t stream) {
-        kernel(Launch{steps, width, 1, stream, true}, dtype, args...);
+        const Launch launch{steps, width, 1, stream, true};
+        check_sizes(launch);
+        kernel(launch, dtype, args...);
       },
       py::arg("dtype"), py::arg(names)..., py::arg("steps"), py::arg("width"), py::arg("stream"));
 }
@@ -179,17 +218,17 @@ void define_both(py::module_& module, const std::string& name,
 }  // namespace
 
 void bind_kernels(py::module_& module) {
-  define_both(module, "linear_scan", linear_scan, "x", "carry", "out", "decay", "reverse");
-  define_both(module, "advantage", advantage, "rewards", "values", "out", "gamma", "lam");
-  define_both(module, "advantage_vjp", advantage_vjp, "grad", "grad_rewards", "grad_values",
+  define_both(module, "linear_scan", linear_scan, "x", "carry", "ends", "out", "decay", "reverse");
+  define_both(module, "advantage", advantage, "rewards", "values", "ends", "out", "gamma", "lam");
+  define_both(module, "advantage_vjp", advantage_vjp, "grad", "ends", "grad_rewards", "grad_values",
               "gamma", "lam");
-  define_both(module, "n_step", n_step, "rewards", "values", "out", "gamma", "n");
-  define_both(module, "n_step_vjp", n_step_vjp, "grad", "grad_rewards", "grad_values", "gamma",
-              "n");
-  define_both(module, "loaded_dice_vjp", loaded_dice_vjp, "grad", "returns", "values", "grad_logps",
-              "gamma", "dice_discount", "shift");
-  define_both(module, "n_step_dice_vjp", n_step_dice_vjp, "grad", "centred", "grad_logps", "gamma",
-              "n");
+  define_both(module, "n_step", n_step, "rewards", "values", "ends", "out", "gamma", "n");
+  define_both(module, "n_step_vjp", n_step_vjp, "grad", "ends", "grad_rewards", "grad_values",
+              "gamma", "n");
+  define_both(module, "loaded_dice_vjp", loaded_dice_vjp, "grad", "returns", "values", "ends",
+              "grad_logps", "gamma", "dice_discount", "shift");
+  define_both(module, "n_step_dice_vjp", n_step_dice_vjp, "grad", "centred", "ends", "grad_logps",
+              "gamma", "n");
 }
 
 }  // namespace loqa

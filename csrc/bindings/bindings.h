@@ -17,6 +17,30 @@ T* pointer(std::uintptr_t address) {
   return reinterpret_cast<T*>(address);
 }
 
+// The address of an array [rows, columns] as far as numbers tell: there is memory, aligned to its
+// elements, and its size can be counted.
+template <typename T>
+T* array(const char* name, std::uintptr_t address, int64_t rows, int64_t columns) {
+  const auto refuse = [name](const std::string& what) {
+    throw std::invalid_argument(std::string(name) + ": " + what);
+  };
+  int64_t bytes = 0;
+  if (rows < 0 || columns < 0 || __builtin_mul_overflow(rows, columns, &bytes) ||
+      __builtin_mul_overflow(bytes, static_cast<int64_t>(sizeof(T)), &bytes)) {
+    refuse("a size is negative or too large, got [" + std::to_string(rows) + ", " +
+           std::to_string(columns) + "]");
+  }
+  if (bytes > 0 && address == 0) refuse("no memory for the array");
+  if (address % alignof(T) != 0) refuse("the array is not aligned to its elements");
+  return pointer<T>(address);
+}
+
+// The same, or null for an array that is left out.
+template <typename T>
+T* optional_array(const char* name, std::uintptr_t address, int64_t rows, int64_t columns) {
+  return address == 0 ? nullptr : array<T>(name, address, rows, columns);
+}
+
 // Tests set it: then what would run on the GPU's threads runs on the host, one thread after the
 // other, on arrays in host memory.
 inline bool emulate_cuda = false;

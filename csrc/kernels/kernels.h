@@ -7,6 +7,10 @@
 // Arrays are [steps, width], contiguous, one sequence a column. Launchers neither allocate nor
 // check (the bindings and loqa/ops.py do). The CPU ones work on columns [begin, end); the CUDA ones
 // enqueue on `stream` and throw std::runtime_error if the launch fails.
+//
+// `ends` [steps, width] say how steps end episodes (rows.h), null for one episode a column. Nothing
+// passes from one side of an end to the other: what follows a step that ends an episode counts as
+// 0.
 
 namespace loqa {
 
@@ -21,6 +25,7 @@ template <typename T>
 struct LinearScan {  // out_t = in_t + decay out_{t+1}, or out_{t-1} if not reverse
   const T* in;
   const T* carry;  // [width], out before the first step taken; null for zero
+  const uint8_t* ends;
   T* out;
   T decay;
   bool reverse;
@@ -29,7 +34,8 @@ struct LinearScan {  // out_t = in_t + decay out_{t+1}, or out_{t-1} if not reve
 template <typename T>
 struct Advantage {
   const T* rewards;
-  const T* values;  // [steps + 1, width]
+  const T* values;      // [steps + 1, width]
+  const uint8_t* ends;  // values[t + 1] counts after a truncation
   T* out;
   T gamma;
   T decay;  // gamma lambda
@@ -38,6 +44,7 @@ struct Advantage {
 template <typename T>
 struct AdvantageVjp {
   const T* grad;
+  const uint8_t* ends;
   T* grad_rewards;
   T* grad_values;  // [steps + 1, width]
   T gamma;
@@ -47,8 +54,9 @@ struct AdvantageVjp {
 template <typename T>
 struct NStep {
   const T* rewards;
-  const T* values;  // [steps + 1, width]
-  T* out;           // [steps + 1 - n, width]
+  const T* values;      // [steps + 1, width]
+  const uint8_t* ends;  // a window that meets an end has no values[s + n]
+  T* out;               // [steps + 1 - n, width]
   T gamma;
   int64_t n;
 };
@@ -56,6 +64,7 @@ struct NStep {
 template <typename T>
 struct NStepVjp {
   const T* grad;  // [steps + 1 - n, width]
+  const uint8_t* ends;
   T* grad_rewards;
   T* grad_values;  // [steps + 1, width]
   T gamma;
@@ -67,6 +76,7 @@ struct LoadedDiceVjp {
   const T* grad;
   const T* returns;
   const T* values;  // [>= steps, width]
+  const uint8_t* ends;
   T* grad_logps;
   T gamma;
   T decay;     // gamma lambda
@@ -77,6 +87,7 @@ template <typename T>
 struct NStepDiceVjp {
   const T* grad;     // [steps + 1 - n, width]
   const T* centred;  // rewards - baseline
+  const uint8_t* ends;
   T* grad_logps;
   T gamma;
   int64_t n;

@@ -120,7 +120,60 @@ inline void fill_row(T value, int64_t count, T* __restrict to) {
   for (int64_t i = 0; i < count; ++i) to[i] = value;
 }
 
-template <bool kStreamed, typename T>
+// Numbers as wide as T, a lane each beside vectors of T.
+template <typename T>
+struct IntOf;
+template <>
+struct IntOf<float> {
+  using Type = int32_t;
+  typedef uint8_t Bytes __attribute__((vector_size(kVectorBytes / 4)));  // a vector's codes
+};
+template <>
+struct IntOf<double> {
+  using Type = int64_t;
+  typedef uint8_t Bytes __attribute__((vector_size(kVectorBytes / 8)));
+};
+template <typename V, typename T>
+struct IntsOf {
+  using Type = typename VectorOf<typename IntOf<T>::Type>::Type;
+};
+template <typename T>
+struct IntsOf<T, T> {
+  using Type = typename IntOf<T>::Type;
+};
+
+// Row `t` of the columns from `first` on says how steps end episodes; without kEnds, or before the
+// first step, none does, and nothing is read.
+template <bool kEnds, typename T>
+struct EndsRow {
+  const uint8_t* codes;
+  LOQA_HD EndsRow(const uint8_t* ends, const Columns& columns, int64_t t, int64_t first)
+      : codes(kEnds && t >= 0 ? ends + t * columns.width + first : nullptr) {}
+  // Codes of the lanes of V.
+  template <typename V>
+  LOQA_HD typename IntsOf<V, T>::Type at(int64_t i) const {
+    using Ints = typename IntsOf<V, T>::Type;
+    if constexpr (sizeof(V) == sizeof(T)) {
+      return codes[i];
+    } else {
+      return __builtin_convertvector(load<typename IntOf<T>::Bytes>(codes + i), Ints);
+    }
+  }
+  template <typename V>
+  LOQA_HD V unless_ended(int64_t i, V carry) const {
+    if constexpr (kEnds) return codes == nullptr ? carry : unless(at<V>(i) != 0, carry);
+    return carry;
+  }
+  template <typename V>
+  LOQA_HD V unless_terminated(int64_t i, V value) const {
+    if constexpr (kEnds) {
+      return codes == nullptr ? value : unless((at<V>(i) & kTerminated) != 0, value);
+    }
+    return value;
+  }
+};
+
+template <bool kStreamed, bool kEnds, typename T>
 inline void linear_scan(const LinearScan<T>& job, const Columns& columns) {
   const T decay = job.decay;
   for (int64_t first = columns.begin; first < columns.end; first += kBlock<T>) {
@@ -134,17 +187,19 @@ inline void linear_scan(const LinearScan<T>& job, const Columns& columns) {
     for (int64_t step = 0; step < columns.steps; ++step) {
       const int64_t t = job.reverse ? columns.steps - 1 - step : step;
       const T* in = job.in + t * columns.width + first;
+      const EndsRow<kEnds, T> ends(job.ends, columns, job.reverse ? t : t - 1, first);
       const CarriedRow<kStreamed, T> out{job.out + t * columns.width + first, kept,
                                          to_next_row(columns, t, job.reverse)};
       for_lanes<T>(count, [&]<typename V>(Lanes<V>, int64_t i) LOQA_INLINE {
-        out.put(scan_row(load<V>(in + i), decay, load<V>(carry + i)), i);
+        const V before = ends.unless_ended(i, load<V>(carry + i));
+        out.put(scan_row(load<V>(in + i), decay, before), i);
       });
       carry = out.get();
     }
   }
 }
 
-template <bool kStreamed, typename T>
+template <bool kStreamed, bool kEnds, typename T>
 inline void advantage(const Advantage<T>& job, const Columns& columns) {
   const T gamma = job.gamma, decay = job.decay;
   for (int64_t first = columns.begin; first < columns.end; first += kBlock<T>) {
@@ -157,18 +212,21 @@ inline void advantage(const Advantage<T>& job, const Columns& columns) {
       const T* reward = job.rewards + at;
       const T* value = job.values + at;
       const T* next_value = value + columns.width;
+      const EndsRow<kEnds, T> ends(job.ends, columns, t, first);
       const CarriedRow<kStreamed, T> out{job.out + at, kept, to_next_row(columns, t, true)};
       for_lanes<T>(count, [&]<typename V>(Lanes<V>, int64_t i) LOQA_INLINE {
-        out.put(advantage_row(load<V>(reward + i), load<V>(value + i), load<V>(next_value + i),
-                              gamma, decay, load<V>(carry + i)),
-                i);
+        const V bootstrap = ends.unless_terminated(i, load<V>(next_value + i));
+        const V after = ends.unless_ended(i, load<V>(carry + i));
+        out.put(
+            advantage_row(load<V>(reward + i), load<V>(value + i), bootstrap, gamma, decay, after),
+            i);
       });
       carry = out.get();
     }
   }
 }
 
-template <bool kStreamed, typename T>
+template <bool kStreamed, bool kEnds, typename T>
 inline void advantage_vjp(const AdvantageVjp<T>& job, const Columns& columns) {
   const T gamma = job.gamma, decay = job.decay;
   for (int64_t first = columns.begin; first < columns.end; first += kBlock<T>) {
@@ -181,21 +239,26 @@ inline void advantage_vjp(const AdvantageVjp<T>& job, const Columns& columns) {
       const T* grad = job.grad + at;
       T* out_values = job.grad_values + at;
       const int64_t ahead = to_next_row(columns, t, false);
+      const EndsRow<kEnds, T> ends(job.ends, columns, t - 1, first);
       const CarriedRow<kStreamed, T> out{job.grad_rewards + at, kept, ahead};
       for_lanes<T>(count, [&]<typename V>(Lanes<V>, int64_t i) LOQA_INLINE {
         const V previous = load<V>(carry + i);
-        const V sum = scan_row(load<V>(grad + i), decay, previous);
+        const V sum = scan_row(load<V>(grad + i), decay, ends.unless_ended(i, previous));
         out.put(sum, i);
-        put<kStreamed>(advantage_value_vjp_row(sum, previous, gamma), out_values + i, ahead);
+        const V boots = ends.unless_terminated(i, previous);
+        put<kStreamed>(advantage_value_vjp_row(sum, boots, gamma), out_values + i, ahead);
       });
       carry = out.get();
     }
     T* last = job.grad_values + columns.steps * columns.width + first;
-    for (int64_t i = 0; i < count; ++i) last[i] = advantage_value_vjp_row(T(0), carry[i], gamma);
+    const EndsRow<kEnds, T> ends(job.ends, columns, columns.steps - 1, first);
+    for (int64_t i = 0; i < count; ++i) {
+      last[i] = advantage_value_vjp_row(T(0), ends.unless_terminated(i, carry[i]), gamma);
+    }
   }
 }
 
-template <bool kStreamed, typename T>
+template <bool kStreamed, bool kEnds, typename T>
 inline void loaded_dice_vjp(const LoadedDiceVjp<T>& job, const Columns& columns) {
   // With the shift, what reaches step t is the cotangent of step t-1, discounted once.
   const int64_t lag = job.shift ? 1 : 0;
@@ -212,8 +275,11 @@ inline void loaded_dice_vjp(const LoadedDiceVjp<T>& job, const Columns& columns)
       const T* value = job.values + at;
       T* out = job.grad_logps + at;
       const int64_t ahead = to_next_row(columns, t, false);
+      const EndsRow<kEnds, T> ends(job.ends, columns, t - 1, first);
+      const EndsRow<kEnds, T> late(job.ends, columns, job.shift ? t - 1 : -1, first);
       for_lanes<T>(count, [&]<typename V>(Lanes<V>, int64_t i) LOQA_INLINE {
-        const V sum = scan_row(scale * load<V>(grad + i), decay, load<V>(carry + i));
+        const V fresh = late.unless_ended(i, V(scale * load<V>(grad + i)));
+        const V sum = scan_row(fresh, decay, ends.unless_ended(i, load<V>(carry + i)));
         store(sum, carry + i);
         put<kStreamed>(loaded_dice_vjp_row(sum, load<V>(returns + i), load<V>(value + i)), out + i,
                        ahead);
@@ -234,10 +300,18 @@ struct Tile {
   LOQA_HD void load_from(const T* from) {
     for (int j = 0; j < kCount; ++j) sums[j] = load<V>(from + j * (sizeof(V) / sizeof(T)));
   }
-  template <typename T>
-  LOQA_HD void add(const T* row, T decay) {
+  // `ends` are those of the step between the sums and the row, columns from `i` on.
+  template <bool kEnds, typename T>
+  LOQA_HD void add(const T* row, T decay, const EndsRow<kEnds, T>& ends, int64_t i) {
+    cut(ends, i);
     for (int j = 0; j < kCount; ++j) {
       sums[j] = scan_row(load<V>(row + j * (sizeof(V) / sizeof(T))), decay, sums[j]);
+    }
+  }
+  template <bool kEnds, typename T>
+  LOQA_HD void cut(const EndsRow<kEnds, T>& ends, int64_t i) {
+    for (int j = 0; j < kCount; ++j) {
+      sums[j] = ends.unless_ended(i + j * (sizeof(V) / sizeof(T)), sums[j]);
     }
   }
   template <typename T>
@@ -257,7 +331,7 @@ LOQA_HD void for_tiles(int64_t count, const Body& body) {
   for (; i < count; ++i) body(Tile<T, 1>{}, i);
 }
 
-template <typename T>
+template <bool kEnds, typename T>
 inline void n_step(const NStep<T>& job, const Columns& columns) {
   const T gamma = job.gamma;
   for (int64_t first = columns.begin; first < columns.end; first += kBlock<T>) {
@@ -269,14 +343,17 @@ inline void n_step(const NStep<T>& job, const Columns& columns) {
       T* out = job.out + s * columns.width + first;
       for_tiles<T>(count, [&]<typename V, int kCount>(Tile<V, kCount> sum, int64_t i) LOQA_INLINE {
         sum.load_from(bootstrap + i);
-        for (int64_t k = job.n - 1; k >= 0; --k) sum.add(rewards + k * columns.width + i, gamma);
+        for (int64_t k = job.n - 1; k >= 0; --k) {
+          const EndsRow<kEnds, T> ends(job.ends, columns, s + k, first);
+          sum.add(rewards + k * columns.width + i, gamma, ends, i);
+        }
         sum.store_to(out + i, T(1));
       });
     }
   }
 }
 
-template <typename T>
+template <bool kEnds, typename T>
 inline void n_step_vjp(const NStepVjp<T>& job, const Columns& columns) {
   const T gamma = job.gamma;
   const int64_t windows = columns.steps + 1 - job.n;
@@ -291,7 +368,13 @@ inline void n_step_vjp(const NStepVjp<T>& job, const Columns& columns) {
       const T age = power(gamma, t - newest);
       T* out = job.grad_rewards + t * columns.width + first;
       for_tiles<T>(count, [&]<typename V, int kCount>(Tile<V, kCount> sum, int64_t i) LOQA_INLINE {
-        for (int64_t s = oldest; s <= newest; ++s) sum.add(grad + s * columns.width + i, gamma);
+        for (int64_t s = oldest; s <= newest; ++s) {
+          const EndsRow<kEnds, T> ends(job.ends, columns, s - 1, first);
+          sum.add(grad + s * columns.width + i, gamma, ends, i);
+        }
+        for (int64_t s = newest; kEnds && s < t; ++s) {
+          sum.cut(EndsRow<kEnds, T>(job.ends, columns, s, first), i);
+        }
         sum.store_to(out + i, age);
       });
     }
@@ -299,35 +382,72 @@ inline void n_step_vjp(const NStepVjp<T>& job, const Columns& columns) {
       T* out = job.grad_values + t * columns.width + first;
       if (t < job.n) {
         fill_row(T(0), count, out);
-      } else {
-        const T* from = grad + (t - job.n) * columns.width;
-        for (int64_t i = 0; i < count; ++i) out[i] = bootstrap * from[i];
+        continue;
+      }
+      const T* from = grad + (t - job.n) * columns.width;
+      for (int64_t i = 0; i < count; ++i) out[i] = bootstrap * from[i];
+      for (int64_t s = t - job.n; kEnds && s < t; ++s) {
+        const EndsRow<kEnds, T> ends(job.ends, columns, s, first);
+        for_lanes<T>(count, [&]<typename V>(Lanes<V>, int64_t i) LOQA_INLINE {
+          store(ends.unless_ended(i, load<V>(out + i)), out + i);
+        });
       }
     }
   }
 }
 
+// A block's next ends: of each column the first step at or after `t` that ends an episode, if any.
 template <typename T>
+struct NextEnds {
+  typename IntOf<T>::Type at[kBlock<T>];
+  NextEnds(int64_t steps, int64_t count) {
+    fill_row(static_cast<typename IntOf<T>::Type>(steps), count, at);
+  }
+  // From row t + 1 to row t.
+  LOQA_HD void back_to(int64_t t, const uint8_t* codes, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      at[i] = codes[i] != 0 ? static_cast<typename IntOf<T>::Type>(t) : at[i];
+    }
+  }
+};
+
+template <bool kEnds, typename T>
 inline void n_step_dice_vjp(const NStepDiceVjp<T>& job, const Columns& columns) {
   const T gamma = job.gamma;
+  const int64_t windows = columns.steps + 1 - job.n;
   for (int64_t first = columns.begin; first < columns.end; first += kBlock<T>) {
     const int64_t count = block_size<T>(columns, first);
     for (int64_t t = 0; t < columns.steps; ++t) {
       fill_row(T(0), count, job.grad_logps + t * columns.width + first);
     }
     alignas(64) T tail[kBlock<T>];
-    for (int64_t s = 0; s + job.n <= columns.steps; ++s) {
+    // Where episodes end, windows are taken backwards: then the next end is known.
+    NextEnds<T> next(columns.steps, kEnds ? count : 0);
+    for (int64_t t = columns.steps - 1; kEnds && t >= windows; --t) {
+      next.back_to(t, job.ends + t * columns.width + first, count);
+    }
+    for (int64_t window = 0; window < windows; ++window) {
       if (interrupted()) return;
+      const int64_t s = kEnds ? windows - 1 - window : window;
+      if constexpr (kEnds) next.back_to(s, job.ends + s * columns.width + first, count);
       const T* grad = job.grad + s * columns.width + first;
       fill_row(T(0), count, tail);
       for (int64_t k = job.n - 1; k >= 1; --k) {
         const T weight = power(gamma, k);
         const T* centred = job.centred + (s + k) * columns.width + first;
         T* out = job.grad_logps + (s + k) * columns.width + first;
+        const EndsRow<kEnds, T> ends(job.ends, columns, s + k, first);
         for_lanes<T>(count, [&]<typename V>(Lanes<V>, int64_t i) LOQA_INLINE {
-          const V sum = scan_row(load<V>(centred + i), gamma, load<V>(tail + i));
+          const V after = ends.unless_ended(i, load<V>(tail + i));
+          const V sum = scan_row(load<V>(centred + i), gamma, after);
           store(sum, tail + i);
-          store(n_step_dice_vjp_row(load<V>(out + i), load<V>(grad + i), weight, sum), out + i);
+          const V before = load<V>(out + i);
+          V total = n_step_dice_vjp_row(before, load<V>(grad + i), weight, sum);
+          if constexpr (kEnds) {
+            using Ints = typename IntsOf<V, T>::Type;
+            total = load<Ints>(next.at + i) < Ints{} + static_cast<int>(s + k) ? before : total;
+          }
+          store(total, out + i);
         });
       }
     }
@@ -336,17 +456,19 @@ inline void n_step_dice_vjp(const NStepDiceVjp<T>& job, const Columns& columns) 
 
 }  // namespace
 
-#define LOQA_DEFINE_STREAMED(JOB, NAME, OUT)             \
-  void run_cpu(const JOB& job, const Columns& columns) { \
-    if (streams(job.OUT, columns)) {                     \
-      NAME<true>(job, columns);                          \
-      finish_streams();                                  \
-    } else {                                             \
-      NAME<false>(job, columns);                         \
-    }                                                    \
+#define LOQA_DEFINE_STREAMED(JOB, NAME, OUT)                                         \
+  void run_cpu(const JOB& job, const Columns& columns) {                             \
+    if (streams(job.OUT, columns)) {                                                 \
+      job.ends ? NAME<true, true>(job, columns) : NAME<true, false>(job, columns);   \
+      finish_streams();                                                              \
+    } else {                                                                         \
+      job.ends ? NAME<false, true>(job, columns) : NAME<false, false>(job, columns); \
+    }                                                                                \
   }
-#define LOQA_DEFINE(JOB, NAME) \
-  void run_cpu(const JOB& job, const Columns& columns) { NAME(job, columns); }
+#define LOQA_DEFINE(JOB, NAME)                                       \
+  void run_cpu(const JOB& job, const Columns& columns) {             \
+    job.ends ? NAME<true>(job, columns) : NAME<false>(job, columns); \
+  }
 #define LOQA_DEFINE_ALL(T)                                            \
   LOQA_DEFINE_STREAMED(LinearScan<T>, linear_scan, out)               \
   LOQA_DEFINE_STREAMED(Advantage<T>, advantage, out)                  \

@@ -13,10 +13,10 @@ constexpr int kFewThreads = 32;
 constexpr int64_t kFewColumns = 1 << 14;
 constexpr int64_t kMaxRows = 65535;  // of a grid, in its second dimension
 
-template <typename Job>
+template <bool kEnds, typename Job>
 __global__ void __launch_bounds__(kThreads) column_kernel(Job job, int64_t steps, int64_t width) {
   const int64_t column = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (column < width) run_thread(job, {steps, width, column, blockIdx.y, gridDim.y});
+  if (column < width) run_thread<kEnds>(job, {steps, width, column, blockIdx.y, gridDim.y});
 }
 
 template <typename Job>
@@ -26,7 +26,8 @@ void launch(const Job& job, int64_t steps, int64_t width, void* stream) {
   const int64_t rows = rows_of(job, steps);
   const dim3 grid(static_cast<unsigned>((width + threads - 1) / threads),
                   static_cast<unsigned>(rows < kMaxRows ? rows : kMaxRows));
-  column_kernel<<<grid, threads, 0, static_cast<cudaStream_t>(stream)>>>(job, steps, width);
+  const auto kernel = job.ends == nullptr ? &column_kernel<false, Job> : &column_kernel<true, Job>;
+  kernel<<<grid, threads, 0, static_cast<cudaStream_t>(stream)>>>(job, steps, width);
   cuda_check(cudaGetLastError(), "launch of a loqa kernel");
 }
 

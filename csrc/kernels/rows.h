@@ -10,6 +10,15 @@
 
 namespace loqa {
 
+// Codes of how a step ends an episode; 0 if it does not. Both bits: terminated.
+inline constexpr int kTerminated = 1, kTruncated = 2;
+
+// `carry` as far as it comes from the same episode: 0 where `cut`, a bool or a mask of lanes.
+template <typename Mask, typename V>
+LOQA_HD V unless(Mask cut, V carry) {
+  return cut ? V{} : carry;
+}
+
 // y_t = x_t + decay * carry, where carry is y_{t+1} (backwards in time) or y_{t-1} (forwards).
 template <typename V, typename T>
 LOQA_HD V scan_row(V x, T decay, V carry) {

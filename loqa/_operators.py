@@ -1,0 +1,304 @@
+"""How native kernels become torch operators `loqa::*`: checks, addresses, launch, registration.
+
+Every kernel checks its arrays where it takes their addresses, so that an operator that is called
+directly (`torch.ops.loqa.*`) reads and writes no memory but that of its arguments and results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._C._functorch import TransformType
+from torch._ops import _len_torch_dispatch_stack_pre_dispatch
+from torch.autograd import forward_ad
+
+from loqa._native import core
+
+_library: Any = torch.library.Library("loqa", "DEF")  # type: ignore[no-untyped-call]
+_PLAIN = (Tensor, torch.nn.Parameter)
+_DTYPE_CODES = {torch.float32: 0, torch.float64: 1}
+
+
+class WithoutMemory(TypeError):
+    """A tensor has a shape and no memory: torch's dispatcher may know what it stands for."""
+
+
+def describe(x: object) -> str:
+    """Shape, type and device of a tensor; type and value of anything else."""
+    if not isinstance(x, Tensor):
+        return f"{type(x).__name__} {x!r}"
+    if x.is_nested or x.layout is not torch.strided:
+        return f"a {'nested' if x.is_nested else str(x.layout).removeprefix('torch.')} tensor"
+    return f"{list(x.shape)} {str(x.dtype).removeprefix('torch.')} on {x.device}"
+
+
+def check_sequence(name: str, x: object) -> None:
+    """The first array of a call, which the others must fit: [T, ...], dense, of a kernel's type."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} must be a torch tensor [T, ...], got {describe(x)}")
+    if x.dtype not in _DTYPE_CODES or x.layout is not torch.strided or x.is_nested or not x.dim():
+        raise ValueError(
+            f"{name} must be a dense tensor [T, ...] of float32 or float64, got {describe(x)}"
+        )
+
+
+def check_like(name: str, x: object, like: Tensor, shape: tuple[int, ...]) -> None:
+    """An array that must have this shape and the type and device of `like`."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} must be a torch tensor {list(shape)}, got {describe(x)}")
+    if (
+        x.dtype != like.dtype
+        or x.layout is not torch.strided
+        or x.device != like.device
+        or x.is_nested
+        or x.shape != shape
+    ):
+        wanted = f"{list(shape)} {str(like.dtype).removeprefix('torch.')} on {like.device}"
+        raise ValueError(f"{name} must be {wanted}, got {describe(x)}")
+
+
+def check_rows(name: str, x: object, like: Tensor, steps: int) -> None:
+    """An array of `steps` rows like those of `like`."""
+    check_like(name, x, like, (steps, *like.shape[1:]))
+
+
+def check_ends(ends: object, like: Tensor, steps: int) -> None:
+    """Codes of how steps end episodes (csrc/kernels/rows.h), or None."""
+    if ends is None:
+        return
+    shape = (steps, *like.shape[1:])
+    if not isinstance(ends, Tensor):
+        raise TypeError(f"ends must be None or a torch tensor {list(shape)}, got {describe(ends)}")
+    fits = ends.layout is torch.strided and not ends.is_nested and ends.shape == shape
+    if not fits or ends.dtype != torch.uint8 or ends.device != like.device:
+        raise ValueError(
+            f"ends must be None or {list(shape)} uint8 on {like.device}, got {describe(ends)}"
+        )
+
+
+def check_window(n: int, steps: int) -> None:
+    """The length of a window that must fit into T steps."""
+    if not 1 <= n <= steps:
+        raise ValueError(f"n must be between 1 and T = {steps}, got {n}")
+
+
+def sequence(name: str, x: Tensor) -> Tensor:
+    """`x` as kernels read it, contiguous, checked as the first array of a call."""
+    x = _plain(x)
+    check_sequence(name, x)
+    if not (x.is_cpu or x.is_cuda):
+        raise ValueError(f"{name} must be on cpu or cuda, got {describe(x)}")
+    return _contiguous(x)
+
+
+def rows(name: str, x: Tensor, like: Tensor, steps: int) -> Tensor:
+    """`x` as kernels read it, contiguous, checked to have `steps` rows like those of `like`."""
+    x = _plain(x)
+    check_rows(name, x, like, steps)
+    return _contiguous(x)
+
+
+def codes(ends: Tensor | None, like: Tensor, steps: int) -> Tensor | None:
+    """`ends` as kernels read them."""
+    if ends is None:
+        return None
+    ends = _plain(ends)
+    check_ends(ends, like, steps)
+    return _contiguous(ends)
+
+
+def new(like: Tensor, steps: int | None = None) -> Tensor:
+    """An uninitialised contiguous array as wide as `like`, [steps, ...]."""
+    if steps is None:
+        return torch.empty_like(like, memory_format=torch.contiguous_format)
+    return like.new_empty((steps, *like.shape[1:]))
+
+
+def launch(name: str, steps: int, like: Tensor, *args: Any) -> None:
+    """Runs `core.<name>` on `steps` rows as wide as those of `like`, on its device.
+
+    Args:
+        args: of the kernel; a tensor stands for its address, None for an array that is left out.
+    """
+    numbers, kept = [], []
+    for arg in args:
+        if isinstance(arg, Tensor):
+            address = address_of(arg)
+            if address % arg.element_size():  # NumPy can make such arrays
+                kept.append(arg.clone())
+                address = kept[-1].data_ptr()
+            numbers.append(address)
+        else:
+            numbers.append(0 if arg is None else arg)
+    _run(name, like, _DTYPE_CODES[like.dtype], *numbers, steps, _width(like))
+
+
+def _run(name: str, like: Tensor, *numbers: Any) -> None:
+    if like.is_cuda:
+        device = like.get_device()
+        with torch.cuda.device(device):
+            stream = torch._C._cuda_getCurrentRawStream(device)
+            getattr(core, name + "_cuda")(*numbers, stream)
+    else:
+        getattr(core, name)(*numbers, torch.get_num_threads())
+
+
+def address_of(x: Tensor) -> int:
+    """Where the memory of a tensor begins, which must hold all of its elements.
+
+    Raises:
+        WithoutMemory: a wrapper, or zeros that are not written down.
+        ValueError: its storage was made smaller.
+    """
+    try:
+        address, storage = x.data_ptr(), x.untyped_storage()
+    except (RuntimeError, NotImplementedError):
+        raise WithoutMemory(f"a tensor {describe(x)} has no memory of its own") from None
+    needed = (x.storage_offset() + extent_of(x)) * x.element_size()
+    if x.numel() and (not address or storage.nbytes() < needed):
+        if x._is_zerotensor():
+            raise WithoutMemory(f"a tensor {describe(x)} of lazy zeros has no memory")
+        raise ValueError(
+            f"a tensor {describe(x)} needs a storage of {needed} bytes, got {storage.nbytes()}"
+        )
+    return address
+
+
+def extent_of(x: Tensor) -> int:
+    """Elements of the memory that a tensor lies in, from its first one on."""
+    count = x.numel()
+    if not count or x.is_contiguous():
+        return count
+    return 1 + sum((n - 1) * stride for n, stride in zip(x.shape, x.stride(), strict=True))
+
+
+def is_recorded() -> bool:
+    """Whether somebody compiles, traces or watches what is called."""
+    return bool(
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack()
+        or _len_torch_dispatch_stack_pre_dispatch()  # type: ignore[no-untyped-call]
+        or torch._C._is_tracing()
+    )
+
+
+def is_plain(*tensors: Tensor) -> bool:
+    """Whether all are tensors with memory, and nobody records or transforms what torch does.
+
+    Raises:
+        ValueError: a storage was made smaller.
+    """
+    if is_recorded() or torch._C._are_functorch_transforms_active():
+        return False
+    for x in tensors:
+        if type(x) not in _PLAIN or x.is_neg():
+            return False
+        try:
+            address_of(x)
+        except WithoutMemory:
+            return False
+    return True
+
+
+def _plain(x: Tensor) -> Tensor:
+    """The tensor below a subclass whose methods may be anybody's."""
+    if type(x) in _PLAIN or not isinstance(x, Tensor):
+        return x
+    with torch._C.DisableTorchFunctionSubclass():
+        return Tensor.as_subclass(x, Tensor)
+
+
+def _contiguous(x: Tensor) -> Tensor:
+    if x.is_contiguous():
+        return x
+    address_of(x)  # torch copies without a look at the size of the storage
+    return x.contiguous()
+
+
+def _width(like: Tensor) -> int:
+    """Sequences in an array [T, ...]."""
+    return like.numel() // like.shape[0] if like.shape[0] else 0
+
+
+def define(
+    schema: str,
+    kernel: Callable[..., Any],
+    fake: Callable[..., Any],
+    save: Callable[..., None],
+    backward: Callable[..., Any],
+) -> Callable[..., Any]:
+    """Registers `loqa::<schema>` and returns the fastest differentiable way to call it."""
+    name = "loqa::" + schema.partition("(")[0]
+    _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    _library.impl(name, kernel, "CPU")
+    _library.impl(name, kernel, "CUDA")
+    torch.library.register_fake(name, fake, lib=_library)
+    torch.library.register_autograd(name, backward, setup_context=save, lib=_library)
+    operator = getattr(torch.ops.loqa, name.removeprefix("loqa::")).default
+
+    def batched(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, Any]:
+        """The columns of all samples side by side: the batch becomes the last dimension."""
+        moved = [
+            arg
+            if not isinstance(arg, Tensor)
+            else arg.unsqueeze(-1).expand(*arg.shape, info.batch_size)
+            if dim is None
+            else arg.movedim(dim, -1)
+            for arg, dim in zip(args, in_dims, strict=True)
+        ]
+        out = call(*moved)
+        return out, (-1 if isinstance(out, Tensor) else (-1,) * len(out))
+
+    def forward(ctx: Any, *args: Any) -> Any:
+        output = kernel(*args)
+        save(ctx, args, output)
+        return output
+
+    # What register_autograd makes takes three times as long as `eager`, and torch.func (grad, vmap,
+    # jacrev) refuses both: it wants a separate setup_context, which takes as long again.
+    parts = {"backward": staticmethod(backward)}
+    eager: Any = type(
+        f"{name}_eager", (torch.autograd.Function,), {"forward": staticmethod(forward), **parts}
+    )
+    # Without what `apply` does for torch.func alone.
+    eager_apply = super(torch.autograd.Function, eager).apply
+    parts |= {"setup_context": staticmethod(save), "vmap": staticmethod(batched)}
+    transformable: Any = type(
+        f"{name}_transformable",
+        (torch.autograd.Function,),
+        {"forward": staticmethod(lambda *args: operator(*args)), **parts},
+    )
+    if hasattr(torch.library, "register_vmap"):
+        torch.library.register_vmap(name, batched, lib=_library)
+
+    def call(*args: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return operator(*args)
+        if torch._C._are_functorch_transforms_active():
+            level = torch._C._functorch.peek_interpreter_stack()
+            if level is not None and level.key() == TransformType.Functionalize:
+                return operator(*args)  # it has no rule for functions of one's own
+            return transformable.apply(*args)
+        if is_recorded() or torch._C._autograd._profiler_enabled():
+            return operator(*args)
+        # Nobody watches: past torch's dispatcher, which takes as long again as all the rest of a
+        # call (5 microseconds, or 30 after a kernel has swept its code from the cache).
+        differentiable = False
+        for arg in args:
+            if isinstance(arg, Tensor):
+                if type(arg) not in _PLAIN or arg.is_neg():
+                    return operator(*args)
+                differentiable = differentiable or arg.requires_grad
+        try:
+            if differentiable and torch.is_grad_enabled():
+                return eager_apply(*args)
+            if forward_ad._current_level >= 0:  # `apply` says that there is no such mode
+                return eager_apply(*args)
+            return kernel(*args)
+        except WithoutMemory:  # a wrapper that the dispatcher may know: batched, or lazy zeros
+            return operator(*args)
+
+    return call
