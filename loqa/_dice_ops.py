@@ -88,7 +88,7 @@ def _loaded_dice(
     _check_loaded_dice(rewards, values, logps, ends)
     steps, out = rewards.shape[0], new(rewards)
     ends = codes(ends, rewards, steps)
-    operators.launch("linear_scan", steps, rewards, rewards, None, ends, out, gamma, True)
+    operators.launch("linear_scan", steps, rewards, (rewards, None, ends), (out,), gamma, True)
     return out
 
 
@@ -155,7 +155,7 @@ def _loaded_dice_vjp(
     ends = codes(ends, grad, steps)
     operators.launch(
         "loaded_dice_vjp", steps, grad,
-        grad, returns, values, ends, out, gamma, dice_discount, shift,
+        (grad, returns, values, ends), (out,), gamma, dice_discount, shift,
     )  # fmt: skip
     return out
 
@@ -252,7 +252,7 @@ def _n_step_dice(
     steps = rewards.shape[0]
     values, ends = rows("values", values, rewards, steps + 1), codes(ends, rewards, steps)
     out = new(rewards, steps + 1 - n)
-    operators.launch("n_step", steps, rewards, rewards, values, ends, out, gamma, n)
+    operators.launch("n_step", steps, rewards, (rewards, values, ends), (out,), gamma, n)
     return out
 
 
@@ -314,7 +314,7 @@ def _n_step_dice_vjp(
     grad = rows("grad", grad, centred, steps + 1 - n)
     check_rows("logps", logps, centred, steps)
     ends, out = codes(ends, centred, steps), new(centred)
-    operators.launch("n_step_dice_vjp", steps, centred, grad, centred, ends, out, gamma, n)
+    operators.launch("n_step_dice_vjp", steps, centred, (grad, centred, ends), (out,), gamma, n)
     return out
 
 

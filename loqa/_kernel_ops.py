@@ -44,7 +44,7 @@ def _linear_scan(
     if carry is not None:
         carry = rows("carry", carry[None], x, 1)
     ends = codes(ends, x, steps)
-    operators.launch("linear_scan", steps, x, x, carry, ends, out, decay, reverse)
+    operators.launch("linear_scan", steps, x, (x, carry, ends), (out,), decay, reverse)
     return out
 
 
@@ -100,7 +100,7 @@ def _advantage(
     steps, out = rewards.shape[0], new(rewards)
     values = rows("values", values, rewards, steps + 1)
     ends = codes(ends, rewards, steps)
-    operators.launch("advantage", steps, rewards, rewards, values, ends, out, gamma, lam)
+    operators.launch("advantage", steps, rewards, (rewards, values, ends), (out,), gamma, lam)
     return out
 
 
@@ -132,7 +132,7 @@ def _advantage_vjp(
     if steps == 0:
         grad_values.zero_()
     operators.launch(
-        "advantage_vjp", steps, grad, grad, ends, grad_rewards, grad_values, gamma, lam
+        "advantage_vjp", steps, grad, (grad, ends), (grad_rewards, grad_values), gamma, lam
     )
     return grad_rewards, grad_values
 
@@ -183,7 +183,7 @@ def _n_step(
     values = rows("values", values, rewards, steps + 1)
     ends = codes(ends, rewards, steps)
     out = new(rewards, steps + 1 - n)
-    operators.launch("n_step", steps, rewards, rewards, values, ends, out, gamma, n)
+    operators.launch("n_step", steps, rewards, (rewards, values, ends), (out,), gamma, n)
     return out
 
 
@@ -223,7 +223,7 @@ def _n_step_vjp(
     steps = _windows_of(grad, n)
     ends = codes(ends, grad, steps)
     grad_rewards, grad_values = new(grad, steps), new(grad, steps + 1)
-    operators.launch("n_step_vjp", steps, grad, grad, ends, grad_rewards, grad_values, gamma, n)
+    operators.launch("n_step_vjp", steps, grad, (grad, ends), (grad_rewards, grad_values), gamma, n)
     return grad_rewards, grad_values
 
 

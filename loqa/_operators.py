@@ -50,11 +50,11 @@ def check_like(name: str, x: object, like: Tensor, shape: tuple[int, ...]) -> No
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a torch tensor {list(shape)}, got {describe(x)}")
     if (
-        x.dtype != like.dtype
+        x.is_nested
+        or x.shape != shape
+        or x.dtype is not like.dtype
         or x.layout is not torch.strided
         or x.device != like.device
-        or x.is_nested
-        or x.shape != shape
     ):
         wanted = f"{list(shape)} {str(like.dtype).removeprefix('torch.')} on {like.device}"
         raise ValueError(f"{name} must be {wanted}, got {describe(x)}")
@@ -87,7 +87,8 @@ def check_window(n: int, steps: int) -> None:
 
 def sequence(name: str, x: Tensor) -> Tensor:
     """`x` as kernels read it, contiguous, checked as the first array of a call."""
-    x = _plain(x)
+    if type(x) not in _PLAIN:
+        x = _plain(x)
     check_sequence(name, x)
     if not (x.is_cpu or x.is_cuda):
         raise ValueError(f"{name} must be on cpu or cuda, got {describe(x)}")
@@ -96,7 +97,8 @@ def sequence(name: str, x: Tensor) -> Tensor:
 
 def rows(name: str, x: Tensor, like: Tensor, steps: int) -> Tensor:
     """`x` as kernels read it, contiguous, checked to have `steps` rows like those of `like`."""
-    x = _plain(x)
+    if type(x) not in _PLAIN:
+        x = _plain(x)
     check_rows(name, x, like, steps)
     return _contiguous(x)
 
@@ -105,7 +107,8 @@ def codes(ends: Tensor | None, like: Tensor, steps: int) -> Tensor | None:
     """`ends` as kernels read them."""
     if ends is None:
         return None
-    ends = _plain(ends)
+    if type(ends) not in _PLAIN:
+        ends = _plain(ends)
     check_ends(ends, like, steps)
     return _contiguous(ends)
 
@@ -117,23 +120,35 @@ def new(like: Tensor, steps: int | None = None) -> Tensor:
     return like.new_empty((steps, *like.shape[1:]))
 
 
-def launch(name: str, steps: int, like: Tensor, *args: Any) -> None:
+def launch(
+    name: str,
+    steps: int,
+    like: Tensor,
+    reads: tuple[Tensor | None, ...],
+    writes: tuple[Tensor, ...],
+    *numbers: float,
+) -> None:
     """Runs `core.<name>` on `steps` rows as wide as those of `like`, on its device.
 
     Args:
-        args: of the kernel; a tensor stands for its address, None for an array that is left out.
+        reads: contiguous arrays; None for one that is left out.
+        writes: arrays of `new`.
+        numbers: the kernel's other arguments.
     """
-    numbers, kept = [], []
-    for arg in args:
-        if isinstance(arg, Tensor):
-            address = address_of(arg)
-            if address % arg.element_size():  # NumPy can make such arrays
-                kept.append(arg.clone())
-                address = kept[-1].data_ptr()
-            numbers.append(address)
-        else:
-            numbers.append(0 if arg is None else arg)
-    _run(name, like, _DTYPE_CODES[like.dtype], *numbers, steps, _width(like))
+    code = _DTYPE_CODES[like.dtype]
+    unaligned = 7 if code else 3
+    addresses = []
+    for x in reads:
+        address = 0 if x is None else address_of(x)
+        if address & unaligned and x is not None:  # NumPy can make such arrays
+            return launch(name, steps, like, _aligned(reads), writes, *numbers)
+        addresses.append(address)
+    addresses += [x.data_ptr() for x in writes]
+    _run(name, like, code, *addresses, *numbers, steps, _width(like))
+
+
+def _aligned(arrays: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+    return tuple(None if x is None else x.clone() for x in arrays)
 
 
 def _run(name: str, like: Tensor, *numbers: Any) -> None:
@@ -154,24 +169,24 @@ def address_of(x: Tensor) -> int:
         ValueError: its storage was made smaller.
     """
     try:
-        address, storage = x.data_ptr(), x.untyped_storage()
+        address, held = x.data_ptr(), x.untyped_storage().nbytes()
     except (RuntimeError, NotImplementedError):
         raise WithoutMemory(f"a tensor {describe(x)} has no memory of its own") from None
-    needed = (x.storage_offset() + extent_of(x)) * x.element_size()
-    if x.numel() and (not address or storage.nbytes() < needed):
+    if not address or x.storage_offset() or held < x.nbytes or not x.is_contiguous():
+        needed = (x.storage_offset() + extent_of(x)) * x.itemsize  # the whole truth, more slowly
         if x._is_zerotensor():
             raise WithoutMemory(f"a tensor {describe(x)} of lazy zeros has no memory")
-        raise ValueError(
-            f"a tensor {describe(x)} needs a storage of {needed} bytes, got {storage.nbytes()}"
-        )
+        if x.numel() and (not address or held < needed):
+            raise ValueError(
+                f"a tensor {describe(x)} needs a storage of {needed} bytes, got {held}"
+            )
     return address
 
 
 def extent_of(x: Tensor) -> int:
     """Elements of the memory that a tensor lies in, from its first one on."""
-    count = x.numel()
-    if not count or x.is_contiguous():
-        return count
+    if x.is_contiguous():
+        return x.numel()
     return 1 + sum((n - 1) * stride for n, stride in zip(x.shape, x.stride(), strict=True))
 
 
@@ -205,8 +220,8 @@ def is_plain(*tensors: Tensor) -> bool:
 
 def _plain(x: Tensor) -> Tensor:
     """The tensor below a subclass whose methods may be anybody's."""
-    if type(x) in _PLAIN or not isinstance(x, Tensor):
-        return x
+    if not isinstance(x, Tensor):  # to be refused
+        return x  # type: ignore[unreachable]
     with torch._C.DisableTorchFunctionSubclass():
         return Tensor.as_subclass(x, Tensor)
 
@@ -250,7 +265,8 @@ def define(
             for arg, dim in zip(args, in_dims, strict=True)
         ]
         out = call(*moved)
-        return out, (-1 if isinstance(out, Tensor) else (-1,) * len(out))
+        # Counted from the front: torch 2.6 takes a negative number for something else.
+        return out, (out.dim() - 1 if isinstance(out, Tensor) else tuple(x.dim() - 1 for x in out))
 
     def forward(ctx: Any, *args: Any) -> Any:
         output = kernel(*args)
@@ -282,7 +298,12 @@ def define(
             if level is not None and level.key() == TransformType.Functionalize:
                 return operator(*args)  # it has no rule for functions of one's own
             return transformable.apply(*args)
-        if is_recorded() or torch._C._autograd._profiler_enabled():
+        if (
+            torch._C._len_torch_dispatch_stack()
+            or _len_torch_dispatch_stack_pre_dispatch()  # type: ignore[no-untyped-call]
+            or torch._C._is_tracing()
+            or torch._C._autograd._profiler_enabled()
+        ):
             return operator(*args)
         # Nobody watches: past torch's dispatcher, which takes as long again as all the rest of a
         # call (5 microseconds, or 30 after a kernel has swept its code from the cache).

@@ -199,7 +199,11 @@ def magic_box(x: Tensor) -> Tensor:
         x: any shape, any floating type, finite.
     Returns:
         Ones of that shape, differentiable to any order.
+    Raises:
+        TypeError: not a tensor of a floating type.
     """
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        raise TypeError(f"x must be a torch tensor of a floating type, got {describe(x)}")
     return _kernel_ops.magic_box(x)
 
 

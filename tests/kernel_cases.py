@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -88,6 +89,7 @@ def draw(
     seed: int = 0,
     device: str = "cpu",
 ) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
     sizes = (steps, steps + 1, steps)
-    return [torch.randn(t, *shape, generator=generator, dtype=dtype).to(device) for t in sizes]
+    new = partial(torch.randn, generator=generator, dtype=dtype, device="cpu")
+    return [new(t, *shape).to(device) for t in sizes]

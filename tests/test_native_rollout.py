@@ -242,14 +242,51 @@ def test_what_does_not_fit_is_refused() -> None:
 
 
 def test_the_core_refuses_sets_that_cannot_be() -> None:
+    here = torch.zeros(64).data_ptr()
     fields: dict[str, Any] = {
-        "arrays": [1] * 10, "strides": [0] * 10, "index": 0, "half": False, "reads_time": False,
-        "sets": 1, "features": 1, "hidden": 1, "outputs": 1,
+        "arrays": [here] * 10, "elements": [8] * 10, "strides": [0] * 10, "index": 0,
+        "half": False, "reads_time": False, "sets": 1, "features": 1, "hidden": 1, "outputs": 1,
     }  # fmt: skip
     core.GruSets(**fields)
-    for name, value, message in [
-        ("sets", 0, "out of range"), ("hidden", 0, "out of range"), ("strides", [0], "out of range"),
-        ("arrays", [1] * 9 + [0], "missing"), ("arrays", [0, 0, *[1] * 8], "without a first"),
+    two, negative = torch.tensor([0, 2]), torch.tensor([-1])
+    for changed, message in [
+        ({"sets": 0}, "out of range"), ({"hidden": 0}, "out of range"),
+        ({"strides": [0]}, "out of range"), ({"elements": [8]}, "out of range"),
+        ({"hidden": 2**40}, "out of range"), ({"arrays": [here] * 9 + [0]}, "missing"),
+        ({"arrays": [0, 0, *[here] * 8]}, "without a first"),
+        ({"arrays": [0, *[here] * 9]}, "without a bias or without a weight"),
+        ({"arrays": [here + 1, *[here] * 9]}, "aligned"),
+        ({"hidden": 2}, "array 4 of 8 elements ends before set 0"),
+        ({"sets": 2, "strides": [8] * 10}, "array 0 of 8 elements ends before set 1"),
+        ({"sets": 2, "strides": [2**62] * 10, "index": two.data_ptr()}, "ends before set 2"),
+        ({"strides": [-1] * 10}, "ends before set 0"),
+        ({"index": negative.data_ptr()}, "negative"),
+        ({"sets": 2, "index": two.data_ptr(), "strides": [4] * 10}, "ends before set 2"),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=message):
-            core.GruSets(**{**fields, name: value})
+            core.GruSets(**{**fields, **changed})
+
+
+def test_parameters_that_the_core_cannot_read_are_refused() -> None:
+    stacked = _stack(3)
+    for changed, message in [
+        ({"actor.bias_hn": stacked["actor.bias_hn"].double()}, "float32 or float16 on cpu"),
+        ({name: value.double() for name, value in stacked.items()}, "float32 or float16 on cpu"),
+        ({name: value.to("meta") for name, value in stacked.items()}, "on cpu"),
+        ({"actor.linear1.bias": stacked["actor.linear1.bias"][:2]}, r"must be \[3, 16\]"),
+        ({"actor.extra": stacked["actor.bias_hn"]}, "must be .*got"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            StackedHead({**stacked, **changed}, "actor.")
+    less = {name: value for name, value in stacked.items() if name != "actor.linear1.bias"}
+    with pytest.raises(ValueError, match=r"actor.\* must be"):
+        StackedHead(less, "actor.")
+
+
+def test_parameters_that_lost_their_memory_are_not_read() -> None:
+    """Addresses are taken anew in each call."""
+    stacked = {name: value.clone() for name, value in _stack(3).items()}
+    head = StackedHead(stacked, "actor.")
+    stacked["actor.weight_hh"].untyped_storage().resize_(0)
+    with pytest.raises(ValueError, match="needs a storage of"):
+        play(_env(9), (head, "random"), None, _draws(9), seed=5)

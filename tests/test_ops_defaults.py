@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -44,9 +45,7 @@ def deterministic() -> Iterator[None]:
 
 @contextmanager
 def anomaly_mode() -> Iterator[None]:
-    with pytest.warns(UserWarning, match="Anomaly Detection"):
-        mode = torch.autograd.set_detect_anomaly(True)
-    with mode:
+    with torch.autograd.set_detect_anomaly(True):
         yield
 
 
@@ -77,7 +76,9 @@ def by_kernels() -> list[Tensor]:
 def by_gru() -> list[Tensor]:
     shapes = [(3, 4, 24), (24, 8), (8,), (4, 24), (4, 8)]
     arrays = [
-        torch.randn(s, generator=torch.Generator().manual_seed(i), dtype=torch.float32)
+        torch.randn(
+            s, generator=torch.Generator("cpu").manual_seed(i), dtype=torch.float32, device="cpu"
+        )
         for i, s in enumerate(shapes)
     ]
     leaves = [x.requires_grad_() for x in arrays[:3]]
@@ -94,14 +95,18 @@ def by_gru() -> list[Tensor]:
     return found
 
 
+@functools.cache
+def policy() -> tuple[dict[str, Tensor], Tensor]:
+    """Parameters and draws, made before any setting."""
+    return {name: value[0] for name, value in _stack(1).items()}, _draws(6)
+
+
 def by_policies() -> list[Tensor]:
-    me = _stack(1)
-    single = {name: value[0] for name, value in me.items()}
+    single, draws = policy()
     head = StackedHead(single, "actor.")
-    played, _ = play(_env(6), (head, "random"), None, _draws(6), seed=5)
-    policy = GRUPolicy.of(single, "actor.")
-    x = played.obs[:6, 0, 0].flatten(1)
-    output, state = policy.step(x, policy.initial_state(6))
+    played, _ = play(_env(6), (head, "random"), None, draws, seed=5)
+    actor = GRUPolicy.of(single, "actor.")
+    output, state = actor.step(played.obs[:6, 0, 0].flatten(1), actor.initial_state(6))
     return [played.obs, played.actions, played.rewards, output, state]
 
 

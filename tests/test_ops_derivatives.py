@@ -66,10 +66,6 @@ def test_small_every_order(name: str, kernel_device: str) -> None:
         torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.skipif(
-    torch.__version__.startswith("2.6."),
-    reason="torch 2.6 batches derivatives of our operators wrongly",
-)
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", ALL)
 def test_torch_func(name: str, device: str) -> None:

@@ -110,7 +110,9 @@ class Module(torch.nn.Module):
         return self.function(rewards, values, logps)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of its recorders
+# Torch's own, of its recorders.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("recorder", RECORDERS)
@@ -121,6 +123,7 @@ def test_what_was_recorded_computes(recorder: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("recorder", ["jit.trace", "make_fx real", "make_fx symbolic"])
 def test_recorded_gradients(recorder: str) -> None:
@@ -175,6 +178,8 @@ def operator_samples() -> list[tuple[str, tuple[object, ...]]]:
     ]
 
 
+# As in test_ops_derivatives.py.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @pytest.mark.parametrize("index", range(len(operator_samples())))
 def test_opcheck_with_ends(index: int) -> None:
     name, args = operator_samples()[index]
@@ -200,6 +205,7 @@ def by_steps(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_gru_batched_and_recorded() -> None:
     arguments = tuple(gru_arguments())

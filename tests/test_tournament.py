@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
 
+from loqa._native import core
 from loqa.memory1 import discounted_value
 from loqa.reference.philox import philox
 from loqa.strategies import NAMED, Machine, strategy
@@ -152,3 +154,43 @@ def test_wrong_input() -> None:
         Machine("x", np.array([2.0]), np.zeros((1, 2, 2), np.int64))
     with pytest.raises(ValueError, match="transition must be in"):
         Machine("x", np.ones(1), np.ones((1, 2, 2), np.int64))
+
+
+def test_the_core_reads_and_writes_nothing_but_its_arrays() -> None:
+    """Two machines of two states each; every array and number is checked by the core itself."""
+    good: dict[str, Any] = {
+        "cooperates": np.full(4, 2**23, np.int32),
+        "next": np.array([[0, 1, 0, 1], [1, 1, 0, 0], [2, 3, 2, 3], [3, 3, 2, 2]], np.int32),
+        "first": np.array([0, 2, 4], np.int32), "pairs": np.array([[0, 1]], np.int32), "turns": 10,
+        "seed": 0, "counts": np.zeros((1, 3, 4), np.int32), "num_threads": 1,
+    }  # fmt: skip
+    core.tournament(**good)
+    assert good["counts"].sum(-1).tolist() == [[10, 10, 10]]
+    out_of_machine = good["next"].copy()
+    out_of_machine[0, 2] = 3
+    for name, value, message in [
+        ("next", out_of_machine, "next leads out of machine 0"),
+        ("next", good["next"][:3], r"next must be \[4, 4\]"),
+        ("next", good["next"].ravel(), "contiguous int32 array of 2 dim"),
+        ("next", good["next"].astype(np.int64), "int32"),
+        ("next", good["next"].T, "contiguous"),
+        ("next", good["next"][::-1], "contiguous"),
+        ("cooperates", good["cooperates"].view(np.uint32), "int32"),
+        ("cooperates", good["cooperates"].astype(">i4"), "int32"),
+        ("first", np.array([0, 2, 5], np.int32), "from 0 to the number of rows"),
+        ("first", np.array([0, 4, 4], np.int32), "must grow"),
+        ("first", np.array([0, -1, 4], np.int32), "must grow"),
+        ("first", np.zeros(0, np.int32), "machines"),
+        ("pairs", np.array([[0, 2]], np.int32), "machine 2 of 2"),
+        ("pairs", np.array([[-1, 0]], np.int32), "machine -1 of 2"),
+        ("pairs", np.zeros((1, 3), np.int32), "pairs must be"),
+        ("counts", np.zeros((2, 3, 4), np.int32), "counts"),
+        ("counts", np.zeros((1, 3, 3), np.int32), "counts"),
+        ("turns", -1, "turns must be"), ("turns", 2**31, "turns must be"),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            core.tournament(**{**good, name: value})
+    frozen = np.zeros((1, 3, 4), np.int32)
+    frozen.flags.writeable = False
+    with pytest.raises((ValueError, BufferError, TypeError)):
+        core.tournament(**{**good, "counts": frozen})
