@@ -63,6 +63,17 @@ def process_seconds(out: Path, run: dict[str, Any], fields: dict[str, Any]) -> f
     return lived
 
 
+def ranges(numbers: list[int]) -> str:
+    """Whole numbers in order, such as "1 to 4, 7"."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1] = [parts[-1][0], number]
+        else:
+            parts.append([number])
+    return ", ".join(" to ".join(map(str, part)) for part in parts)
+
+
 def results_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """What the runs of a learner have come to."""
 
@@ -72,8 +83,8 @@ def results_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
     names = Counter(run["strategy"] for run in runs).most_common()
     return {
         "iterations": runs[0]["iterations"],
-        "first_seed": runs[0]["seed"],
-        "seeds": len(runs),
+        "seeds": ranges([run["seed"] for run in runs]),
+        "runs": len(runs),
         "strategies": dict(names),
         "lowest_median_highest": {
             "p_cooperate": {

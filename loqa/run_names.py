@@ -121,12 +121,15 @@ def without_effect(config: TrainConfig) -> dict[str, str]:
             found.update((name, reason) for name in names if name not in found)
 
     shaping = ("shaping", "dice_discount", "n_step", "softmax_temperature", "self_play_target",
-               "current_reward_differentiable", "stop_normaliser_gradient")  # fmt: skip
+               "current_reward_differentiable", "stop_normaliser_gradient", "opponent_baseline",
+               "shaping_advantage")  # fmt: skip
     idle(config.algo == "naive", "algo naive", "shaping_weight", *shaping)
     idle(config.shaping_weight == 0, "shaping_weight 0", *shaping)
     idle(config.shaping == "loaded-dice", "shaping loaded-dice", "n_step")
     idle(config.shaping == "n-step", "shaping n-step", "dice_discount")
     idle(config.shaping == "n-step", "shaping n-step", "current_reward_differentiable")
+    idle(config.shaping == "n-step", "shaping n-step", "opponent_baseline")
+    idle(config.advantage == "td0", "advantage td0", "shaping_advantage")
     idle(config.advantage != "gae", f"advantage {config.advantage}", "advantage_lambda")
     idle(config.advantage != "td0", f"advantage {config.advantage}", "advantage_gradient")
     idle(config.critic_target != "lambda", f"critic_target {config.critic_target}", "critic_lambda")
@@ -136,6 +139,7 @@ def without_effect(config: TrainConfig) -> dict[str, str]:
         networks = f"actor {config.actor}, critic {config.critic}"
         idle(config.actor == "logits", "actor logits", "actor_hidden")
         idle(not gru, networks, "layers_before_gru")
+        idle(config.exploration == 0, "exploration 0", "played_policy")
     elif isinstance(config, CoinConfig):
         idle(config.anneal == 0, "anneal 0", "entropy_final", "actor_lr_final", "critic_lr_final")
     return {name: reason for name, reason in found.items() if name in config.field_types()}

@@ -125,6 +125,7 @@ def test_the_header_says_the_game_and_where_it_is_played() -> None:
 
 
 SMALL = {"iterations": 4, "batch_size": 8, "episode_length": 6, "log_every": 1}
+SMALL_IPD = {**SMALL, "critic_warmup": 1}
 SMALL_COIN = {**SMALL, "opponents": 4, "actor_hidden": 4, "critic_hidden": 4, "evaluate_every": 1,
               "evaluation_episodes": 8, "anneal_after": 1, "anneal": 2}  # fmt: skip
 
@@ -132,10 +133,11 @@ SMALL_COIN = {**SMALL, "opponents": 4, "actor_hidden": 4, "critic_hidden": 4, "e
 @pytest.mark.parametrize(
     "config",
     [
-        IPDConfig(**SMALL),
-        IPDConfig(**SMALL, algo="naive", advantage="mc", actor="mlp"),
-        IPDConfig(**SMALL, shaping="n-step", critic_target="sarsa", critic="gru"),
-        IPDConfig(**SMALL, shaping_weight=0.0, advantage="gae", critic_target="lambda"),
+        IPDConfig(**SMALL_IPD),
+        IPDConfig(**SMALL_IPD, algo="naive", advantage="mc", actor="mlp"),
+        IPDConfig(**SMALL_IPD, shaping="n-step", critic_target="sarsa", critic="gru"),
+        IPDConfig(**SMALL_IPD, shaping_weight=0.0, advantage="gae", critic_target="lambda"),
+        IPDConfig(**SMALL_IPD, advantage="td0", exploration=0.0),
         CoinConfig(**SMALL_COIN, algo="naive"),
         CoinConfig(**SMALL_COIN, shaping="n-step", advantage="td0", critic_target="argmax"),
         CoinConfig(**{**SMALL_COIN, "anneal": 0}),
