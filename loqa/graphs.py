@@ -38,7 +38,7 @@ class CudaRecording:
     def __init__(self, function: Function) -> None:
         self._graph = torch.cuda.CUDAGraph()
         # A stream of the current device: torch's own is one for all devices, of the first that recorded.
-        with torch.cuda.graph(self._graph, stream=torch.cuda.Stream()):
+        with torch.cuda.graph(self._graph, stream=torch.cuda.Stream()):  # type: ignore[no-untyped-call]
             self.result = function()
 
     def replay(self) -> None:
