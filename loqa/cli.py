@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import sys
@@ -64,10 +65,10 @@ def _main(arguments: Sequence[str] | None) -> int:
         print(f"loqa: {error}", file=sys.stderr)
         return FAILED
     except (ValueError, TypeError, OSError) as error:
-        print(f"loqa: error: {error}", file=sys.stderr)
+        _complain(f"loqa: error: {error}")
         return USAGE
     except TrainingError as error:
-        print(f"loqa: the run failed: {error}", file=sys.stderr)
+        _complain(f"loqa: the run failed: {error}")
         return FAILED
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
@@ -77,6 +78,15 @@ def _main(arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         print("loqa: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def _complain(sentence: str) -> None:
+    """Says what went wrong, once; torchrun shows what each process left in its file at the end."""
+    if os.environ.get("RANK", "0") == "0":
+        print(sentence, file=sys.stderr)
+    if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        said = {"message": sentence, "timestamp": int(time.time())}
+        Path(file).write_text(json.dumps(said), encoding="utf-8")
 
 
 def _parser() -> tuple[argparse.ArgumentParser, dict[str, _Parser]]:

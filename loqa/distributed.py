@@ -16,6 +16,11 @@ BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
 """What carries tensors, by the device of a run."""
 
 
+def world_size() -> int:
+    """Number of processes that torchrun started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 class ProcessGroup:
     """The processes of one run. Without torchrun: a group of one, whose calls do nothing.
 
@@ -37,8 +42,7 @@ class ProcessGroup:
         Raises:
             ValueError: there are several processes, and the device cannot be used.
         """
-        size = int(os.environ.get("WORLD_SIZE", "1"))
-        if size == 1:
+        if world_size() == 1:
             return cls()
         if not dist.is_initialized():
             place = training_device(device)

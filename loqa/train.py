@@ -28,7 +28,7 @@ from loqa._reading import FileError, out_of_memory, read_lines, read_object, rea
 from loqa.agents import Agent
 from loqa.config import MATMUL_PRECISION, RESUMABLE, CoinConfig, IPDConfig, TrainConfig
 from loqa.device import current, training_device
-from loqa.distributed import ProcessGroup
+from loqa.distributed import ProcessGroup, world_size
 from loqa.models import shapes_only
 from loqa.run_names import run_name
 from loqa.stopping import StopRequest
@@ -411,10 +411,9 @@ def _join(config: TrainConfig) -> ProcessGroup:
         ValueError: there are several, and this game cannot be shared; or the device cannot be used.
     """
     training_device(config.device)
-    processes = ProcessGroup.of_environment(config.device)
-    if processes.size > 1 and not isinstance(config, CoinConfig):
+    if world_size() > 1 and not isinstance(config, CoinConfig):
         raise ValueError("only `loqa train coin` can be shared by several processes")
-    return processes
+    return ProcessGroup.of_environment(config.device)
 
 
 def _run(

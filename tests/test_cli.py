@@ -182,3 +182,17 @@ def test_ctrl_c_of_the_process(tmp_path):
     assert f"loqa resume {out}" in printed
     assert json.loads((out / "summary.json").read_text())["status"] == "interrupted"
     assert list((out / "checkpoints").glob("*.safetensors"))
+
+
+def test_one_process_of_several_says_what_is_wrong(tmp_path, capsys, monkeypatch):
+    """And torchrun, which prints a page of its own, ends it with each one's sentence."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    sentence = "loqa: error: only `loqa train coin` can be shared by several processes"
+    for rank, heard in (("0", f"{sentence}\n"), ("1", "")):
+        file = tmp_path / f"error-{rank}.json"
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(file))
+        code, _, errors = run(capsys, "train", "ipd", "--out", tmp_path / "run", *QUICK)
+        assert (code, errors) == (2, heard)
+        assert json.loads(file.read_text(encoding="utf-8"))["message"] == sentence
+    assert not (tmp_path / "run").exists()
