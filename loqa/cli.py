@@ -62,7 +62,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     try:
         return int(options.run(options, console))
     except WriteError as error:
-        print(f"loqa: {error}", file=sys.stderr)
+        _complain(f"loqa: {error}")
         return FAILED
     except (ValueError, TypeError, OSError) as error:
         _complain(f"loqa: error: {error}")
@@ -73,7 +73,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        print(f"loqa: out of memory: {str(error).partition('. ')[0][:200]}", file=sys.stderr)
+        _complain(f"loqa: out of memory: {str(error).partition('. ')[0][:200]}")
         return FAILED
     except KeyboardInterrupt:
         print("loqa: interrupted", file=sys.stderr)
