@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -13,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from loqa import plot_coin
+from loqa._reading import FileError, read_object, reading
 from loqa.ipd import COOPERATES, DEFECTS, STATES
 from loqa.plot_league import plot_heatmap
 from loqa.plot_runs import Group, group_runs, label_groups, read_run
@@ -186,13 +186,13 @@ def _inner(line: dict[str, Any], key: str, part: str | int) -> float:
 
 def _plot_league(directory: Path, out: Path | None) -> list[Path]:
     path = directory / "league.json"
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    with reading(path):
+        found = read_object(path)
         matrix = np.array(found["matrix"], np.float64)
         names, groups = list(found["names"]), list(found["groups"])
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged: {error!r}") from error
-    if matrix.shape != (len(names), len(names)) or len(groups) != len(names):
-        raise ValueError(f"{path} is damaged: its matrix must be {len(names)} x {len(names)}")
+        if not all(isinstance(name, str) for name in (*names, *groups)):
+            raise FileError("names and groups: expected texts")
+        if matrix.shape != (len(names), len(names)) or len(groups) != len(names):
+            raise FileError(f"its matrix must be {len(names)} x {len(names)}")
     files = [directory / f"agents.{kind}" for kind in ("png", "svg")] if out is None else [out]
     return [plot_heatmap(names, matrix, file, groups) for file in files]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loqa._reading import read_object
+from loqa._reading import FileError, read_object
 from loqa.config import CoinConfig, TrainConfig
 from loqa.run_names import alike, changes, differences
 from loqa.train import GAMES, RunDirectory
@@ -141,7 +141,7 @@ def read_run(directory: str | Path) -> Run:
     config = {**GAMES[config["game"]]().to_dict(), **config}
     metrics = files.metrics()
     if not metrics:
-        raise ValueError(f"{directory} has no metrics yet")
+        raise FileError(f"{directory} has no metrics yet")
     summary = read_object(files.summary_file) if files.summary_file.exists() else {}
     return Run(files.path, config, metrics, summary)
 
