@@ -55,6 +55,10 @@ _HALF = frozenset((torch.float16, torch.bfloat16))
 
 def _run(kernel: Callable[..., Tensor], first: Tensor, *args: object) -> Tensor:
     """Half-precision arrays in, float32 inside, one rounding at the end."""
+    for place, arg in enumerate((first, *args)):
+        if not (arg is None or isinstance(arg, Tensor) or type(arg) is float):  # a baseline
+            name = kernel.__code__.co_varnames[place]  # an operator of torch would not name it
+            raise TypeError(f"{name} must be a torch tensor [T, ...], got {describe(arg)}")
     if not isinstance(first, Tensor) or first.dtype not in _HALF:
         return kernel(first, *args)
     for arg in args:
