@@ -19,14 +19,15 @@ from loqa import _checks, cli_eval
 from loqa._files import WriteError
 from loqa._native import core
 from loqa._reading import out_of_memory
-from loqa.config import RESUMABLE, CoinConfig, TrainConfig, docstring
+from loqa.config import GAMES, RESUMABLE, CoinConfig, TrainConfig, docstring
 from loqa.envs.coin_game import make_coin_game
 from loqa.match_settings import settings_of
 from loqa.matches import coin_actor
 from loqa.players import COIN, as_player
+from loqa.run_directory import RunDirectory
 from loqa.run_names import describe
 from loqa.terminal import Terminal, lasting_output
-from loqa.train import GAMES, RunDirectory, TrainingError, export_agent, resume, train
+from loqa.train import TrainingError, export_agent, resume, train
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _FLAGS = ("preset", "shared_reward")  # options with a form of their own

@@ -349,6 +349,10 @@ class CoinConfig(TrainConfig):
         _checks.one_of("stop_at", self.stop_at, ("never", *THRESHOLDS))
 
 
+GAMES: dict[str, type[TrainConfig]] = {kind.game: kind for kind in (IPDConfig, CoinConfig)}
+"""By their names on the command line and in config.json."""
+
+
 def _typed(cls: type[TrainConfig], name: str, value: Any, kinds: Mapping[str, Any]) -> Any:
     """`value` as field `name` wants it: text from a command line is parsed, lists become tuples."""
     if name not in kinds:

@@ -21,8 +21,9 @@ from loqa.envs.coin_presets import SCRIPTED_COIN_PLAYERS
 from loqa.fingerprint import CannotFingerprintError, fingerprint
 from loqa.policies import Policy
 from loqa.published import is_published, load_published
+from loqa.run_directory import RunDirectory
 from loqa.strategies import NAMED, Machine, memory1_machine
-from loqa.train import TRAINED, RunDirectory, load_agent
+from loqa.train import TRAINED, load_agent
 
 IPD, COIN = "ipd", "coin_game"
 SHORT_NAMES = {

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loqa._reading import FileError, read_object
-from loqa.config import CoinConfig, TrainConfig
+from loqa.config import GAMES, CoinConfig, TrainConfig
+from loqa.run_directory import RunDirectory
 from loqa.run_names import alike, changes, differences
-from loqa.train import GAMES, RunDirectory
 
 
 @dataclass(frozen=True)

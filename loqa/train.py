@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -18,25 +17,22 @@ from loqa import checkpoint, coin, ipd
 from loqa._files import (
     WriteError,
     append_line,
-    locked,
-    remove_leftovers,
     sync,
     write_json,
     write_text,
 )
-from loqa._reading import FileError, out_of_memory, read_lines, read_object, reading, wrong
+from loqa._reading import FileError, out_of_memory, reading, wrong
 from loqa.agents import Agent
-from loqa.config import MATMUL_PRECISION, RESUMABLE, CoinConfig, IPDConfig, TrainConfig
+from loqa.config import GAMES, MATMUL_PRECISION, RESUMABLE, CoinConfig, TrainConfig
 from loqa.device import current, training_device
 from loqa.distributed import ProcessGroup, world_size
 from loqa.models import shapes_only
-from loqa.run_names import run_name
+from loqa.run_directory import RunDirectory, config_of
 from loqa.stopping import StopRequest
 from loqa.torch_settings import usual_torch
 from loqa.trackers import Tracker, check_installed, trackers
 from loqa.trainer import Trainer
 
-GAMES: dict[str, type[TrainConfig]] = {kind.game: kind for kind in (IPDConfig, CoinConfig)}
 _TRAINERS: dict[str, Any] = {"ipd": ipd.IPDTrainer, "coin": coin.CoinTrainer}
 _AGENTS: dict[str, Any] = {"ipd": ipd.make_agent, "coin": coin.make_agent}
 
@@ -45,153 +41,11 @@ TRAINED: dict[str, Path] = {
 }
 """Agents that come with the package, by name; loqa/trained/README.md says how they were made."""
 
-_EVERY_LINE: dict[str, type | tuple[type, ...]] = {
-    "iteration": int,
-    "env_steps": int,
-    "seconds": (int, float),
-}
-
 Report = Callable[[dict[str, Any]], None]
 
 
 class TrainingError(RuntimeError):
     """A run cannot go on: a loss is NaN or infinite, or the device's memory is full."""
-
-
-class RunDirectory:
-    """The files of a run: config.json, metrics.jsonl, checkpoints/, figures/, summary.json.
-
-    Args:
-        path: the directory.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.config_file = path / "config.json"
-        self.metrics_file = path / "metrics.jsonl"
-        self.summary_file = path / "summary.json"
-        self.checkpoints = path / "checkpoints"
-        self.figures = path / "figures"
-
-    @classmethod
-    @contextmanager
-    def create(cls, path: Path | None, config: TrainConfig) -> Iterator[RunDirectory]:
-        """A new run directory, locked while it is open; None takes the first free name below runs/.
-
-        If an error ends it before there is a checkpoint or a line of metrics, what was made is removed.
-
-        Raises:
-            FileExistsError: the directory already holds a run.
-            BlockingIOError: another process writes in it.
-            OSError: it cannot be written.
-        """
-        run = cls(_new_directory(config) if path is None else path)
-        run.path.mkdir(parents=True, exist_ok=True)
-        fresh = not any(run.path.iterdir())
-        try:
-            with locked(run.path, "run"):
-                if run.config_file.exists():
-                    raise FileExistsError(
-                        f"{run.path} already holds a run; go on with `loqa resume {run.path}` or give "
-                        f"another --out"
-                    )
-                try:
-                    run.checkpoints.mkdir(exist_ok=True)
-                    run.figures.mkdir(exist_ok=True)
-                    run.write_config(config)
-                    yield run
-                except BaseException:
-                    run._discard(fresh)
-                    raise
-        except BaseException:
-            if fresh:
-                with suppress(OSError):  # it holds something
-                    run.path.rmdir()
-            raise
-
-    def _discard(self, fresh: bool) -> None:
-        """Removes what was written for a run that has come to nothing."""
-        if self.latest_checkpoint() is not None or (
-            self.metrics_file.exists() and self.metrics_file.stat().st_size
-        ):
-            return
-        self.config_file.unlink(missing_ok=True)
-        self.metrics_file.unlink(missing_ok=True)
-        if fresh:
-            for name in ("replay", "tensorboard"):
-                shutil.rmtree(self.path / name, ignore_errors=True)
-        for directory in (self.checkpoints, self.figures):
-            with suppress(OSError):
-                directory.rmdir()
-
-    @contextmanager
-    def reopened(self) -> Iterator[None]:
-        """Locks an old run directory, and removes what killed processes left half written.
-
-        Raises:
-            BlockingIOError: another process writes in it.
-        """
-        with locked(self.path, "run"):
-            for directory in (self.path, self.checkpoints, self.figures, self.path / "replay"):
-                remove_leftovers(directory)
-            yield
-
-    def write_config(self, config: TrainConfig) -> None:
-        """Writes config.json."""
-        write_json(self.config_file, {"game": _game_of(config), **config.to_dict()})
-
-    @classmethod
-    def unused(cls, config: TrainConfig) -> Path:
-        """The first free name below runs/."""
-        base = f"runs/{run_name(config)}"
-        names = [base, *(f"{base}-{number}" for number in range(2, 10_000))]
-        return next(Path(name) for name in names if not Path(name).exists())
-
-    def config(self) -> TrainConfig:
-        """The run's configuration.
-
-        Raises:
-            FileNotFoundError: this is no run directory.
-            FileError: config.json is damaged, or of another version of loqa.
-        """
-        if not self.config_file.is_file():
-            raise FileNotFoundError(f"{self.path} is no run directory: it has no config.json")
-        return _config_of(read_object(self.config_file), self.config_file)
-
-    def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; a last line cut short by a crash is left out.
-
-        Raises:
-            FileError: names the first line that is damaged.
-        """
-        return read_lines(self.metrics_file, _EVERY_LINE)
-
-    def checkpoint_file(self, iteration: int) -> Path:
-        """Where the checkpoint of an iteration is."""
-        return self.checkpoints / f"iteration_{iteration:08d}.safetensors"
-
-    def all_checkpoints(self) -> list[Path]:
-        """The checkpoints, the newest first."""
-        return sorted(self.checkpoints.glob("iteration_*.safetensors"), reverse=True)
-
-    def latest_checkpoint(self) -> Path | None:
-        """The newest checkpoint, None before the first."""
-        return next(iter(self.all_checkpoints()), None)
-
-    def advice(self, config: TrainConfig) -> str:
-        """How to go on when the newest checkpoint, or a file that it needs, is damaged."""
-        files = self.all_checkpoints()
-        for number, file in enumerate(files[1:], 1):
-            with suppress(ValueError, OSError), reading(file):
-                _make_trainer(config).load_state_dict(
-                    checkpoint.load_checkpoint(file)["trainer"], self.path
-                )
-                newer = ", ".join(str(one) for one in files[:number])
-                return (
-                    f"the newest good checkpoint is {file}: to go on from it, delete {newer} and run "
-                    f"`loqa resume {self.path}` again"
-                )
-        return "there is no good checkpoint before it"
 
 
 @usual_torch()
@@ -264,6 +118,22 @@ def resume(
         return _run(config, run, state, report, processes)
 
 
+def _advice(run: RunDirectory, config: TrainConfig) -> str:
+    """How to go on when the newest checkpoint, or a file that it needs, is damaged."""
+    files = run.all_checkpoints()
+    for number, file in enumerate(files[1:], 1):
+        with suppress(ValueError, OSError), reading(file):
+            _make_trainer(config).load_state_dict(
+                checkpoint.load_checkpoint(file)["trainer"], run.path
+            )
+            newer = ", ".join(str(one) for one in files[:number])
+            return (
+                f"the newest good checkpoint is {file}: to go on from it, delete {newer} and run "
+                f"`loqa resume {run.path}` again"
+            )
+    return "there is no good checkpoint before it"
+
+
 def _newest_state(run: RunDirectory, config: TrainConfig) -> dict[str, Any] | None:
     """What the newest checkpoint holds, checked as far as it can be without building the agent.
 
@@ -277,7 +147,7 @@ def _newest_state(run: RunDirectory, config: TrainConfig) -> dict[str, Any] | No
         state = checkpoint.load_checkpoint(latest)
         made_with = _agent_of(state, latest, config)[1]
     except FileError as error:
-        raise FileError(f"{error}; {run.advice(config)}") from error
+        raise FileError(f"{error}; {_advice(run, config)}") from error
     differing = [
         f"{name} {getattr(config, name)!r} (the checkpoint: {getattr(made_with, name)!r})"
         for name in made_with.field_types()
@@ -291,27 +161,6 @@ def _newest_state(run: RunDirectory, config: TrainConfig) -> dict[str, Any] | No
             "was changed",
         )
     return state
-
-
-def _config_of(values: dict[str, Any], path: Path) -> TrainConfig:
-    """The configuration that the JSON of a file is.
-
-    Raises:
-        FileError: it lacks fields, or one has a bad value.
-    """
-    with reading(path):
-        fields = dict(values)
-        game = fields.pop("game", None)
-        if not isinstance(game, str) or game not in GAMES:
-            raise wrong("game", f"one of {', '.join(GAMES)}", game)
-        missing = GAMES[game].field_types().keys() - fields.keys()
-        if missing:  # their defaults would make it another run
-            raise FileError(
-                "another version of loqa made this run, go on with that one",
-                path,
-                f"lacks {', '.join(sorted(missing))}",
-            )
-        return GAMES[game].from_dict(fields)
 
 
 def _agent_of(
@@ -345,11 +194,11 @@ def _agent_of(
                 {name: value for name, value in state["config"].items() if name != "game"}
             )
             if resumed is None
-            else _config_of(state["config"], path)
+            else config_of(state["config"], path)
         )
         parameters = trainer["learner"]["agent"]
         with shapes_only():
-            agent: Agent = _AGENTS[_game_of(config)](config)
+            agent: Agent = _AGENTS[config.game](config)
         shapes = {name: list(value.shape) for name, value in agent.state_dict().items()}
         for name in shapes.keys() | parameters.keys():
             value, shape = parameters.get(name), shapes.get(name)
@@ -434,7 +283,7 @@ def _run(
             status, seconds = _loop(trainer, run, seconds, report, processes, stop)
             summary = {
                 "status": status,
-                "game": _game_of(config),
+                "game": config.game,
                 "preset": config.preset,
                 "algo": config.algo,
                 "shared_reward": config.shared_reward,
@@ -453,7 +302,7 @@ def _run(
 def _make_trainer(config: TrainConfig, processes: ProcessGroup | None = None) -> Trainer:
     if isinstance(config, CoinConfig):
         return coin.CoinTrainer(config, processes)
-    trainer: Trainer = _TRAINERS[_game_of(config)](config)
+    trainer: Trainer = _TRAINERS[config.game](config)
     return trainer
 
 
@@ -469,7 +318,7 @@ def _restore(trainer: Trainer, state: dict[str, Any], run: RunDirectory) -> None
         with reading(latest, "is not a checkpoint of a training run"):
             trainer.load_state_dict(state["trainer"], run.path)
     except (FileError, FileNotFoundError) as error:
-        raise FileError(f"{error}; {run.advice(trainer.config)}") from error
+        raise FileError(f"{error}; {_advice(run, trainer.config)}") from error
 
 
 def _loop(
@@ -493,7 +342,7 @@ def _loop(
             return
         trainer.settle()
         state = {
-            "config": {"game": _game_of(config), **config.to_dict()},
+            "config": {"game": config.game, **config.to_dict()},
             "seconds": seconds,
             "trainer": trainer.state_dict(),
         }
@@ -588,17 +437,3 @@ def _failures(run: RunDirectory, config: TrainConfig) -> Iterator[None]:
 
 def _left(run: RunDirectory) -> str:
     return f"the last checkpoint is {run.latest_checkpoint() or 'none'}"
-
-
-def _new_directory(config: TrainConfig) -> Path:
-    """Makes the first free directory below runs/: no two processes get the same."""
-    while True:
-        path = RunDirectory.unused(config)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            path.mkdir()
-            return path
-
-
-def _game_of(config: TrainConfig) -> str:
-    return config.game

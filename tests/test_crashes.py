@@ -20,7 +20,8 @@ from loqa._reading import FileError
 from loqa.algos import replay
 from loqa.checkpoint import load_checkpoint, save_checkpoint
 from loqa.cli import main
-from loqa.train import RunDirectory, TrainingError
+from loqa.run_directory import RunDirectory
+from loqa.train import TrainingError
 
 sys.path.insert(0, str(Path(__file__).parent / "fuzz"))
 import kills

@@ -17,7 +17,8 @@ from loqa.config import CoinConfig, IPDConfig
 from loqa.device import PhaseClock, fetch, training_device
 from loqa.distributed import BACKENDS
 from loqa.ipd import IPDTrainer
-from loqa.train import RunDirectory, TrainingError, load_agent, resume, train
+from loqa.run_directory import RunDirectory
+from loqa.train import TrainingError, load_agent, resume, train
 from loqa.trainer import FiniteWatch
 
 QUICK = {"iterations": 12, "batch_size": 8, "log_every": 3, "checkpoint_every": 5}

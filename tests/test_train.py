@@ -12,7 +12,8 @@ import torch
 import loqa
 from loqa import IPDConfig, checkpoint
 from loqa.ipd import IPDTrainer, cooperation, make_agent, strategy_name
-from loqa.train import RunDirectory, TrainingError, load_agent
+from loqa.run_directory import RunDirectory
+from loqa.train import TrainingError, load_agent
 
 QUICK = {
     "iterations": 12,

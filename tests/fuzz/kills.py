@@ -18,7 +18,7 @@ import torch
 from loqa import CoinConfig, IPDConfig, resume, train
 from loqa.checkpoint import load_checkpoint
 from loqa.config import TrainConfig
-from loqa.train import RunDirectory
+from loqa.run_directory import RunDirectory
 
 TINY = {"batch_size": 4, "episode_length": 4, "actor_hidden": 3, "critic_hidden": 3,
         "iterations": 10**6, "log_every": 1}  # fmt: skip
