@@ -13,7 +13,6 @@ that the compiler inlined it from. Writes benchmarks/results/coin_instructions.j
 from __future__ import annotations
 
 import argparse
-import ctypes
 import importlib.util
 import json
 import os
@@ -55,11 +54,9 @@ def play(core_file: str, obs_name: str, steps: int) -> None:
     spec.loader.exec_module(core)
     core.set_isa(ISA)
     code, size, values = OBS[obs_name]
-    keep = []
 
-    def zeros(size: int) -> int:
-        keep.append(ctypes.create_string_buffer(size * NUM_ENVS))
-        return ctypes.addressof(keep[-1])
+    def zeros(size: int) -> Any:
+        return core.Memory(size * NUM_ENVS)
 
     batch = core.CoinBatch(
         num_envs=NUM_ENVS, height=3, width=3, num_players=2, num_coins=1, actions=[0, 1, 2, 3],
@@ -68,16 +65,20 @@ def play(core_file: str, obs_name: str, steps: int) -> None:
         episode_length=50, obs_type=code, values=values, first_env=0, state=zeros(7), t=zeros(4),
         episode=zeros(4),
     )  # fmt: skip
-    game = core.CoinGame(batch, num_threads=1)
+    # obs, rewards, terminated, truncated
+    game = core.CoinGame(batch, zeros(size), zeros(8), zeros(1), zeros(1), num_threads=1)
     game.set_seed(0)
-    game.reset(0)
-    results = [zeros(size), zeros(8), zeros(1), zeros(1)]  # obs, rewards, terminated, truncated
+    game.show(())
+    which = core.Memory(NUM_ENVS)
+    memoryview(which)[:] = bytes([1]) * NUM_ENVS
+    game.reset(which)
     random.seed(0)
     byte_to_action = bytes(byte & 3 for byte in range(256))
-    moves = [random.randbytes(2 * NUM_ENVS).translate(byte_to_action) for _ in range(8)]
-    addresses = [ctypes.cast(now, ctypes.c_void_p).value for now in moves]
+    moves = [core.Memory(2 * NUM_ENVS) for _ in range(8)]
+    for now in moves:
+        memoryview(now)[:] = random.randbytes(2 * NUM_ENVS).translate(byte_to_action)
     for step in range(steps):
-        game.step(addresses[step % 8], 0, *results)
+        game.step(moves[step % 8])
 
 
 def counted(core_file: str, obs: str, steps: int) -> Counter[int]:

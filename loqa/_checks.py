@@ -24,6 +24,14 @@ def one_of(name: str, value: str, valid: Iterable[str]) -> str:
     return value
 
 
+def known_settings(where: str, given: Iterable[str], valid: Iterable[str]) -> None:
+    """TypeError for the first of the names given that is not valid, with the nearest that is."""
+    valid = list(valid)
+    for name in given:
+        if name not in valid:
+            raise TypeError(f"{where} has no setting {name!r}{nearest(name, valid)}")
+
+
 def integer(name: str, value: object, low: int, high: int) -> int:
     """`value` as int, or TypeError / ValueError unless it is an integer in [low, high].
 

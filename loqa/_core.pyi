@@ -312,88 +312,102 @@ def tournament(
     num_threads: int,
 ) -> None: ...
 
+class Memory:
+    """Bytes that a simulator works on; shows itself as a buffer of bytes."""
+
+    bytes: int
+    def __init__(self, bytes: int) -> None: ...
+    @staticmethod
+    def borrow(address: int, bytes: int, owner: object) -> Memory: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+def set_tensor_type(type: type, by_exchange: bool) -> bool: ...
+
 class MatrixBatch:
     def __init__(
         self,
         *,
         num_envs: int,
         num_actions: int,
-        payoff: int,
+        payoff: Memory,
         obs_type: int,
-        obs_table: int,
+        obs_table: Memory,
         obs_width: int,
         noise: float,
         end_probability: float,
         episode_length: int,
         first_env: int,
-        last_actions: int,
-        t: int,
-        episode: int,
+        last_actions: Memory,
+        t: Memory,
+        episode: Memory,
     ) -> None: ...
 
 class MatrixGame:
-    def __init__(self, batch: MatrixBatch, packed: int, num_threads: int) -> None: ...
-    def set_seed(self, seed: int) -> None: ...
-    def observe(self, obs: int) -> None: ...
-    def step(
+    def __init__(
         self,
-        actions: int,
-        action_type: int,
-        obs: int,
-        rewards: int,
-        terminated: int,
-        truncated: int,
-    ) -> bool: ...
-    def rollout(
-        self, actions: int, action_type: int, steps: int, obs: int, rewards: int
-    ) -> bool: ...
+        batch: MatrixBatch,
+        obs: Memory,
+        rewards: Memory,
+        terminated: Memory,
+        truncated: Memory,
+        num_threads: int,
+    ) -> None: ...
+    def show(self, tensors: tuple[object, ...]) -> None: ...
+    def intact(self) -> bool: ...
+    def set_seed(self, seed: int) -> None: ...
+    def observe(self) -> None: ...
+    def step(self, actions: object) -> object: ...
+    def rollout(self, actions: object, steps: int, obs: Memory, rewards: Memory) -> int: ...
     def memory1_rollout(
         self,
-        probabilities: int,
+        probabilities: Memory,
         env_stride: int,
         exploration: float,
         steps: int,
-        obs: int,
-        actions: int,
-        rewards: int,
-    ) -> None: ...
+        obs: Memory,
+        actions: Memory,
+        rewards: Memory,
+    ) -> int: ...
 
 class MatrixGameDevice:
     def __init__(
         self,
         *,
         batch: MatrixBatch,
-        seed: int,
-        bad_action: int,
+        seed: Memory,
+        bad_action: Memory,
         autoreset: int,
-        final_obs: int,
+        obs: Memory,
+        rewards: Memory,
+        terminated: Memory,
+        truncated: Memory,
+        final_obs: Memory | None,
         on_host: bool,
     ) -> None: ...
-    def observe(self, obs: int, stream: int) -> None: ...
-    def step(
-        self,
-        actions: int,
-        action_type: int,
-        obs: int,
-        rewards: int,
-        terminated: int,
-        truncated: int,
-        stream: int,
-    ) -> None: ...
+    def show(self, tensors: tuple[object, ...]) -> None: ...
+    def intact(self) -> bool: ...
+    def observe(self, stream: int) -> None: ...
+    def step(self, actions: Memory, action_type: int, stream: int) -> int: ...
     def rollout(
-        self, actions: int, action_type: int, steps: int, obs: int, rewards: int, stream: int
-    ) -> bool: ...
+        self,
+        actions: Memory,
+        action_type: int,
+        steps: int,
+        obs: Memory,
+        rewards: Memory,
+        stream: int,
+    ) -> int: ...
     def memory1_rollout(
         self,
-        probabilities: int,
+        probabilities: Memory,
         env_stride: int,
         exploration: float,
         steps: int,
-        obs: int,
-        actions: int,
-        rewards: int,
+        obs: Memory,
+        actions: Memory,
+        rewards: Memory,
         stream: int,
-    ) -> None: ...
+    ) -> int: ...
 
 class CoinBatch:
     def __init__(
@@ -417,39 +431,39 @@ class CoinBatch:
         obs_type: int,
         values: list[int],
         first_env: int,
-        state: int,
-        t: int,
-        episode: int,
+        state: Memory,
+        t: Memory,
+        episode: Memory,
     ) -> None: ...
 
 class CoinGame:
     check_actions: bool
-    def __init__(self, batch: CoinBatch, num_threads: int) -> None: ...
-    def set_seed(self, seed: int) -> None: ...
-    def reset(self, mask: int) -> None: ...
-    def observe(self, obs: int) -> None: ...
-    def step(
+    def __init__(
         self,
-        actions: int,
-        action_type: int,
-        obs: int,
-        rewards: int,
-        terminated: int,
-        truncated: int,
-    ) -> bool: ...
-    def rollout(
-        self, actions: int, action_type: int, steps: int, obs: int, rewards: int
-    ) -> bool: ...
-    def choose(self, kinds: list[int], tie_episode: bool, actions: int) -> None: ...
+        batch: CoinBatch,
+        obs: Memory,
+        rewards: Memory,
+        terminated: Memory,
+        truncated: Memory,
+        num_threads: int,
+    ) -> None: ...
+    def show(self, tensors: tuple[object, ...]) -> None: ...
+    def intact(self) -> bool: ...
+    def set_seed(self, seed: int) -> None: ...
+    def reset(self, mask: Memory) -> None: ...
+    def observe(self) -> None: ...
+    def step(self, actions: object) -> object: ...
+    def rollout(self, actions: object, steps: int, obs: Memory, rewards: Memory) -> int: ...
+    def choose(self, kinds: list[int], tie_episode: bool, actions: Memory) -> None: ...
     def play(
         self,
         kinds: list[int],
         tie_episode: bool,
         steps: int,
-        actions: int,
-        obs: int,
-        rewards: int,
-    ) -> None: ...
+        actions: Memory,
+        obs: Memory,
+        rewards: Memory,
+    ) -> int: ...
     def play_networks(
         self,
         *,
@@ -458,12 +472,12 @@ class CoinGame:
         kinds: list[int],
         steps: int,
         seed: int,
-        draws: int,
-        obs: int,
-        actions: int,
-        rewards: int,
-        log_probs: int,
-        q_values: int,
+        draws: Memory,
+        obs: Memory,
+        actions: Memory,
+        rewards: Memory,
+        log_probs: Memory,
+        q_values: Memory,
     ) -> None: ...
 
 class CoinGameDevice:
@@ -471,35 +485,38 @@ class CoinGameDevice:
         self,
         *,
         batch: CoinBatch,
-        seed: int,
-        bad_action: int,
+        seed: Memory,
+        bad_action: Memory | None,
         autoreset: int,
-        final_obs: int,
+        obs: Memory,
+        rewards: Memory,
+        terminated: Memory,
+        truncated: Memory,
+        final_obs: Memory | None,
         on_host: bool,
     ) -> None: ...
-    def reset(self, mask: int, stream: int) -> None: ...
-    def observe(self, obs: int, stream: int) -> None: ...
-    def step(
-        self,
-        actions: int,
-        action_type: int,
-        obs: int,
-        rewards: int,
-        terminated: int,
-        truncated: int,
-        stream: int,
-    ) -> None: ...
+    def show(self, tensors: tuple[object, ...]) -> None: ...
+    def intact(self) -> bool: ...
+    def reset(self, mask: Memory, stream: int) -> None: ...
+    def observe(self, stream: int) -> None: ...
+    def step(self, actions: Memory, action_type: int, stream: int) -> int: ...
     def rollout(
-        self, actions: int, action_type: int, steps: int, obs: int, rewards: int, stream: int
-    ) -> bool: ...
-    def choose(self, kinds: list[int], tie_episode: bool, actions: int, stream: int) -> None: ...
+        self,
+        actions: Memory,
+        action_type: int,
+        steps: int,
+        obs: Memory,
+        rewards: Memory,
+        stream: int,
+    ) -> int: ...
+    def choose(self, kinds: list[int], tie_episode: bool, actions: Memory, stream: int) -> None: ...
     def play(
         self,
         kinds: list[int],
         tie_episode: bool,
         steps: int,
-        actions: int,
-        obs: int,
-        rewards: int,
+        actions: Memory,
+        obs: Memory,
+        rewards: Memory,
         stream: int,
-    ) -> None: ...
+    ) -> int: ...

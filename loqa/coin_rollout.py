@@ -102,7 +102,7 @@ def play(
         (steps + 1, batch, 2, *env.obs_shape), dtype=env.spec.obs_dtype, device=device
     )
     actions = torch.empty((steps, batch, 2), dtype=torch.uint8, device=device)
-    rewards = torch.empty((steps, batch, 2), device=device)
+    rewards = torch.empty((steps, batch, 2), dtype=torch.float32, device=device)
     first, second = players
     networks = [first] if isinstance(second, str) else [first, second]
     script = second if isinstance(second, str) else None

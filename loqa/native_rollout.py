@@ -18,6 +18,7 @@ from torch import Tensor
 from loqa._native import core
 from loqa._operators import address_of, check_like, describe, extent_of
 from loqa.agents import Evaluation
+from loqa.envs.buffers import borrow
 from loqa.envs.coin_game import CoinGame
 from loqa.envs.coin_presets import SCRIPTED_COIN_PLAYERS
 from loqa.gru import fold
@@ -164,12 +165,12 @@ def play(
         ],
         steps=steps,
         seed=seed,
-        draws=address_of(draws),
-        obs=obs.data_ptr(),
-        actions=chosen.data_ptr(),
-        rewards=rewards.data_ptr(),
-        log_probs=log_probs.data_ptr(),
-        q_values=q_values.data_ptr(),
+        draws=borrow(draws),
+        obs=borrow(obs),
+        actions=borrow(chosen),
+        rewards=borrow(rewards),
+        log_probs=borrow(log_probs),
+        q_values=borrow(q_values),
     )
     trajectory = Trajectory(obs, chosen, rewards)
     if critic is None:

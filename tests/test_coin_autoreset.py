@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sim_devices import make as make_on
 
 import loqa
 
@@ -59,13 +60,70 @@ def test_next_step_with_environments_out_of_phase() -> None:
         ended = truncated.clone()
 
 
-def test_rollouts_do_not_reset() -> None:
+ROLLED: list[dict[str, Any]] = [
+    {"game": "coin_game"},
+    {"game": "coin_game", "preset": "mfos22"},
+    {"game": "coin_game", "check_actions": False},
+    {"game": "ipd"},
+    {"game": "ipd", "noise": 0.2, "end_probability": 0.3, "obs": "index"},
+]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda-on-host"])
+@pytest.mark.parametrize("mode", ["next_step", "same_step"])
+@pytest.mark.parametrize("settings", ROLLED, ids=str)
+def test_rollout_across_ends(settings: dict[str, Any], mode: str, device: str) -> None:
+    """The numbers of T calls of step, and where episodes ended."""
+    rest = {name: value for name, value in settings.items() if name != "game"}
+    env, plain = (
+        make_on(device, settings["game"], 70, episode_length=3, autoreset=mode, **rest)
+        for _ in range(2)
+    )
+    actions = np.random.default_rng(0).integers(0, 2, (8, 70, 2))
+    for _ in range(2):
+        result = env.rollout(actions)
+        obs, rewards = result
+        assert torch.equal(obs[0], plain._shown()[0])
+        for t in range(8):
+            now, paid, terminated, truncated = plain.step(actions[t])
+            assert torch.equal(obs[t + 1], now)
+            assert torch.equal(rewards[t], paid)
+            assert torch.equal(result.terminated[t], terminated)
+            assert torch.equal(result.truncated[t], truncated)
+            ended = terminated | truncated
+            if mode == "next_step":
+                assert result.final_obs is None
+            else:
+                assert torch.equal(result.final_obs[t][ended], plain.final_obs[ended])
+                assert not result.final_obs[t][~ended].any()
+        assert result.truncated.any()
+    before = env.get_state()
+    if device == "cpu" and rest.get("check_actions", True):
+        actions[7, 69, 1] = 9
+        with pytest.raises(ValueError, match=r"got 9 at \[7, 69, 1\]"):
+            env.rollout(actions)
+        for name, value in env.get_state().items():
+            assert torch.equal(value, before[name])
+
+
+def test_rollouts_that_do_not_reset() -> None:
     env = make(autoreset="same_step")
-    with pytest.raises(ValueError, match="rollout needs autoreset=False"):
-        env.rollout(np.zeros((2, 70, 2), int))
     with pytest.raises(ValueError, match="rollout_scripted needs autoreset=False"):
         env.rollout_scripted(["random", "random"], 2)
     assert make().final_obs is None
+    result = make().rollout(np.zeros((2, 70, 2), int))
+    assert (len(result), result.terminated, result.truncated) == (2, None, None)
+
+
+def test_what_is_done_to_a_flag_changes_nothing_that_follows() -> None:
+    env, plain = make(autoreset="next_step"), make(autoreset="next_step")
+    actions = np.zeros((70, 2), int)
+    for _ in range(7):
+        results = env.step(actions)
+        for ours, theirs in zip(results, plain.step(actions), strict=True):
+            assert torch.equal(ours, theirs)
+        for flags in results[2:]:
+            flags.logical_not_()
 
 
 def test_buffers_are_shared_without_a_copy() -> None:

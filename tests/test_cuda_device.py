@@ -89,38 +89,60 @@ def test_not_a_device(device: Any) -> None:
 def test_core_without_cuda_refuses() -> None:
     if core.has_cuda:
         pytest.skip("this core has CUDA")
-    env = make("cuda-on-host", "coin_game", 2)
     with pytest.raises(ValueError, match="this build has no CUDA"):
-        core.CoinGameDevice(
-            batch=_batch(env), seed=0, bad_action=0, autoreset=0, final_obs=0, on_host=False
-        )
+        core.CoinGameDevice(**_device_settings(), on_host=False)
 
 
-def test_core_checks_codes() -> None:
-    env = make("cuda-on-host", "coin_game", 2)
-    settings = {"batch": _batch(env), "seed": 0, "bad_action": 0, "final_obs": 0, "on_host": True}
+def test_core_checks_codes_and_sizes() -> None:
+    settings = {**_device_settings(), "on_host": True}
     with pytest.raises(ValueError, match="unknown code of autoreset"):
-        core.CoinGameDevice(**settings, autoreset=3)
-    native = core.CoinGameDevice(**settings, autoreset=0)
+        core.CoinGameDevice(**{**settings, "autoreset": 3})
+    for name, size in {
+        "seed": 8,
+        "obs": 288,
+        "rewards": 8,
+        "truncated": 1,
+        "bad_action": 4,
+    }.items():
+        with pytest.raises(ValueError, match=f"{name} must be of {size} bytes, got {size + 1}"):
+            core.CoinGameDevice(**{**settings, name: core.Memory(size + 1)})
+    native = core.CoinGameDevice(**settings)
     with pytest.raises(ValueError, match="unknown action type code 5"):
-        native.step(0, 5, 0, 0, 0, 0, 0)
-    with pytest.raises(ValueError, match="steps must not be negative"):
-        native.rollout(0, 0, -1, 0, 0, 0)
+        native.step(core.Memory(2), 5, 0)
+    with pytest.raises(ValueError, match="actions must be of 16 bytes, got 2"):
+        native.step(core.Memory(2), 4, 0)
+    with pytest.raises(ValueError, match="negative or too large"):
+        native.rollout(core.Memory(0), 0, -1, core.Memory(0), core.Memory(0), 0)
+    with pytest.raises(ValueError, match="obs must be of 576 bytes, got 0"):
+        native.rollout(core.Memory(2), 0, 1, core.Memory(0), core.Memory(8), 0)
     with pytest.raises(ValueError, match="one kind for each player"):
-        native.choose([0], False, 0, 0)
+        native.choose([0], False, core.Memory(2), 0)
+    with pytest.raises(ValueError, match="mask must be of 1 bytes, got 2"):
+        native.reset(core.Memory(2), 0)
 
 
-def _batch(env: Any) -> Any:
-    """A batch without memory, for calls that are refused."""
+def _device_settings() -> dict[str, Any]:
+    """Of one Coin Game of 3 x 3 in the host's memory, without autoreset."""
     sizes = {"num_envs": 1, "height": 3, "width": 3, "num_players": 2, "num_coins": 1}
     switches = (
         "distinct_start", "coin_anywhere", "first_takes", "relative", "channels_last",
         "egocentric", "history", "zero_last_reward",
     )  # fmt: skip
-    return core.CoinBatch(
+    batch = core.CoinBatch(
         **sizes, **dict.fromkeys(switches, False), actions=[0, 1, 2, 3], episode_length=5,
-        obs_type=2, values=[0] * 5, first_env=0, state=0, t=0, episode=0,
+        obs_type=2, values=[0] * 5, first_env=0, state=core.Memory(7 * 64), t=core.Memory(4),
+        episode=core.Memory(4),
     )  # fmt: skip
+    results = {
+        "obs": 288,
+        "rewards": 8,
+        "terminated": 1,
+        "truncated": 1,
+        "bad_action": 4,
+        "seed": 8,
+    }
+    memory = {name: core.Memory(size) for name, size in results.items()}
+    return {"batch": batch, **memory, "autoreset": 0, "final_obs": None}
 
 
 @pytest.mark.parametrize("what", ["empty", "zeros"])

@@ -43,6 +43,14 @@ BAD_MAKE: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"seed": -1}, ValueError, "seed must be an integer in .*, got -1"),
     ({"first_env": 2**32}, ValueError, "first_env must be an integer in .*, got 4294967296"),
     ({"num_threads": 0}, ValueError, r"num_threads must be an integer in \[1, 1024\], got 0"),
+    (
+        {"autoreset": True},
+        ValueError,
+        "autoreset must be False, 'next_step' .* 'same_step' .*, got True",
+    ),
+    ({"autoreset": "next"}, ValueError, "autoreset .* got 'next'; did you mean 'next_step'?"),
+    ({"game": "matrix-game"}, ValueError, "payoff must be given for matrix-game"),
+    ({"num_env": 3}, TypeError, r"loqa.make\('ipd'\) has no setting 'num_env'; .* 'num_envs'?"),
     ({"device": "gpu"}, ValueError, "device must be 'cpu', 'cuda' or 'cuda:N', got 'gpu'"),
 ]
 
@@ -60,11 +68,10 @@ BAD_ACTIONS = [
         TypeError,
         r"\[3, 2\] of an integer type on cpu, got \[3, 2\] torch.float32",
     ),
-    (torch.zeros(3, 2, dtype=torch.bool), TypeError, "got .* torch.bool on cpu"),
     (torch.zeros(3, 2, dtype=torch.cfloat), TypeError, "got .* torch.complex64 on cpu"),
-    (np.zeros((3, 2)), TypeError, "got .* torch.float64 on cpu"),
+    (np.zeros((3, 2)), TypeError, r"on cpu, got \[3, 2\] float64"),
     (torch.zeros(2, 3, dtype=torch.int64), ValueError, r"must be \[3, 2\] .* got \[2, 3\]"),
-    (np.zeros(6, np.int64), ValueError, r"must be \[3, 2\] .* got \[6\] torch.int64"),
+    (np.zeros(6, np.int64), ValueError, r"must be \[3, 2\] .* got \[6\] int64"),
     (torch.zeros(3, 2, dtype=torch.int64, device="meta"), ValueError, "on cpu, got .* on meta"),
     ("CD", TypeError, "must be .* got str"),
     (None, TypeError, "must be .* got NoneType"),

@@ -66,7 +66,7 @@ def test_state_dict_of_another_game() -> None:
     saved = loqa.make("ipd", 3).state_dict()
     with pytest.raises(ValueError, match=r"state_dict is of ipd/loqa24-v1 .*, this environment is"):
         loqa.make("ipd-lola18", 3).load_state_dict(saved)
-    with pytest.raises(ValueError, match=r"episode must be \[4\], got \[3\]"):
+    with pytest.raises(ValueError, match=r"episode must be \[4\] of an integer type, got \[3\]"):
         loqa.make("ipd", 4).load_state_dict(saved)
     with pytest.raises(ValueError, match="first_env 0, this environment 8"):
         loqa.make("ipd", 3, first_env=8).load_state_dict(saved)
@@ -130,28 +130,28 @@ def test_rollouts_never_share_memory() -> None:
 
 def test_memory_is_used_again() -> None:
     pool = BufferPool()
-    tensor = pool.empty((100, 3), torch.float32)
+    tensor = pool.empty((100, 3), torch.float32).tensor
     assert (tensor.shape, tensor.dtype) == ((100, 3), torch.float32)
     assert tensor.data_ptr() % 64 == 0
     address = tensor.data_ptr()
     view = tensor.T[1:]
     del tensor
-    other = pool.empty((100, 3), torch.float32)
+    other = pool.empty((100, 3), torch.float32).tensor
     assert other.data_ptr() != address
     del view
-    assert pool.empty((300,), torch.int32).data_ptr() == address
+    assert pool.empty((300,), torch.int32).tensor.data_ptr() == address
 
 
 def test_buffer_outlives_its_pool() -> None:
     pool = BufferPool()
-    tensor = pool.empty((1000,), torch.float32).fill_(3)
+    tensor = pool.empty((1000,), torch.float32).tensor.fill_(3)
     del pool
     gc.collect()
     assert tensor.sum() == 3000
 
 
 def test_empty_buffers() -> None:
-    assert BufferPool().empty((0, 5), torch.int8).shape == (0, 5)
+    assert BufferPool().empty((0, 5), torch.int8).tensor.shape == (0, 5)
 
 
 # --- processes

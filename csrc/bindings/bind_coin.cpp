@@ -7,14 +7,15 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "bindings/bindings.h"
-#include "core/thread_pool.h"
-#include "sim/coin_game_batch.h"
+#include "bindings/device_memory.h"
+#include "bindings/simulator.h"
 #include "sim/coin_rollout.h"
 
 namespace py = pybind11;
@@ -43,12 +44,12 @@ uint8_t code_of(const std::vector<int>& actions, int direction) {
   return found == actions.end() ? kNoMove : static_cast<uint8_t>(found - actions.begin());
 }
 
-CoinGameBatch make_batch(int64_t num_envs, int height, int width, int num_players, int num_coins,
-                         const std::vector<int>& actions, bool distinct_start, bool coin_anywhere,
-                         bool first_takes, bool relative, bool channels_last, bool egocentric,
-                         bool history, bool zero_last_reward, int32_t episode_length, int obs_type,
-                         const std::array<uint32_t, 5>& values, uint32_t first_env,
-                         std::uintptr_t state, std::uintptr_t t, std::uintptr_t episode) {
+CoinSetup make_setup(int64_t num_envs, int height, int width, int num_players, int num_coins,
+                     const std::vector<int>& actions, bool distinct_start, bool coin_anywhere,
+                     bool first_takes, bool relative, bool channels_last, bool egocentric,
+                     bool history, bool zero_last_reward, int32_t episode_length, int obs_type,
+                     const std::array<uint32_t, 5>& values, uint32_t first_env,
+                     const MemoryPtr& state, const MemoryPtr& t, const MemoryPtr& episode) {
   const bool sizes = num_envs >= 1 && height >= 1 && height <= 255 && width >= 1 && width <= 255 &&
                      num_players >= 2 && num_players <= kMaxCoinPlayers &&
                      (num_coins == 1 || (num_coins == 2 && num_players == 2)) &&
@@ -79,123 +80,137 @@ CoinGameBatch make_batch(int64_t num_envs, int height, int width, int num_player
   batch.episode_length = episode_length;
   batch.obs_type = static_cast<CoinObs>(obs_type);
   std::copy(values.begin(), values.end(), batch.values);
-  batch.state = pointer<uint8_t>(state);
-  batch.t = pointer<int32_t>(t);
-  batch.episode = pointer<uint32_t>(episode);
-  return batch;
+  const int64_t rows =
+      2 * (num_players + num_coins) + (num_coins == 1 ? 1 : 0) + (history ? num_players : 0);
+  batch.state = array_of<uint8_t>(state, "state", {rows, batch.stride});
+  batch.t = array_of<int32_t>(t, "t", {num_envs});
+  batch.episode = array_of<uint32_t>(episode, "episode", {num_envs});
+  return {batch, {state, t, episode}};
 }
 
-class CoinGame {
+class CoinGame : public HostSimulator {
  public:
-  CoinGame(const CoinGameBatch& batch, int num_threads) : batch_(batch), num_threads_(num_threads) {
-    if (num_threads < 1) throw std::invalid_argument("CoinGame: num_threads must be 1 or more");
-    words_.resize(static_cast<size_t>(4 * batch_.rules.num_coins * batch_.stride));
-    tag_.assign(static_cast<size_t>(batch_.stride), -1);
+  CoinGame(const CoinSetup& setup, const MemoryPtr& obs, const MemoryPtr& rewards,
+           const MemoryPtr& terminated, const MemoryPtr& truncated, int num_threads)
+      : HostSimulator(setup.batch.t, setup.batch.num_envs, {obs, rewards, terminated, truncated},
+                      num_threads),
+        setup_(setup),
+        batch_(setup_.batch),
+        results_{setup.obs(obs, 1), setup.rewards(rewards, 1),
+                 array_of<uint8_t>(truncated, "truncated", {batch_.num_envs}), false},
+        terminated_(array_of<uint8_t>(terminated, "terminated", {batch_.num_envs})),
+        words_(static_cast<size_t>(4 * batch_.rules.num_coins * batch_.stride)),
+        tag_(static_cast<size_t>(batch_.stride), -1) {
     batch_.words = words_.data();
     batch_.tag = tag_.data();
   }
-
-  CoinGame(const CoinGame&) = delete;
 
   void set_seed(uint64_t seed) {
     batch_.seed = seed;
     std::fill(tag_.begin(), tag_.end(), -1);
   }
 
-  void reset(std::uintptr_t mask) const {
-    LOQA_DISPATCH(coin_reset, batch_, pointer<const uint8_t>(mask), 0, batch_.num_envs);
+  void reset(const MemoryPtr& mask) {
+    const auto* which = array_of<uint8_t>(mask, "mask", {batch_.num_envs});
+    const Working working(busy(), Working::kHoldingGil);
+    LOQA_DISPATCH(coin_reset, batch_, which, 0, batch_.num_envs);
   }
 
-  void observe(std::uintptr_t obs) const {
-    const WithoutGil released;
-    show(obs);
+  void observe() {
+    const Working working(busy(), Working::kWithoutGil);
+    forget_room();
+    observe_into(results_.obs);
   }
 
-  void show(std::uintptr_t obs) const {
-    for_parts(1, [&](int64_t begin, int64_t end) {
-      LOQA_DISPATCH(coin_observe, batch_, pointer<void>(obs), begin, end);
+  py::object step(py::handle actions) {
+    return step_with(actions, shape_, [&](const ActionArray& given) {
+      if (check_actions_ && !all_valid(given, 1)) return StepOutcome::kOutOfRange;
+      if (!take_room(1)) return StepOutcome::kNoRoom;
+      // No episode is terminated, but the caller may have written to it.
+      std::memset(terminated_, 0, static_cast<size_t>(batch_.num_envs));
+      for_parts(1, kGrain, kCoinBlock, [&](int64_t begin, int64_t end) {
+        LOQA_DISPATCH(coin_steps, batch_, given.data, given.type, 1, results_, begin, end);
+      });
+      return StepOutcome::kDone;
     });
   }
 
-  bool step(std::uintptr_t actions, int type, std::uintptr_t obs, std::uintptr_t rewards,
-            std::uintptr_t /*terminated: never*/, std::uintptr_t truncated) const {
-    const void* source = pointer<const void>(actions);
-    const ActionType action_type = action_type_of(type);
-    const WithoutGil released;
-    if (check_actions_ && !all_valid(source, action_type, 1)) return false;
-    const CoinResults results{pointer<void>(obs), pointer<float>(rewards),
-                              pointer<uint8_t>(truncated), false};
-    for_parts(1, [&](int64_t begin, int64_t end) {
-      LOQA_DISPATCH(coin_steps, batch_, source, action_type, 1, results, begin, end);
-    });
-    return true;
-  }
-
-  bool rollout(std::uintptr_t actions, int type, int64_t steps, std::uintptr_t obs,
-               std::uintptr_t rewards) const {
-    const void* source = pointer<const void>(actions);
-    const ActionType action_type = action_type_of(type);
-    if (steps < 0) throw std::invalid_argument("rollout: steps must not be negative");
-    NativeCall call(steps * batch_.num_envs >= kLongWork);
-    if (check_actions_ && !all_valid(source, action_type, steps)) return false;
-    show(obs);
-    if (steps == 0) return true;
-    keep_state(call);
+  int rollout(py::handle actions, int64_t steps, const MemoryPtr& obs, const MemoryPtr& rewards) {
     const CoinResults results = trajectory(steps, obs, rewards);
-    for_parts(steps, [&](int64_t begin, int64_t end) {
-      LOQA_DISPATCH(coin_steps, batch_, source, action_type, steps, results, begin, end);
+    ActionArray given;
+    if (!read_actions(actions, {steps, shape_[0], shape_[1]}, &given)) {
+      return code(StepOutcome::kUnread);
+    }
+    Working working(busy(), how_for(steps));
+    if (check_actions_ && !all_valid(given, steps)) return code(StepOutcome::kOutOfRange);
+    if (!take_room(steps)) return code(StepOutcome::kNoRoom);
+    observe_into(obs->data());
+    if (steps == 0) return code(StepOutcome::kDone);
+    // Random words are computed anew where they are of another step.
+    working.keep(batch_.state, setup_.kept.front()->bytes());
+    for_parts(steps, kGrain, kCoinBlock, [&](int64_t begin, int64_t end) {
+      LOQA_DISPATCH(coin_steps, batch_, given.data, given.type, steps, results, begin, end);
     });
     advance(steps);
-    return true;
+    return code(StepOutcome::kDone);
   }
 
-  void choose(const std::vector<int>& kinds, bool tie_episode, std::uintptr_t actions) const {
+  void choose(const std::vector<int>& kinds, bool tie_episode, const MemoryPtr& actions) {
     const CoinPlayers players = coin_players(batch_, kinds, tie_episode);
-    const NativeCall call(batch_.num_envs >= kLongWork);
-    for_parts(16, [&](int64_t begin, int64_t end) {
-      LOQA_DISPATCH(coin_choose, batch_, players, pointer<uint8_t>(actions), begin, end);
+    uint8_t* chosen = setup_.played(actions, 1);
+    const Working working(busy(), how_for(1));
+    for_parts(16, kGrain, kCoinBlock, [&](int64_t begin, int64_t end) {
+      LOQA_DISPATCH(coin_choose, batch_, players, chosen, begin, end);
     });
   }
 
-  void play(const std::vector<int>& kinds, bool tie_episode, int64_t steps, std::uintptr_t actions,
-            std::uintptr_t obs, std::uintptr_t rewards) const {
-    if (steps < 0) throw std::invalid_argument("play: steps must not be negative");
+  int play(const std::vector<int>& kinds, bool tie_episode, int64_t steps, const MemoryPtr& actions,
+           const MemoryPtr& obs, const MemoryPtr& rewards) {
     const CoinPlayers players = coin_players(batch_, kinds, tie_episode);
-    NativeCall call(steps * batch_.num_envs >= kLongWork);
-    show(obs);
-    if (steps == 0) return;
-    keep_state(call);
     const CoinResults results = trajectory(steps, obs, rewards);
-    for_parts(16 * steps, [&](int64_t begin, int64_t end) {
-      LOQA_DISPATCH(coin_play, batch_, players, steps, pointer<uint8_t>(actions), results, begin,
-                    end);
+    uint8_t* played = setup_.played(actions, steps);
+    Working working(busy(), how_for(steps));
+    if (!take_room(steps)) return code(StepOutcome::kNoRoom);
+    observe_into(obs->data());
+    if (steps == 0) return code(StepOutcome::kDone);
+    // Random words are computed anew where they are of another step.
+    working.keep(batch_.state, setup_.kept.front()->bytes());
+    for_parts(16 * steps, kGrain, kCoinBlock, [&](int64_t begin, int64_t end) {
+      LOQA_DISPATCH(coin_play, batch_, players, steps, played, results, begin, end);
     });
     advance(steps);
+    return code(StepOutcome::kDone);
   }
 
+  // The environment's own state is not touched.
   void play_networks(const std::array<const GruSets*, 2>& actors, const GruSets* critic,
                      const std::vector<int>& kinds, int64_t steps, uint64_t seed,
-                     std::uintptr_t draws, std::uintptr_t obs, std::uintptr_t actions,
-                     std::uintptr_t rewards, std::uintptr_t log_probs,
-                     std::uintptr_t q_values) const {
-    const CoinPlayers players = coin_players(batch_, kinds, false);
-    const CoinRollout job{{actors[0], actors[1]},
-                          critic,
-                          players,
-                          steps,
-                          pointer<float>(draws),
-                          pointer<float>(obs),
-                          pointer<uint8_t>(actions),
-                          pointer<float>(rewards),
-                          pointer<float>(log_probs),
-                          pointer<float>(q_values)};
+                     const MemoryPtr& draws, const MemoryPtr& obs, const MemoryPtr& actions,
+                     const MemoryPtr& rewards, const MemoryPtr& log_probs,
+                     const MemoryPtr& q_values) const {
+    const int64_t envs = batch_.num_envs;
+    const int64_t with_last = product_of({steps}) + 1;
+    const int64_t told = critic == nullptr ? 0 : with_last;
+    const int64_t places =
+        int64_t{coin_planes(batch_.rules)} * batch_.rules.height * batch_.rules.width;
+    const CoinRollout job{
+        {actors[0], actors[1]},
+        critic,
+        coin_players(batch_, kinds, false),
+        steps,
+        array_of<float>(draws, "draws", {steps, 2, envs}),
+        array_of<float>(obs, "obs", {with_last, envs, 2, places}),
+        setup_.played(actions, steps),
+        setup_.rewards(rewards, steps),
+        array_of<float>(log_probs, "log_probs", {told, envs, batch_.rules.num_actions}),
+        array_of<float>(q_values, "q_values", {told, envs, batch_.rules.num_actions})};
     check_networks(job);
     const NativeCall call(/*is_long=*/true);
     CoinGameBatch batch = batch_;
     batch.seed = seed;
     const int64_t rows = rollout_rows(job);
     const int64_t blocks = (batch.num_envs + rows - 1) / rows;
-    parallel_for(blocks, 1, 1, num_threads_, [&](int64_t begin, int64_t end) {
+    parallel_for(blocks, 1, 1, num_threads(), [&](int64_t begin, int64_t end) {
       const int64_t bytes = LOQA_DISPATCH(coin_rollout_scratch, batch, job, rows);
       const std::unique_ptr<CacheLine[]> scratch(
           new CacheLine[static_cast<size_t>(bytes) / sizeof(CacheLine)]);
@@ -207,15 +222,6 @@ class CoinGame {
   void set_check_actions(bool check) { check_actions_ = check; }
 
  private:
-  // What a rollout changes before its end; random words are computed anew where they are of another
-  // step.
-  void keep_state(NativeCall& call) const {
-    const CoinRules& rules = batch_.rules;
-    const int64_t rows = 2 * (rules.num_players + rules.num_coins) +
-                         (rules.num_coins == 1 ? 1 : 0) + (rules.history ? rules.num_players : 0);
-    call.keep(batch_.state, static_cast<size_t>(rows * batch_.stride));
-  }
-
   void check_networks(const CoinRollout& job) const {
     const CoinRules& rules = batch_.rules;
     if (rules.num_players != 2 || rules.history) {
@@ -267,36 +273,37 @@ class CoinGame {
     return rows;
   }
 
-  template <typename Body>
-  void for_parts(int64_t steps, const Body& body) const {
-    parallel_for(batch_.num_envs, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, steps)),
-                 kCoinBlock, num_threads_, body);
-  }
-
   // Whether all of actions [steps, B, A] are in range: known before any state changes.
-  bool all_valid(const void* actions, ActionType type, int64_t steps) const {
-    constexpr std::array<int64_t, 5> kSize{1, 1, 2, 4, 8};
+  bool all_valid(const ActionArray& actions, int64_t steps) const {
     const int64_t players = batch_.rules.num_players;
-    const int64_t size = kSize[static_cast<size_t>(type)] * players;
+    const int64_t size = action_bytes(actions.type) * players;
     const int64_t count = steps * batch_.num_envs;
-    const auto* bytes = static_cast<const uint8_t*>(actions);
+    const auto* bytes = static_cast<const uint8_t*>(actions.data);
     std::atomic<bool> valid{true};
     const auto check = [&](int64_t begin, int64_t end) {
-      const uint8_t largest =
-          LOQA_DISPATCH(coin_largest_action, bytes + begin * size, type, (end - begin) * players);
+      const uint8_t largest = LOQA_DISPATCH(coin_largest_action, bytes + begin * size, actions.type,
+                                            (end - begin) * players);
       if (largest >= batch_.rules.num_actions) valid = false;
     };
-    const int64_t grain = count * size <= kCheckAlone ? count : kGrain;
-    parallel_for(count, grain, kCoinBlock, num_threads_, check);
+    if (count * size <= kCheckAlone) {
+      check(0, count);
+    } else {
+      parallel_for(count, kGrain, kCoinBlock, num_threads(), check);
+    }
     return valid;
   }
 
+  void observe_into(void* obs) const {
+    for_parts(1, kGrain, kCoinBlock, [&](int64_t begin, int64_t end) {
+      LOQA_DISPATCH(coin_observe, batch_, obs, begin, end);
+    });
+  }
+
   // Results of a rollout: the observation before the first step comes first in `obs`.
-  CoinResults trajectory(int64_t steps, std::uintptr_t obs, std::uintptr_t rewards) const {
-    const int64_t bytes = batch_.num_envs * batch_.rules.num_players * coin_obs_size(batch_) *
-                          coin_element_size(batch_.obs_type);
-    return {pointer<uint8_t>(obs) + bytes, pointer<float>(rewards), nullptr,
-            steps * bytes > kStreamFrom};
+  CoinResults trajectory(int64_t steps, const MemoryPtr& obs, const MemoryPtr& rewards) const {
+    auto* seen = static_cast<uint8_t*>(setup_.obs(obs, product_of({steps}) + 1));
+    const int64_t bytes = obs->bytes() / (steps + 1);
+    return {seen + bytes, setup_.rewards(rewards, steps), nullptr, steps * bytes > kStreamFrom};
   }
 
   void advance(int64_t steps) const {
@@ -305,9 +312,12 @@ class CoinGame {
     }
   }
 
-  CoinGameBatch batch_ = {};
-  int num_threads_;
+  CoinSetup setup_;
+  CoinGameBatch batch_;
+  CoinResults results_;
+  uint8_t* terminated_;
   bool check_actions_ = true;
+  std::vector<int64_t> shape_{batch_.num_envs, batch_.rules.num_players};
   std::vector<uint32_t> words_;
   std::vector<int32_t> tag_;
 };
@@ -331,8 +341,8 @@ CoinPlayers coin_players(const CoinGameBatch& batch, const std::vector<int>& kin
 }
 
 void bind_coin(py::module_& module) {
-  py::class_<CoinGameBatch>(module, "CoinBatch")
-      .def(py::init(&make_batch), py::kw_only(), py::arg("num_envs"), py::arg("height"),
+  py::class_<CoinSetup>(module, "CoinBatch")
+      .def(py::init(&make_setup), py::kw_only(), py::arg("num_envs"), py::arg("height"),
            py::arg("width"), py::arg("num_players"), py::arg("num_coins"), py::arg("actions"),
            py::arg("distinct_start"), py::arg("coin_anywhere"), py::arg("first_takes"),
            py::arg("relative"), py::arg("channels_last"), py::arg("egocentric"), py::arg("history"),
@@ -340,14 +350,18 @@ void bind_coin(py::module_& module) {
            py::arg("values"), py::arg("first_env"), py::arg("state"), py::arg("t"),
            py::arg("episode"));
   py::class_<CoinGame>(module, "CoinGame")
-      .def(py::init<const CoinGameBatch&, int>(), py::arg("batch"), py::arg("num_threads"))
+      .def(py::init<const CoinSetup&, const MemoryPtr&, const MemoryPtr&, const MemoryPtr&,
+                    const MemoryPtr&, int>(),
+           py::arg("batch"), py::arg("obs"), py::arg("rewards"), py::arg("terminated"),
+           py::arg("truncated"), py::arg("num_threads"))
+      .def("show", &CoinGame::show, py::arg("tensors"))
+      .def("intact", &CoinGame::intact)
       .def("set_seed", &CoinGame::set_seed, py::arg("seed"))
       .def("reset", &CoinGame::reset, py::arg("mask"))
-      .def("observe", &CoinGame::observe, py::arg("obs"))
-      .def("step", &CoinGame::step, py::arg("actions"), py::arg("action_type"), py::arg("obs"),
-           py::arg("rewards"), py::arg("terminated"), py::arg("truncated"))
-      .def("rollout", &CoinGame::rollout, py::arg("actions"), py::arg("action_type"),
-           py::arg("steps"), py::arg("obs"), py::arg("rewards"))
+      .def("observe", &CoinGame::observe)
+      .def("step", &CoinGame::step, py::arg("actions"))
+      .def("rollout", &CoinGame::rollout, py::arg("actions"), py::arg("steps"), py::arg("obs"),
+           py::arg("rewards"))
       .def("choose", &CoinGame::choose, py::arg("kinds"), py::arg("tie_episode"),
            py::arg("actions"))
       .def("play", &CoinGame::play, py::arg("kinds"), py::arg("tie_episode"), py::arg("steps"),

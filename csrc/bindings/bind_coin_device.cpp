@@ -7,6 +7,7 @@
 
 #include "bindings/bind_coin.h"
 #include "bindings/bindings.h"
+#include "bindings/device_memory.h"
 #include "sim/coin_game_device.h"
 
 namespace py = pybind11;
@@ -18,25 +19,16 @@ namespace {
 // returns. With `on_host` the same work is done in a loop on the host, for tests.
 class CoinGameDevice {
  public:
-  CoinGameDevice(const CoinGameBatch& batch, std::uintptr_t seed, std::uintptr_t bad_action,
-                 int autoreset, std::uintptr_t final_obs, bool on_host)
-      : on_host_(on_host) {
-    if (autoreset < 0 || autoreset > static_cast<int>(Autoreset::kSameStep)) {
-      throw std::invalid_argument("CoinGameDevice: unknown code of autoreset");
-    }
-#if !defined(LOQA_WITH_CUDA)
-    if (!on_host) throw std::invalid_argument("CoinGameDevice: this build has no CUDA");
-#endif
-    job_.batch = batch;
-    job_.seed = pointer<const uint64_t>(seed);
-    job_.bad_action = pointer<int32_t>(bad_action);
-    job_.autoreset = static_cast<Autoreset>(autoreset);
-    job_.final_obs = pointer<void>(final_obs);
+  CoinGameDevice(const CoinSetup& setup, const DeviceResults& results, bool on_host)
+      : setup_(setup), results_(results), on_host_(on_host) {
+    require_device(on_host, "CoinGameDevice");
+    job_.batch = setup.batch;
+    results.put(&job_, setup_);
     job_.players = nobody();
   }
 
-  void reset(std::uintptr_t mask, std::uintptr_t stream) const {
-    const auto* which = pointer<const uint8_t>(mask);
+  void reset(const MemoryPtr& mask, std::uintptr_t stream) const {
+    const auto* which = array_of<uint8_t>(mask, "mask", {setup_.batch.num_envs});
     const WithoutGil released;
     if (on_host_) return coin_reset_host(job_, which);
 #if defined(LOQA_WITH_CUDA)
@@ -45,44 +37,49 @@ class CoinGameDevice {
     static_cast<void>(stream);
   }
 
-  void observe(std::uintptr_t obs, std::uintptr_t stream) const {
+  void show(const py::tuple& tensors) { shown_.show(tensors); }
+  bool intact() const { return shown_.intact(); }
+
+  void observe(std::uintptr_t stream) const {
     CoinJob job = job_;
     job.observe_first = true;
-    job.obs = pointer<void>(obs);
     run(job, stream);
   }
 
-  void step(std::uintptr_t actions, int type, std::uintptr_t obs, std::uintptr_t rewards,
-            std::uintptr_t /*terminated: never*/, std::uintptr_t truncated,
-            std::uintptr_t stream) const {
+  int step(const MemoryPtr& actions, int type, std::uintptr_t stream) const {
+    if (results_.overlap(actions)) return code(StepOutcome::kUnread);
     CoinJob job = job_;
-    job.actions = pointer<void>(actions);
+    job.actions = given(actions, type, 1);
     job.action_type = action_type_of(type);
     job.steps = 1;
-    job.obs = pointer<void>(obs);
-    job.rewards = pointer<float>(rewards);
-    job.truncated = pointer<uint8_t>(truncated);
     run(job, stream);
+    return code(StepOutcome::kDone);
   }
 
-  bool rollout(std::uintptr_t actions, int type, int64_t steps, std::uintptr_t obs,
-               std::uintptr_t rewards, std::uintptr_t stream) const {
-    run(trajectory(actions, action_type_of(type), steps, obs, rewards), stream);
-    return true;
-  }
-
-  void play(const std::vector<int>& kinds, bool tie_episode, int64_t steps, std::uintptr_t actions,
-            std::uintptr_t obs, std::uintptr_t rewards, std::uintptr_t stream) const {
-    CoinJob job = trajectory(actions, ActionType::kUint8, steps, obs, rewards);
-    job.players = coin_players(job_.batch, kinds, tie_episode);
+  int rollout(const MemoryPtr& actions, int type, int64_t steps, const MemoryPtr& obs,
+              const MemoryPtr& rewards, std::uintptr_t stream) const {
+    CoinJob job = trajectory(steps, obs, rewards);
+    job.actions = given(actions, type, steps);
+    job.action_type = action_type_of(type);
     run(job, stream);
+    return code(StepOutcome::kDone);
   }
 
-  void choose(const std::vector<int>& kinds, bool tie_episode, std::uintptr_t actions,
+  int play(const std::vector<int>& kinds, bool tie_episode, int64_t steps, const MemoryPtr& actions,
+           const MemoryPtr& obs, const MemoryPtr& rewards, std::uintptr_t stream) const {
+    CoinJob job = trajectory(steps, obs, rewards);
+    job.actions = setup_.played(actions, steps);
+    job.action_type = ActionType::kUint8;
+    job.players = coin_players(setup_.batch, kinds, tie_episode);
+    run(job, stream);
+    return code(StepOutcome::kDone);
+  }
+
+  void choose(const std::vector<int>& kinds, bool tie_episode, const MemoryPtr& actions,
               std::uintptr_t stream) const {
     CoinJob job = job_;
-    job.players = coin_players(job_.batch, kinds, tie_episode);
-    job.actions = pointer<void>(actions);
+    job.players = coin_players(setup_.batch, kinds, tie_episode);
+    job.actions = setup_.played(actions, 1);
     const WithoutGil released;
     if (on_host_) return coin_choose_host(job);
 #if defined(LOQA_WITH_CUDA)
@@ -98,17 +95,20 @@ class CoinGameDevice {
     return players;
   }
 
-  CoinJob trajectory(std::uintptr_t actions, ActionType type, int64_t steps, std::uintptr_t obs,
-                     std::uintptr_t rewards) const {
-    if (steps < 0) throw std::invalid_argument("CoinGameDevice: steps must not be negative");
+  void* given(const MemoryPtr& actions, int type, int64_t steps) const {
+    return bytes_of(actions, "actions",
+                    {steps, setup_.batch.num_envs, setup_.batch.rules.num_players},
+                    action_bytes(action_type_of(type)));
+  }
+
+  CoinJob trajectory(int64_t steps, const MemoryPtr& obs, const MemoryPtr& rewards) const {
     CoinJob job = job_;
     job.autoreset = Autoreset::kOff;
-    job.actions = pointer<void>(actions);
-    job.action_type = type;
     job.steps = steps;
     job.observe_first = true;
-    job.obs = pointer<void>(obs);
-    job.rewards = pointer<float>(rewards);
+    job.obs = setup_.obs(obs, product_of({steps}) + 1);
+    job.rewards = setup_.rewards(rewards, steps);
+    job.truncated = nullptr;
     return job;
   }
 
@@ -121,6 +121,9 @@ class CoinGameDevice {
     static_cast<void>(stream);
   }
 
+  CoinSetup setup_;
+  DeviceResults results_;
+  ShownResults shown_;
   CoinJob job_ = {};
   bool on_host_;
 };
@@ -129,14 +132,15 @@ class CoinGameDevice {
 
 void bind_coin_device(py::module_& module) {
   py::class_<CoinGameDevice>(module, "CoinGameDevice")
-      .def(py::init<const CoinGameBatch&, std::uintptr_t, std::uintptr_t, int, std::uintptr_t,
-                    bool>(),
-           py::kw_only(), py::arg("batch"), py::arg("seed"), py::arg("bad_action"),
-           py::arg("autoreset"), py::arg("final_obs"), py::arg("on_host"))
+      .def(py::init(&make_device<CoinGameDevice, CoinSetup>), py::kw_only(), py::arg("batch"),
+           py::arg("seed"), py::arg("bad_action"), py::arg("autoreset"), py::arg("obs"),
+           py::arg("rewards"), py::arg("terminated"), py::arg("truncated"), py::arg("final_obs"),
+           py::arg("on_host"))
       .def("reset", &CoinGameDevice::reset, py::arg("mask"), py::arg("stream"))
-      .def("observe", &CoinGameDevice::observe, py::arg("obs"), py::arg("stream"))
+      .def("show", &CoinGameDevice::show, py::arg("tensors"))
+      .def("intact", &CoinGameDevice::intact)
+      .def("observe", &CoinGameDevice::observe, py::arg("stream"))
       .def("step", &CoinGameDevice::step, py::arg("actions"), py::arg("action_type"),
-           py::arg("obs"), py::arg("rewards"), py::arg("terminated"), py::arg("truncated"),
            py::arg("stream"))
       .def("rollout", &CoinGameDevice::rollout, py::arg("actions"), py::arg("action_type"),
            py::arg("steps"), py::arg("obs"), py::arg("rewards"), py::arg("stream"))

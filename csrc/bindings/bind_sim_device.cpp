@@ -4,7 +4,9 @@
 #include <stdexcept>
 #include <string>
 
+#include "bindings/bind_matrix.h"
 #include "bindings/bindings.h"
+#include "bindings/device_memory.h"
 #include "sim/matrix_game_device.h"
 
 namespace py = pybind11;
@@ -16,75 +18,70 @@ namespace {
 // returns. With `on_host` the same work is done in a loop on the host, for tests.
 class MatrixGameDevice {
  public:
-  MatrixGameDevice(const MatrixGameBatch& batch, std::uintptr_t seed, std::uintptr_t bad_action,
-                   int autoreset, std::uintptr_t final_obs, bool on_host)
-      : on_host_(on_host) {
-    if (autoreset < 0 || autoreset > static_cast<int>(Autoreset::kSameStep)) {
-      throw std::invalid_argument("MatrixGameDevice: unknown code of autoreset");
-    }
-#if !defined(LOQA_WITH_CUDA)
-    if (!on_host) throw std::invalid_argument("MatrixGameDevice: this build has no CUDA");
-#endif
-    job_.batch = batch;
-    job_.seed = pointer<const uint64_t>(seed);
-    job_.bad_action = pointer<int32_t>(bad_action);
-    job_.autoreset = static_cast<Autoreset>(autoreset);
-    job_.final_obs = pointer<void>(final_obs);
+  MatrixGameDevice(const MatrixSetup& setup, const DeviceResults& results, bool on_host)
+      : setup_(setup), results_(results), on_host_(on_host) {
+    require_device(on_host, "MatrixGameDevice");
+    job_.batch = setup.batch;
+    results.put(&job_, setup_);
+    array_of<int32_t>(results.bad_action, "bad_action", {1});
+    job_.terminated = array_of<uint8_t>(results.terminated, "terminated", {setup.batch.num_envs});
   }
 
-  void observe(std::uintptr_t obs, std::uintptr_t stream) const {
+  void show(const py::tuple& tensors) { shown_.show(tensors); }
+  bool intact() const { return shown_.intact(); }
+
+  void observe(std::uintptr_t stream) const {
     MatrixJob job = job_;
     job.observe_first = true;
-    job.obs = pointer<void>(obs);
     run(job, stream);
   }
 
-  void step(std::uintptr_t actions, int type, std::uintptr_t obs, std::uintptr_t rewards,
-            std::uintptr_t terminated, std::uintptr_t truncated, std::uintptr_t stream) const {
+  int step(const MemoryPtr& actions, int type, std::uintptr_t stream) const {
+    if (results_.overlap(actions)) return code(StepOutcome::kUnread);
     MatrixJob job = job_;
-    job.actions = pointer<void>(actions);
+    job.actions = given(actions, type, 1);
     job.action_type = action_type_of(type);
     job.steps = 1;
-    job.obs = pointer<void>(obs);
-    job.rewards = pointer<float>(rewards);
-    job.terminated = pointer<uint8_t>(terminated);
-    job.truncated = pointer<uint8_t>(truncated);
     run(job, stream);
+    return code(StepOutcome::kDone);
   }
 
-  bool rollout(std::uintptr_t actions, int type, int64_t steps, std::uintptr_t obs,
-               std::uintptr_t rewards, std::uintptr_t stream) const {
-    MatrixJob job = trajectory(actions, steps, obs, rewards);
+  int rollout(const MemoryPtr& actions, int type, int64_t steps, const MemoryPtr& obs,
+              const MemoryPtr& rewards, std::uintptr_t stream) const {
+    MatrixJob job = trajectory(steps, obs, rewards);
+    job.actions = given(actions, type, steps);
     job.action_type = action_type_of(type);
     run(job, stream);
-    return true;
+    return code(StepOutcome::kDone);
   }
 
-  void memory1_rollout(std::uintptr_t probabilities, int64_t env_stride, float exploration,
-                       int64_t steps, std::uintptr_t obs, std::uintptr_t actions,
-                       std::uintptr_t rewards, std::uintptr_t stream) const {
-    if (job_.batch.num_actions != 2) {
-      throw std::invalid_argument("memory1_rollout needs a game of 2 actions, this one has " +
-                                  std::to_string(job_.batch.num_actions));
-    }
-    MatrixJob job = trajectory(actions, steps, obs, rewards);
-    job.probabilities = pointer<const float>(probabilities);
+  int memory1_rollout(const MemoryPtr& probabilities, int64_t env_stride, float exploration,
+                      int64_t steps, const MemoryPtr& obs, const MemoryPtr& actions,
+                      const MemoryPtr& rewards, std::uintptr_t stream) const {
+    MatrixJob job = trajectory(steps, obs, rewards);
+    job.actions =
+        array_of<int8_t>(actions, "actions", {steps, setup_.batch.num_envs, kMatrixPlayers});
+    job.probabilities = setup_.probabilities(probabilities, env_stride);
     job.env_stride = env_stride;
     job.exploration = exploration;
     run(job, stream);
+    return code(StepOutcome::kDone);
   }
 
  private:
-  MatrixJob trajectory(std::uintptr_t actions, int64_t steps, std::uintptr_t obs,
-                       std::uintptr_t rewards) const {
-    if (steps < 0) throw std::invalid_argument("MatrixGameDevice: steps must not be negative");
+  void* given(const MemoryPtr& actions, int type, int64_t steps) const {
+    return bytes_of(actions, "actions", {steps, setup_.batch.num_envs, kMatrixPlayers},
+                    action_bytes(action_type_of(type)));
+  }
+
+  MatrixJob trajectory(int64_t steps, const MemoryPtr& obs, const MemoryPtr& rewards) const {
     MatrixJob job = job_;
     job.autoreset = Autoreset::kOff;
-    job.actions = pointer<void>(actions);
     job.steps = steps;
     job.observe_first = true;
-    job.obs = pointer<void>(obs);
-    job.rewards = pointer<float>(rewards);
+    job.obs = setup_.obs(obs, product_of({steps}) + 1);
+    job.rewards = setup_.rewards(rewards, steps);
+    job.terminated = job.truncated = nullptr;
     return job;
   }
 
@@ -97,6 +94,9 @@ class MatrixGameDevice {
     static_cast<void>(stream);
   }
 
+  MatrixSetup setup_;
+  DeviceResults results_;
+  ShownResults shown_;
   MatrixJob job_ = {};
   bool on_host_;
 };
@@ -105,13 +105,14 @@ class MatrixGameDevice {
 
 void bind_sim_device(py::module_& module) {
   py::class_<MatrixGameDevice>(module, "MatrixGameDevice")
-      .def(py::init<const MatrixGameBatch&, std::uintptr_t, std::uintptr_t, int, std::uintptr_t,
-                    bool>(),
-           py::kw_only(), py::arg("batch"), py::arg("seed"), py::arg("bad_action"),
-           py::arg("autoreset"), py::arg("final_obs"), py::arg("on_host"))
-      .def("observe", &MatrixGameDevice::observe, py::arg("obs"), py::arg("stream"))
+      .def(py::init(&make_device<MatrixGameDevice, MatrixSetup>), py::kw_only(), py::arg("batch"),
+           py::arg("seed"), py::arg("bad_action"), py::arg("autoreset"), py::arg("obs"),
+           py::arg("rewards"), py::arg("terminated"), py::arg("truncated"), py::arg("final_obs"),
+           py::arg("on_host"))
+      .def("show", &MatrixGameDevice::show, py::arg("tensors"))
+      .def("intact", &MatrixGameDevice::intact)
+      .def("observe", &MatrixGameDevice::observe, py::arg("stream"))
       .def("step", &MatrixGameDevice::step, py::arg("actions"), py::arg("action_type"),
-           py::arg("obs"), py::arg("rewards"), py::arg("terminated"), py::arg("truncated"),
            py::arg("stream"))
       .def("rollout", &MatrixGameDevice::rollout, py::arg("actions"), py::arg("action_type"),
            py::arg("steps"), py::arg("obs"), py::arg("rewards"), py::arg("stream"))

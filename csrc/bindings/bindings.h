@@ -56,8 +56,10 @@ inline ActionType action_type_of(int code) {
 
 void bind_gru(pybind11::module_& module);
 void bind_kernels(pybind11::module_& module);
+void bind_memory(pybind11::module_& module);
 void bind_sim(pybind11::module_& module);
 void bind_sim_device(pybind11::module_& module);
+void bind_step_arguments(pybind11::module_& module);
 void bind_tournament(pybind11::module_& module);
 void bind_coin(pybind11::module_& module);
 void bind_coin_device(pybind11::module_& module);

@@ -40,6 +40,8 @@ PYBIND11_MODULE(_core, module) {
       "emulate_cuda", [](bool on) { loqa::emulate_cuda = on; }, py::arg("on"),
       "For tests: whether *_cuda functions run the code of the GPU's threads on the host.");
   loqa::register_interrupted();
+  loqa::bind_memory(module);
+  loqa::bind_step_arguments(module);
   loqa::bind_gru(module);
   loqa::bind_kernels(module);
   loqa::bind_sim(module);

@@ -111,6 +111,7 @@ LOQA_BLOCK void step_thread(const CoinJob& job, int64_t step, CoinThread<kPlayer
     next_episode(job, me);
     me.ended = false;
   } else {
+    if (me.lanes.now[0] == INT32_MAX) me.lanes.now[0] -= 1;  // t stays there
     uint32_t words[kCoins][1];
     draw_words(me, words);
     step_lanes(batch, words, actions, me.lanes);

@@ -32,8 +32,8 @@ struct MatrixGameBatch {
 // Every function below works on environments [begin, end) and touches nothing of the others.
 LOQA_DECLARE_ISA(
 
-    // Packs actions [rows, stride, 2] (columns begin..end) to bytes; 255 stands for whatever is not
-    // in 0..254. Returns the largest byte.
+    // Packs actions [rows, stride, 2] (columns begin..end) to bytes. Returns the largest of them,
+    // or 255 if an action is not in 0..255.
     uint8_t pack_actions(const void* actions, ActionType type, int64_t begin, int64_t end,
                          uint8_t* packed);
 
@@ -44,7 +44,7 @@ LOQA_DECLARE_ISA(
                      int64_t end);
 
     // T steps. actions [T, B, 2] of any type; writes obs [T+1, B, 2, width] and rewards [T, B, 2].
-    // Returns the largest action met (255: outside 0..254) and stops early if it is not
+    // Returns the largest action met (255: outside 0..255) and stops early if it is not
     // below K. The state stays: matrix_advance moves it, once every part has proved good.
     uint8_t matrix_rollout(const MatrixGameBatch& batch, const void* actions, ActionType type,
                            int64_t steps, void* obs, float* rewards, int64_t begin, int64_t end);

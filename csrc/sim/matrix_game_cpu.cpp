@@ -1,3 +1,5 @@
+#include <type_traits>
+
 #include "core/interrupt.h"
 #include "games/matrix_game.h"
 #include "sim/matrix_game_batch.h"
@@ -129,15 +131,21 @@ void advance(const MatrixGameBatch& batch, int64_t first, int64_t count, int64_t
   for (int64_t i = 0; i < count; ++i) t[i] += static_cast<int32_t>(steps);
 }
 
+// Bytes of actions; returns the largest, or 255 if one is not in 0..255. One loop of vectors: what
+// is cut off is gathered beside and looked at once.
 template <typename T>
 uint8_t pack(const T* actions, int64_t count, uint8_t* packed) {
+  using Unsigned = std::make_unsigned_t<T>;
+  Unsigned bits = 0;
   uint8_t largest = 0;
   for (int64_t i = 0; i < count; ++i) {
-    const uint8_t byte = action_byte(actions[i]);
+    const Unsigned action = static_cast<Unsigned>(actions[i]);
+    const uint8_t byte = static_cast<uint8_t>(action);
+    bits |= action;
     packed[i] = byte;
     largest = byte > largest ? byte : largest;
   }
-  return largest;
+  return bits > 255 ? static_cast<uint8_t>(255) : largest;
 }
 
 }  // namespace
@@ -148,9 +156,8 @@ uint8_t pack_actions(const void* actions, ActionType type, int64_t begin, int64_
   const int64_t count = 2 * (end - begin);
   switch (type) {
     case ActionType::kUint8:
+    case ActionType::kInt8:  // what is negative is large
       return pack(static_cast<const uint8_t*>(actions) + first, count, packed);
-    case ActionType::kInt8:
-      return pack(static_cast<const int8_t*>(actions) + first, count, packed);
     case ActionType::kInt16:
       return pack(static_cast<const int16_t*>(actions) + first, count, packed);
     case ActionType::kInt32:
@@ -186,6 +193,8 @@ void matrix_step(const MatrixGameBatch& batch, const uint8_t* actions, void* obs
                                          batch.episode[env], static_cast<uint32_t>(batch.t[env]),
                                          batch.end_probability);
       }
+    } else {  // the caller may have written to it
+      __builtin_memset(terminated + first, 0, static_cast<size_t>(count));
     }
     advance(batch, first, count, 1, played);
     const int32_t* t = batch.t + first;
@@ -224,6 +233,9 @@ void matrix_advance(const MatrixGameBatch& batch, const void* actions, ActionTyp
     const int64_t count = end - first < kBlock ? end - first : kBlock;
     const int64_t at = (steps - 1) * batch.num_envs + first;
     pack_actions(actions, type, at, at + count, played);
+    for (int64_t i = 0; i < 2 * count; ++i) {  // another thread of Python may write to them
+      played[i] = played[i] < batch.num_actions ? played[i] : static_cast<uint8_t>(0);
+    }
     if (batch.noise > 0) apply_noise(batch, first, count, steps - 1, played);
     advance(batch, first, count, steps, played);
   }

@@ -109,7 +109,7 @@ LOQA_BLOCK void step_thread(const MatrixJob& job, int64_t step, MatrixThread& me
       job.terminated[me.env] =
           ends_at_random(me.seed, me.number, me.episode, t, batch.end_probability) ? 1 : 0;
     }
-    me.now += 1;
+    me.now += me.now < INT32_MAX ? 1 : 0;  // t stays there
   }
   reinterpret_cast<Several<float, kMatrixPlayers>*>(job.rewards)[at] = rewards;
   if (job.truncated == nullptr) return;

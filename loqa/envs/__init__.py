@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -39,8 +40,8 @@ def make(game: str, num_envs: int = 1, *, preset: str | None = None, **settings:
     """Makes B = `num_envs` copies of a game, stepped together by the native simulator.
 
     Args:
-        game: `coin_game`, `ipd`, `matching-pennies`, `chicken`, `stag-hunt`, or `matrix-game` (any
-            payoff).
+        game: `coin_game`, `ipd`, `matching-pennies`, `chicken`, `stag-hunt`, or `matrix-game`, whose
+            payoff must be given.
         num_envs: B.
         preset: whose rules; the game's first by default.
         settings: seed (0), device ("cpu"; or "cuda", "cuda:1"), num_threads (of the CPU: all cores),
@@ -54,13 +55,23 @@ def make(game: str, num_envs: int = 1, *, preset: str | None = None, **settings:
         ValueError, TypeError: an unknown name (the nearest valid one is given) or a value out of range.
         RuntimeError: device "cuda" where loqa or torch has no CUDA, or there is no GPU.
     """
-    game, preset = _split_name(game, preset)
-    is_coin = game == "coin-game"
-    parameters = inspect.signature((CoinGame if is_coin else MatrixGame).__init__).parameters
-    valid = [one.name for one in parameters.values() if one.kind is one.KEYWORD_ONLY]
-    for name in settings:
-        if name not in valid:
-            raise TypeError(f"make({game!r}) has no setting {name!r}{_checks.nearest(name, valid)}")
-    if is_coin:
+    name, preset = _split_name(game, preset)
+    _checks.known_settings(f"loqa.make({game!r})", settings, settings_of(name))
+    if name == "coin-game":
         return make_coin_game(preset, num_envs, **settings)
-    return make_matrix_game(game, preset, num_envs, **settings)
+    return make_matrix_game(name, preset, num_envs, **settings)
+
+
+def settings_of(game: str) -> list[str]:
+    """Names of what `loqa.make` takes for a game, after its name."""
+    name, _ = _split_name(game, None)
+    made_by = (CoinGame if name == "coin-game" else MatrixGame).__init__
+    known = inspect.signature(made_by).parameters.values()
+    own = [parameter.name for parameter in known if parameter.kind is parameter.KEYWORD_ONLY]
+    return ["num_envs", "preset", *own]
+
+
+if "gymnasium" in sys.modules:  # then its ids are cheap
+    from loqa.envs.gymnasium_ids import register_ids
+
+    register_ids()

@@ -1,17 +1,21 @@
-"""Result buffers that are used again as soon as nobody looks at them."""
+"""Memory that environments and the core work on, and tensors that show it."""
 
 from __future__ import annotations
 
 import math
 import weakref
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from loqa._native import core
+
 # Two results are alive in `result = env.rollout(...)`: the old one is dropped after the new one is made.
 _KEPT = 4
-# Reinterpreting is cheaper in NumPy than in torch; bfloat16, which NumPy has not, stands in as int16.
+# bfloat16, which NumPy has not, stands in as int16.
 _NUMPY_TYPES: dict[torch.dtype, type[np.generic]] = {
     torch.float32: np.float32,
     torch.float16: np.float16,
@@ -21,15 +25,76 @@ _NUMPY_TYPES: dict[torch.dtype, type[np.generic]] = {
     torch.int16: np.int16,
     torch.int8: np.int8,
     torch.uint8: np.uint8,
+    torch.bool: np.bool_,
 }
-# Bytes of a cache line: vectors that straddle two are stored at half the speed.
-_LINE = 64
 
 
-def _aligned(size: int) -> np.ndarray:
-    memory = np.empty(size + _LINE - 1, np.uint8)
-    start = -memory.ctypes.data % _LINE
-    return memory[start : start + size]
+class Buffer:
+    """Memory of an environment, which stays where it is whatever becomes of the tensors that show it.
+
+    Args:
+        native: the core's handle of it.
+        view: makes a new tensor of this memory with a storage of its own. So what replaces a storage
+            (`share_memory_`, a multiprocessing queue, `.data =`) takes that one tensor elsewhere,
+            and nothing else.
+
+    Attributes:
+        tensor: for the environment's own bookkeeping; nobody else gets it.
+    """
+
+    def __init__(self, native: core.Memory, view: Callable[[], Tensor]) -> None:
+        self.native = native
+        self.view = view
+        self.tensor = view()
+
+
+class Lent(NamedTuple):
+    """A tensor to hand out, and the core's handle of its memory."""
+
+    tensor: Tensor
+    native: core.Memory
+
+
+def numpy_type(dtype: torch.dtype) -> np.dtype[np.generic]:
+    """NumPy's name for a type of torch; int16 for bfloat16."""
+    return np.dtype(_NUMPY_TYPES[dtype])
+
+
+def host_buffer(shape: tuple[int, ...], dtype: torch.dtype) -> Buffer:
+    """Zeros in memory that belongs to the core."""
+    native = core.Memory(math.prod(shape) * dtype.itemsize)
+
+    def view() -> Tensor:
+        return _as_torch(np.frombuffer(native, numpy_type(dtype)).reshape(shape), dtype)
+
+    return Buffer(native, view)
+
+
+def device_buffer(owner: Tensor) -> Buffer:
+    """The memory of a tensor on a device, which the caller gives away."""
+    bits = owner.view(torch.uint8) if owner.dtype == torch.bool else owner  # DLPack has no bool
+
+    def view() -> Tensor:
+        shown: Tensor = torch.utils.dlpack.from_dlpack(torch.utils.dlpack.to_dlpack(bits))
+        return shown.view(owner.dtype)
+
+    return Buffer(borrow(owner), view)
+
+
+def borrow(tensor: Tensor) -> core.Memory:
+    """The core's handle of a tensor's memory, for one call.
+
+    Raises:
+        ValueError: it is not contiguous, or has no memory.
+    """
+    if not tensor.is_contiguous():
+        raise ValueError(f"a tensor must be contiguous, got strides {tensor.stride()}")
+    return core.Memory.borrow(tensor.data_ptr(), tensor.numel() * tensor.element_size(), tensor)
+
+
+def _as_torch(array: np.ndarray, dtype: torch.dtype) -> Tensor:
+    tensor = torch.from_numpy(array)
+    return tensor if tensor.dtype == dtype else tensor.view(dtype)
 
 
 class BufferPool:
@@ -41,18 +106,18 @@ class BufferPool:
     """
 
     def __init__(self) -> None:
-        self._free: dict[int, list[np.ndarray]] = {}
-        self._lent: dict[int, tuple[weakref.ref[np.ndarray], np.ndarray]] = {}
+        self._free: dict[int, list[core.Memory]] = {}
+        self._lent: dict[int, tuple[weakref.ref[np.ndarray], core.Memory]] = {}
 
-    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Lent:
         """A tensor of this shape and type with undefined contents."""
         size = math.prod(shape) * dtype.itemsize
         if size == 0:
-            return torch.empty(shape, dtype=dtype)
+            return Lent(torch.empty(shape, dtype=dtype, device="cpu"), core.Memory(0))
         free = self._free.setdefault(size, [])
-        memory = free.pop() if free else _aligned(size)
+        memory = free.pop() if free else core.Memory(size)
         # The tensor's storage, so every view of it, keeps this array alive.
-        lent = memory.view(_NUMPY_TYPES[dtype]).reshape(shape)
+        lent = np.frombuffer(memory, numpy_type(dtype)).reshape(shape)
         key = id(lent)
 
         def take_back(_: object) -> None:
@@ -61,5 +126,4 @@ class BufferPool:
                 free.append(returned)
 
         self._lent[key] = (weakref.ref(lent, take_back), memory)
-        tensor = torch.from_numpy(lent)
-        return tensor if tensor.dtype == dtype else tensor.view(dtype)
+        return Lent(_as_torch(lent, dtype), memory)

@@ -12,6 +12,8 @@ from torch import Tensor
 from loqa import _checks
 from loqa._native import core
 from loqa.envs import device as devices
+from loqa.envs.actions import copied_actions, device_actions
+from loqa.envs.buffers import borrow
 from loqa.envs.coin_presets import COIN_PRESETS, SCRIPTED_COIN_PLAYERS, CoinPreset
 from loqa.envs.render import draw_coin_board
 from loqa.envs.spec import EnvSpec
@@ -105,7 +107,7 @@ class CoinGame(VectorEnv):
             episode_length=_checks.integer("episode_length", length, 1, _MAX_EPISODE),
             discount=preset.discount,
         )
-        self._check_actions = bool(check_actions)
+        self._checks_actions = bool(check_actions)
         super().__init__(spec, num_envs, seed, device, num_threads, first_env, autoreset)
 
     def _shape(self, obs: str, players: int) -> tuple[int, ...]:
@@ -144,7 +146,7 @@ class CoinGame(VectorEnv):
         rows = owner_row + (coins == 1) + (players if preset.history else 0)
         lanes = -(-self.num_envs // _LANES) * _LANES
         self._bytes = self._memory.zeros((rows, lanes), torch.uint8)
-        live = self._bytes[:, : self.num_envs]
+        live = self._bytes.tensor[:, : self.num_envs]
         self._players_pos = live[: 2 * players].view(players, 2, -1).permute(2, 0, 1)
         self._coin_pos = live[2 * players : owner_row].view(coins, 2, -1).permute(2, 0, 1)
         self._game_state = {"players_pos": self._players_pos}
@@ -175,35 +177,30 @@ class CoinGame(VectorEnv):
             obs_type=code,
             values=_bits_of_values(dtype),
             first_env=self.first_env,
-            state=self._bytes.data_ptr(),
-            t=self._t.data_ptr(),
-            episode=self._episode.data_ptr(),
+            state=self._bytes.native,
+            t=self._t_buffer.native,
+            episode=self._episode_buffer.native,
         )
         if self._on_device:
-            final_obs = self.final_obs
+            checked = self._bad_buffer.native if self._checks_actions else None
             on_device = core.CoinGameDevice(
-                batch=batch,
-                seed=self._device_seed.data_ptr(),
-                bad_action=self._bad_action.data_ptr() if self._check_actions else 0,
-                autoreset=self._autoreset_code(),
-                final_obs=0 if final_obs is None else final_obs.data_ptr(),
-                on_host=self.device.type == "cpu",
+                batch=batch, bad_action=checked, **self._device_settings()
             )
             return devices.OnDevice(on_device, self.device)
-        native = core.CoinGame(batch, self.num_threads)
-        native.check_actions = self._check_actions
+        native = core.CoinGame(batch, **self._results_native(), num_threads=self.num_threads)
+        native.check_actions = self._checks_actions
         return native
 
     # --- hooks of VectorEnv
 
     def _start(self, which: Tensor) -> None:
-        self._native.reset(which.data_ptr())
+        self._native.reset(borrow(which))
 
     def _state(self) -> dict[str, Tensor]:
         return self._game_state
 
     def _check_state(self, state: dict[str, Tensor]) -> None:
-        limit = torch.tensor([self.height, self.width])
+        limit = torch.tensor([self.height, self.width], device="cpu")
         for name in ("players_pos", "coin_pos"):
             if not bool(((state[name] >= 0) & (state[name] < limit)).all()):
                 raise ValueError(
@@ -250,9 +247,9 @@ class CoinGame(VectorEnv):
             tie_order: the order is drawn every `step` or once an `episode`.
         """
         kinds = self._kinds(players)
-        actions = self._memory.zeros(self._action_shape, torch.uint8)
+        actions = torch.zeros(self._action_shape, dtype=torch.uint8, device=self.device)
         tie_episode = _checks.one_of("tie_order", tie_order, TIE_ORDERS) == "episode"
-        self._native.choose(kinds, tie_episode, actions.data_ptr())
+        self._native.choose(kinds, tie_episode, borrow(actions))
         return actions
 
     def rollout_scripted(
@@ -285,17 +282,23 @@ class CoinGame(VectorEnv):
         if given:
             if actions is None:
                 raise ValueError(f"actions must be given for the players {given} that are None")
-            moves = self._as_actions(actions, (steps, *self._action_shape))
+            moves = self._moves(actions, (steps, *self._action_shape))
             for player in given:
-                played[..., player] = self._given_moves(moves[..., player], player)
+                played.tensor[..., player] = self._given_moves(moves[..., player], player)
         elif actions is not None:
             raise ValueError("actions must be None: every player is scripted")
         obs, rewards = self._rollout_buffers(steps)
-        self._native.play(
-            kinds, tie_episode, steps, played.data_ptr(), obs.data_ptr(), rewards.data_ptr()
+        outcome = self._native.play(
+            kinds, tie_episode, steps, played.native, obs.native, rewards.native
         )
+        self._check_room(outcome, steps)
         self._fresh = self._fresh and steps == 0
-        return obs, played, rewards
+        return obs.tensor, played.tensor, rewards.tensor
+
+    def _moves(self, actions: Any, shape: tuple[int, ...]) -> Tensor:
+        if self.device.type == "cpu":
+            return torch.from_numpy(copied_actions(actions, shape, self.device))
+        return device_actions(actions, shape, self.device)
 
     def _given_moves(self, moves: Tensor, player: int) -> Tensor:
         outside = (moves < 0) | (moves >= self.num_actions)
@@ -340,7 +343,11 @@ def _bits_of_values(dtype: torch.dtype) -> list[int]:
     if not dtype.is_floating_point:
         return [0, 0, 0, 1, 2]
     unsigned = {2: np.uint16, 4: np.uint32}[dtype.itemsize]
-    signed = torch.arange(-2, 3).to(dtype).view({2: torch.int16, 4: torch.int32}[dtype.itemsize])
+    signed = (
+        torch.arange(-2, 3, device="cpu")
+        .to(dtype)
+        .view({2: torch.int16, 4: torch.int32}[dtype.itemsize])
+    )
     return [int(value) for value in signed.numpy().view(unsigned)]
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from loqa import _checks
 from loqa._native import core
-from loqa.envs.buffers import BufferPool
+from loqa.envs.buffers import Buffer, BufferPool, Lent, borrow, device_buffer, host_buffer
+
+Made = TypeVar("Made")
 
 # Tests on machines without a GPU set it: environments of the CPU then run what a GPU's threads do,
 # in a loop over the threads.
@@ -64,34 +66,40 @@ def require_cpu(device: torch.device, whose: str) -> None:
 
 
 class DeviceMemory:
-    """Tensors on one device; on the CPU results come from a pool."""
+    """Memory on one device; on the CPU results come from a pool."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self._pool = BufferPool() if device.type == "cpu" else None
 
-    def full(self, shape: tuple[int, ...], value: float, dtype: torch.dtype) -> Tensor:
-        """A tensor filled with one number."""
-        return self._made(torch.full, shape, dtype, value)
+    def zeros(self, shape: tuple[int, ...], dtype: torch.dtype) -> Buffer:
+        """Memory of an environment, all zeros."""
+        if self._pool is not None:
+            return self._told(host_buffer, shape, dtype)
+        return device_buffer(self._told(self._made(torch.zeros), shape, dtype))
 
-    def zeros(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """A tensor of zeros."""
-        return self._made(torch.zeros, shape, dtype)
+    def copy_of(self, values: Tensor) -> Buffer:
+        """Memory of an environment with the values of a tensor."""
+        buffer = self.zeros(tuple(values.shape), values.dtype)
+        buffer.tensor.copy_(values)
+        return buffer
 
-    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Lent:
         """A tensor with undefined contents, of nobody else's memory."""
         if self._pool is not None:
-            return self._pool.empty(shape, dtype)
-        return self._made(torch.empty, shape, dtype)
+            return self._told(self._pool.empty, shape, dtype)
+        tensor = self._told(self._made(torch.empty), shape, dtype)
+        return Lent(tensor, borrow(tensor))
 
-    def _made(
-        self, make: Callable[..., Tensor], shape: tuple[int, ...], dtype: torch.dtype, *args: Any
-    ) -> Tensor:
+    def _made(self, make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        return lambda shape, dtype: make(shape, dtype=dtype, device=self.device)
+
+    def _told(self, make: Callable[..., Made], shape: tuple[int, ...], dtype: torch.dtype) -> Made:
         try:
-            return make(shape, *args, dtype=dtype, device=self.device)
-        except torch.OutOfMemoryError as error:
+            return make(shape, dtype)
+        except (MemoryError, torch.OutOfMemoryError) as error:
             size = math.prod(shape) * dtype.itemsize / 2**30
-            raise torch.OutOfMemoryError(
+            raise type(error)(
                 f"no room for {size:.2f} GiB on {self.device} ({list(shape)} {dtype}): take fewer "
                 "environments, fewer steps a rollout, obs='cells' or a smaller obs_dtype, or drop "
                 f"results that are still alive. {error}"
@@ -104,6 +112,8 @@ class OnDevice:
     def __init__(self, native: Any, device: torch.device) -> None:
         self._native = native
         self._device = device
+        self.show = native.show  # these two enqueue nothing
+        self.intact = native.intact
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._native, name)

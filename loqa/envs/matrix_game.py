@@ -12,9 +12,11 @@ from torch import Tensor
 from loqa import _checks
 from loqa._native import core
 from loqa.envs import device as devices
+from loqa.envs.actions import as_array
+from loqa.envs.buffers import borrow
 from loqa.envs.presets import MATRIX_PRESETS, MatrixPreset, as_payoff
 from loqa.envs.spec import EnvSpec
-from loqa.envs.vector import VectorEnv
+from loqa.envs.vector import Rollout, VectorEnv
 
 OBS_MODES = ("bits", "index", "onehot", "actions")
 _INDEX_TYPES = {torch.int8: 0, torch.int64: 1}
@@ -112,37 +114,32 @@ class MatrixGame(VectorEnv):
         super().__init__(spec, num_envs, seed, device, num_threads, first_env, autoreset)
 
     def _make_native(self) -> Any:
-        self._payoff = torch.from_numpy(self.payoff).to(self.device)
-        self._table = self._table.to(self.device)
-        self._last_actions = self._memory.full(self._action_shape, -1, torch.int8)
+        memory = self._memory
+        self._last_buffer = memory.copy_of(
+            torch.full(self._action_shape, -1, dtype=torch.int8, device="cpu")
+        )
+        self._last_actions = self._last_buffer.tensor
         batch = core.MatrixBatch(
             num_envs=self.num_envs,
             num_actions=self.num_actions,
-            payoff=self._payoff.data_ptr(),
+            payoff=memory.copy_of(torch.from_numpy(self.payoff)).native,
             obs_type=self._obs_type,
-            obs_table=self._table.data_ptr(),
+            obs_table=memory.copy_of(self._table).native,
             obs_width=self._table.shape[1],
             noise=self.noise,
             end_probability=self.end_probability,
             episode_length=self.episode_length,
             first_env=self.first_env,
-            last_actions=self._last_actions.data_ptr(),
-            t=self._t.data_ptr(),
-            episode=self._episode.data_ptr(),
+            last_actions=self._last_buffer.native,
+            t=self._t_buffer.native,
+            episode=self._episode_buffer.native,
         )
         if self._on_device:
-            final_obs = self.final_obs
             on_device = core.MatrixGameDevice(
-                batch=batch,
-                seed=self._device_seed.data_ptr(),
-                bad_action=self._bad_action.data_ptr(),
-                autoreset=self._autoreset_code(),
-                final_obs=0 if final_obs is None else final_obs.data_ptr(),
-                on_host=self.device.type == "cpu",
+                batch=batch, bad_action=self._bad_buffer.native, **self._device_settings()
             )
             return devices.OnDevice(on_device, self.device)
-        self._packed_actions = torch.zeros(self._action_shape, dtype=torch.uint8)
-        return core.MatrixGame(batch, self._packed_actions.data_ptr(), self.num_threads)
+        return core.MatrixGame(batch, **self._results_native(), num_threads=self.num_threads)
 
     def _start(self, which: Tensor) -> None:
         self._last_actions.masked_fill_(which[:, None], -1)
@@ -158,8 +155,14 @@ class MatrixGame(VectorEnv):
                 f"last_actions must be in 0..{self.num_actions - 1}, or -1 for both players at the start"
             )
 
-    def rollout(self, actions: Tensor | np.ndarray) -> tuple[Tensor, Tensor]:
-        self._check_no_random_end("rollout")
+    def joint_index(self) -> Tensor:
+        """What each player sees as observation `index`, [B, 2] int64, whatever `obs` is."""
+        last = self._last_actions.to(torch.int64)
+        return torch.where(last < 0, 0, 1 + last * self.num_actions + last.flip(-1))
+
+    def rollout(self, actions: Tensor | np.ndarray) -> Rollout:
+        if not self.autoreset:
+            self._check_no_random_end("rollout")
         return super().rollout(actions)
 
     rollout.__doc__ = VectorEnv.rollout.__doc__
@@ -194,34 +197,39 @@ class MatrixGame(VectorEnv):
         self._check_no_random_end("rollout_memory1")
         shared, own = (_PLAYERS, 5), (self.num_envs, _PLAYERS, 5)
         wanted = f"probabilities must be {list(shared)} or {list(own)} on {self.device}"
-        try:
-            table = torch.as_tensor(probabilities, dtype=torch.float32).detach().contiguous()
-        except (TypeError, ValueError, RuntimeError) as error:
-            got = type(probabilities).__name__
-            raise TypeError(f"{wanted}, got {got} ({error})") from None
-        mine = not isinstance(probabilities, Tensor) or table.device == self.device
-        if tuple(table.shape) not in (shared, own) or not mine:
-            raise ValueError(f"{wanted}, got {list(table.shape)} on {table.device}")
+        if isinstance(probabilities, Tensor) and not probabilities.is_cpu:
+            table, came = probabilities.detach(), str(probabilities.device)
+        else:
+            try:
+                array = as_array(probabilities)
+            except TypeError as error:
+                got = type(probabilities).__name__
+                raise TypeError(f"{wanted}, got {got} ({error})") from None
+            table = torch.from_numpy(array.astype(np.float32))
+            came = "cpu" if isinstance(probabilities, Tensor) else str(self.device)
+        if tuple(table.shape) not in (shared, own) or came != str(self.device):
+            raise ValueError(f"{wanted}, got {list(table.shape)} on {came}")
         if table.is_cpu:
             inside = (table >= 0) & (table <= 1)  # NaN fails too
             if not bool(inside.all()):
                 raise ValueError(f"probabilities must be in [0, 1], got {table[~inside][0].item()}")
-        table = table.to(self.device)
+        table = table.to(self.device, torch.float32).contiguous()
         steps = _checks.integer("steps", steps, 0, _MAX_EPISODE)
         exploration = _checks.real("exploration", exploration, 0, 1)
         obs, rewards = self._rollout_buffers(steps)
         actions = self._memory.empty((steps, *self._action_shape), torch.int8)
-        self._native.memory1_rollout(
-            table.data_ptr(),
+        outcome = self._native.memory1_rollout(
+            borrow(table),
             0 if table.ndim == 2 else _PLAYERS * 5,
             exploration,
             steps,
-            obs.data_ptr(),
-            actions.data_ptr(),
-            rewards.data_ptr(),
+            obs.native,
+            actions.native,
+            rewards.native,
         )
+        self._check_room(outcome, steps)
         self._fresh = self._fresh and steps == 0
-        return obs, actions, rewards
+        return obs.tensor, actions.tensor, rewards.tensor
 
     def _check_no_random_end(self, name: str) -> None:
         if self.end_probability > 0:

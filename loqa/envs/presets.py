@@ -17,7 +17,8 @@ class MatrixPreset:
     name: str
     version: int
     payoff: tuple[Any, ...]
-    """(own payoff for joint actions in the order own * K + other), or one such tuple a player."""
+    """(own payoff for joint actions in the order own * K + other), or one such tuple a player; empty:
+    the user must give it."""
     obs: str
     """Default observation mode."""
     episode_length: int
@@ -52,6 +53,11 @@ def as_payoff(payoff: Any, dtype: Any = np.float32) -> np.ndarray:
     Raises:
         ValueError: another shape, or a payoff that is not finite.
     """
+    if isinstance(payoff, tuple) and not payoff:
+        raise ValueError(
+            "payoff must be given for matrix-game: K*K numbers (own action major), for the prisoner's "
+            "dilemma payoff=[-1, -3, 0, -2]"
+        )
     try:
         array = np.array(payoff, dtype=dtype)
     except (TypeError, ValueError) as error:
@@ -145,7 +151,7 @@ MATRIX_PRESETS: dict[str, dict[str, MatrixPreset]] = {
             MatrixPreset(
                 "custom",
                 1,
-                _PRISONERS,
+                (),
                 "onehot",
                 50,
                 0.96,

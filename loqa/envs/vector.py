@@ -11,14 +11,21 @@ from torch import Tensor
 
 from loqa import _checks
 from loqa._native import core
+from loqa.envs import actions as given
 from loqa.envs import device as devices
+from loqa.envs import saved
+from loqa.envs.autoreset import AUTORESET_MODES, Rollout, checked_autoreset, rollout_by_steps
+from loqa.envs.buffers import Lent, borrow
 from loqa.envs.spec import EnvSpec
 
-# Codes of the C++ enum ActionType.
-_ACTION_TYPES = {torch.uint8: 0, torch.int8: 1, torch.int16: 2, torch.int32: 3, torch.int64: 4}
-_NUMPY_ACTION_TYPES = {torch.empty(0, dtype=t).numpy().dtype: n for t, n in _ACTION_TYPES.items()}
+# Codes of the C++ enum StepOutcome.
+_DONE, _UNREAD, _OUT_OF_RANGE, _NO_ROOM, _MOVED = range(5)
 _MAX_ENVS = 2**31 - 1
-AUTORESET_MODES = ("next_step", "same_step")
+_MAX_T = 2**31 - 1
+
+# The core reads a tensor by torch's DLPack exchange table where it has one (2.10); elsewhere actions
+# go through `Tensor.numpy`.
+core.set_tensor_type(Tensor, True)
 
 
 class VectorEnv(ABC):
@@ -26,13 +33,19 @@ class VectorEnv(ABC):
 
     Randomness is a pure function of (seed, environment number, episode number, step): results do not
     depend on the number of threads, on the batch an environment is in, or on the order of calls.
+    Episodes are numbered modulo 2**32. An episode may have up to 2**31 - 1 steps; stepping on then
+    raises OverflowError (on a GPU t stays there).
 
     An episode is truncated after `episode_length` steps; unless `autoreset` says otherwise nothing
     resets by itself, and stepping on is allowed. With autoreset `same_step` the step that ends an
     episode returns the first observation of the next one, and `final_obs` holds the last one of the
     episode that ended; with `next_step` the step after it ignores the action, starts the next
-    episode and pays 0. `step` returns views of buffers that the next `step` or `reset` overwrites;
-    `rollout` returns memory of its own.
+    episode and pays 0.
+
+    `step` returns views of buffers that the next `step` or `reset` overwrites; `rollout` returns
+    memory of its own. The buffers stay where they are: a tensor that was taken elsewhere (by
+    `share_memory_`, a multiprocessing queue, `resize_`, `.data =`) keeps what it had, and `step`
+    returns new ones from then on. Actions may lie in a buffer: they are read before it is written.
 
     Ctrl-C ends a long rollout within a tenth of a second: the environment is then as it was before
     the call. A `step` always comes to its end first.
@@ -42,10 +55,20 @@ class VectorEnv(ABC):
     `rollout` and `reset` can be captured in a CUDA graph, and a replay goes on with new random
     numbers (all counters are on the device). Actions are tensors on the device: NumPy arrays, and
     NumPy views of results, are for the CPU. An action out of range cannot raise there: see `check`.
+
+    Copies (`copy.copy`, `copy.deepcopy`, `pickle`) are independent and go on from the same state.
     """
 
     _native: Any
     _bad_action_was: str  # what a device does with an action out of range
+    _checks_actions = True  # whether an action out of range raises
+
+    _recipe: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *args: Any, **settings: Any) -> Any:
+        made = super().__new__(cls)
+        made._recipe = (args, settings)
+        return made
 
     def __init__(
         self,
@@ -73,31 +96,73 @@ class VectorEnv(ABC):
             else _checks.integer("num_threads", num_threads, 1, 1024)
         )
         self.first_env = _checks.integer("first_env", first_env, 0, 2**32 - 1 - self.num_envs)
-        if autoreset is not False:
-            _checks.one_of("autoreset", str(autoreset), AUTORESET_MODES)
-        self.autoreset = autoreset
-        memory = self._memory
-        batch = (self.num_envs, self.num_players)
-        self._action_shape = torch.Size(batch)
-        self._t = memory.zeros((self.num_envs,), torch.int32)
-        self._episode = memory.zeros((self.num_envs,), torch.int32)
-        self._obs = memory.zeros((*batch, *spec.obs_shape), spec.obs_dtype)
-        self._rewards = memory.zeros(batch, torch.float32)
-        self._terminated = memory.zeros((self.num_envs,), torch.bool)
-        self._truncated = memory.zeros((self.num_envs,), torch.bool)
-        self.final_obs = (
-            memory.zeros(tuple(self._obs.shape), spec.obs_dtype)
-            if autoreset == "same_step"
-            else None
-        )
-        self._step_result = (self._obs, self._rewards, self._terminated, self._truncated)
-        # Read by a device when its turn comes.
-        self._device_seed = memory.zeros((1,), torch.int64)
-        self._bad_action = memory.zeros((1,), torch.int32)
-        self._native = self._make_native()
-        self._step_pointers = tuple(buffer.data_ptr() for buffer in self._step_result)
+        self.autoreset = checked_autoreset(autoreset)
+        with torch.inference_mode(False):  # else its tensors could never be written to outside
+            self._make_buffers()
+            self._native = self._make_native()
+            self._show()
         self.reset(seed=seed)
         self._fresh = True  # the first reset() is the episode that is already there
+
+    def _make_buffers(self) -> None:
+        memory, spec = self._memory, self.spec
+        batch = (self.num_envs, self.num_players)
+        self._action_shape = torch.Size(batch)
+        flags = ((self.num_envs,), torch.bool)
+        self._buffers = {
+            "obs": memory.zeros((*batch, *spec.obs_shape), spec.obs_dtype),
+            "rewards": memory.zeros(batch, torch.float32),
+            "terminated": memory.zeros(*flags),
+            "truncated": memory.zeros(*flags),
+        }
+        self._obs, self._rewards, self._terminated, self._truncated = (
+            buffer.tensor for buffer in self._buffers.values()
+        )
+        self._final = (
+            memory.zeros((*batch, *spec.obs_shape), spec.obs_dtype)
+            if self.autoreset == "same_step"
+            else None
+        )
+        self._t_buffer = memory.zeros((self.num_envs,), torch.int32)
+        self._episode_buffer = memory.zeros((self.num_envs,), torch.int32)
+        self._t, self._episode = self._t_buffer.tensor, self._episode_buffer.tensor
+        # Whose next step starts an episode, with autoreset next_step on the CPU.
+        self._over = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
+        # Read by a device when its turn comes.
+        self._seed_buffer = memory.zeros((1,), torch.int64)
+        self._bad_buffer = memory.zeros((1,), torch.int32)
+        self._device_seed, self._bad_action = self._seed_buffer.tensor, self._bad_buffer.tensor
+
+    def _results_native(self) -> dict[str, core.Memory]:
+        return {name: buffer.native for name, buffer in self._buffers.items()}
+
+    def _device_settings(self) -> dict[str, Any]:
+        """Arguments of the core's simulators of a device."""
+        return {
+            **self._results_native(),
+            "seed": self._seed_buffer.native,
+            "autoreset": self._autoreset_code(),
+            "final_obs": None if self._final is None else self._final.native,
+            "on_host": self.device.type == "cpu",
+        }
+
+    def _show(self) -> None:
+        """Makes the tensors that `step` returns: at first, and when somebody has moved one."""
+        with torch.inference_mode(False):
+            obs, rewards, terminated, truncated = (b.view() for b in self._buffers.values())
+        self._results = (obs, rewards, terminated, truncated)
+        self._native.show(self._results)
+
+    def _shown(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        if not self._native.intact():
+            self._show()
+        return self._results
+
+    @property
+    def final_obs(self) -> Tensor | None:
+        """[B, A, *obs_shape], the last observation of each environment's last episode that ended;
+        None unless autoreset is `same_step`."""
+        return None if self._final is None else self._final.view()
 
     # --- what a game supplies
 
@@ -147,8 +212,9 @@ class VectorEnv(ABC):
         self._terminated.masked_fill_(which, False)
         self._truncated.masked_fill_(which, False)
         self._start(which)
-        self._native.observe(self._obs.data_ptr())
-        return self._obs
+        self._over.masked_fill_(which, False)
+        self._native.observe()
+        return self._shown()[0]
 
     def step(self, actions: Tensor | np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """One step of every environment.
@@ -162,51 +228,62 @@ class VectorEnv(ABC):
             TypeError, ValueError: wrong type, shape, device or range (with device "cuda" see `check`);
             nothing has changed then.
         """
-        if self._on_device:
-            return self._step_on_device(actions)
-        # Of a small batch these checks are most of the time, so the usual cases come first.
-        if (
-            type(actions) is np.ndarray
-            and actions.dtype in _NUMPY_ACTION_TYPES
-            and actions.shape == self._action_shape
-            and actions.flags.c_contiguous
-        ):
-            address = actions.__array_interface__["data"][0]
-            kind = _NUMPY_ACTION_TYPES[actions.dtype]
-        else:
-            if not (
-                type(actions) is Tensor
-                and actions.dtype in _ACTION_TYPES
-                and actions.shape == self._action_shape
-                and actions.is_cpu
-                and actions.is_contiguous()
-            ):
-                actions = self._as_actions(actions, self._action_shape)
-            address = actions.data_ptr()
-            kind = _ACTION_TYPES[actions.dtype]
-        if self.autoreset == "next_step":
-            ended = self._terminated | self._truncated
-        if not self._native.step(address, kind, *self._step_pointers):
-            self._raise_range(actions)
+        if self.autoreset or self._on_device:
+            return self._step_or_restart(actions)
+        # Of a small batch all that is done here is most of the time: one call, if it goes well.
+        results: Any = self._native.step(actions)
+        if type(results) is not tuple:
+            results = self._step_again(actions, results)
         self._fresh = False
-        if self.autoreset == "next_step":
-            self._restart(ended)
-        elif self.autoreset == "same_step":
-            self._restart(self._terminated | self._truncated)
-        return self._step_result
+        return results  # type: ignore[no-any-return]
 
-    def _step_on_device(self, actions: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        if not (
-            type(actions) is Tensor
-            and actions.dtype in _ACTION_TYPES
-            and actions.shape == self._action_shape
-            and actions.device == self.device
-            and actions.is_contiguous()
-        ):
-            actions = self._as_actions(actions, self._action_shape)
-        self._native.step(actions.data_ptr(), _ACTION_TYPES[actions.dtype], *self._step_pointers)
+    def _step_again(self, actions: Any, outcome: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Does what is missing, until the core has stepped."""
+        as_given = actions
+        while type(outcome) is not tuple:
+            if outcome == _MOVED:
+                self._show()
+            elif outcome == _UNREAD:
+                actions = given.copied_actions(as_given, self._action_shape, self.device)
+            elif outcome == _OUT_OF_RANGE:
+                given.raise_range(as_given, self.num_actions)
+            else:
+                self._make_room()
+            outcome = self._native.step(actions)
+        return outcome
+
+    def _step_or_restart(self, actions: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """A step on a device, or with autoreset on the CPU."""
+        if self._on_device:
+            moves = given.device_actions(actions, self._action_shape, self.device)
+            kind = given.ACTION_TYPES[moves.dtype]
+            if self._native.step(borrow(moves), kind) == _UNREAD:  # they lie in a buffer
+                self._native.step(borrow(moves.clone()), kind)
+            self._fresh = False
+            return self._shown()
+        results: Any = self._native.step(actions)
+        if type(results) is not tuple:
+            results = self._step_again(actions, results)
         self._fresh = False
-        return self._step_result
+        if self.autoreset == "next_step":
+            self._restart(self._over)
+        self._over = self._terminated | self._truncated
+        if self.autoreset == "same_step":
+            self._restart(self._over)
+        return results  # type: ignore[no-any-return]
+
+    def _make_room(self) -> None:
+        """Raises OverflowError if a step counter is at its end; one that restarts is put to 0."""
+        full = self._t == _MAX_T
+        if self.autoreset == "next_step":
+            self._t[full & self._over] = 0
+            full &= ~self._over
+        if bool(full.any()):
+            env = int(full.nonzero()[0])
+            raise OverflowError(
+                f"environment {env} has made {_MAX_T} steps in this episode, which is the limit: "
+                "reset it; no environment was stepped"
+            )
 
     def check(self) -> None:
         """Waits for the device and raises if an action since the last check was out of range.
@@ -225,31 +302,55 @@ class VectorEnv(ABC):
                 f"not, and was {self._bad_action_was}"
             )
 
-    def rollout(self, actions: Tensor | np.ndarray) -> tuple[Tensor, Tensor]:
+    def rollout(self, actions: Tensor | np.ndarray) -> Rollout:
         """T steps in one native call, with the numbers of T calls of `step`.
 
         Args:
             actions: [T, B, A] of any integer type, each in 0..K-1.
         Returns:
-            observations [T+1, B, A, *obs_shape] (the first is the one before the first step) and rewards
-            [T, B, A] float32, in memory of their own; the buffers that `step` returned stay as they are.
+            (observations [T+1, B, A, *obs_shape], rewards [T, B, A] float32), in memory of their own. The
+            first observation is the one before the first step. With autoreset the result has further
+            attributes, see `Rollout`: where episodes ended. Without, the buffers that `step` returned
+            stay as they are.
         Raises:
             TypeError, ValueError: wrong type, shape, device or range; nothing has changed then.
+            OverflowError: an episode would become longer than 2**31 - 1 steps; likewise.
         """
-        self._check_no_autoreset("rollout")
-        actions = self._as_actions(actions, (None, *self._action_shape))
-        steps = actions.shape[0]
+        if self.autoreset:
+            return rollout_by_steps(self, actions)
+        shape = (None, *self._action_shape)
+        if self._on_device:
+            moves = given.device_actions(actions, shape, self.device)
+            obs, rewards = self._rollout_buffers(moves.shape[0])
+            kind = given.ACTION_TYPES[moves.dtype]
+            self._native.rollout(borrow(moves), kind, moves.shape[0], obs.native, rewards.native)
+        else:
+            obs, rewards = self._rollout_on_host(actions, shape)
+        self._fresh = self._fresh and len(rewards.tensor) == 0
+        return Rollout((obs.tensor, rewards.tensor))
+
+    def _rollout_on_host(self, actions: Any, shape: given.Shape) -> tuple[Lent, Lent]:
+        moves = actions
+        is_plain = type(moves) is np.ndarray or (type(moves) is Tensor and not moves.is_nested)
+        if not (is_plain and moves.ndim == 3):
+            moves = given.copied_actions(actions, shape, self.device)
+        steps = moves.shape[0]
         obs, rewards = self._rollout_buffers(steps)
-        if not self._native.rollout(
-            actions.data_ptr(),
-            _ACTION_TYPES[actions.dtype],
-            steps,
-            obs.data_ptr(),
-            rewards.data_ptr(),
-        ):
-            self._raise_range(actions)
-        self._fresh = self._fresh and steps == 0
+        outcome = self._native.rollout(moves, steps, obs.native, rewards.native)
+        if outcome == _UNREAD:
+            moves = given.copied_actions(actions, shape, self.device)
+            outcome = self._native.rollout(moves, steps, obs.native, rewards.native)
+        if outcome == _OUT_OF_RANGE:
+            given.raise_range(actions, self.num_actions)
+        self._check_room(outcome, steps)
         return obs, rewards
+
+    def _check_room(self, outcome: int, steps: int) -> None:
+        if outcome == _NO_ROOM:
+            raise OverflowError(
+                f"{steps} more steps would make an episode longer than {_MAX_T}: reset first; "
+                "no environment was stepped"
+            )
 
     def get_state(self) -> dict[str, Tensor]:
         """The state of the game, as copies: see the game's page for names and shapes.
@@ -271,25 +372,19 @@ class VectorEnv(ABC):
         if state.keys() != current.keys():
             wanted, came = ", ".join(sorted(current)), ", ".join(sorted(state))
             raise ValueError(f"set_state needs exactly {wanted}, got {came or 'nothing'}")
-        given = {}
-        for name, value in state.items():
-            tensor = torch.as_tensor(value)
-            expected = current[name]
-            if tensor.shape != expected.shape or tensor.is_floating_point() or tensor.is_complex():
-                raise ValueError(
-                    f"{name} must be {list(expected.shape)} of an integer type, "
-                    f"got {list(tensor.shape)} {tensor.dtype}"
-                )
-            given[name] = tensor.to("cpu", torch.int64)
-        if bool((given["t"] < 0).any()) or bool((given["t"] >= 2**31).any()):
+        new = {
+            name: saved.integers(name, value, current[name].shape) for name, value in state.items()
+        }
+        if bool((new["t"] < 0).any()) or bool((new["t"] > _MAX_T).any()):
             raise ValueError("t must be in 0..2**31-1")
-        self._check_state(given)
-        for name, tensor in given.items():
+        self._check_state(new)
+        for name, tensor in new.items():
             current[name].copy_(tensor)
         self._terminated.zero_()
-        torch.ge(self._t, self.episode_length, out=self._truncated)
+        self._truncated.copy_(self._t >= self.episode_length)
+        self._over.copy_(self._truncated)
         self._fresh = False
-        self._native.observe(self._obs.data_ptr())
+        self._native.observe()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides what comes next, random counters included; tensors on the CPU.
@@ -297,15 +392,7 @@ class VectorEnv(ABC):
         Raises:
             ValueError: see `check`.
         """
-        return {
-            "spec": _spec_key(self.spec),
-            "seed": self.seed,
-            "first_env": self.first_env,
-            "fresh": self._fresh,
-            "episode": self._episode.to("cpu", copy=True),
-            "terminated": self._terminated.to("cpu", copy=True),
-            "state": {name: value.cpu() for name, value in self.get_state().items()},
-        }
+        return saved.state_dict(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on exactly where `state_dict` was taken, on whatever device.
@@ -313,29 +400,54 @@ class VectorEnv(ABC):
         Raises:
             ValueError: the state is of another game, preset, board or batch size.
         """
-        expected = self.state_dict()
-        if state.keys() != expected.keys():
-            raise ValueError(
-                f"state_dict must have the keys {sorted(expected)}, got {sorted(state)}"
-            )
-        if state["spec"] != expected["spec"]:
-            raise ValueError(
-                f"state_dict is of {state['spec']}, this environment is {expected['spec']}"
-            )
-        first_env = _checks.integer("first_env", state["first_env"], 0, 2**32 - 1 - self.num_envs)
-        if first_env != self.first_env:
-            raise ValueError(
-                f"state_dict has first_env {first_env}, this environment {self.first_env}"
-            )
-        seed = _checks.integer("seed", state["seed"], 0, 2**64 - 1)
-        for name in ("episode", "terminated"):
-            if state[name].shape != (self.num_envs,):
-                raise ValueError(f"{name} must be [{self.num_envs}], got {list(state[name].shape)}")
-        self.set_state(**state["state"])
-        self._set_seed(seed)
-        self._episode.copy_(state["episode"])
-        self._terminated.copy_(state["terminated"])
-        self._fresh = bool(state["fresh"])
+        saved.load_state_dict(self, state)
+
+    def close(self) -> None:  # noqa: B027, nothing is missing
+        """Does nothing: an environment holds only memory, which goes with it."""
+
+    @property
+    def single_action_space(self) -> Any:
+        """Actions of one player, as a space of Gymnasium (which must be installed)."""
+        from loqa.envs import spaces
+
+        return spaces.action_space(self)
+
+    @property
+    def single_observation_space(self) -> Any:
+        """Observations of one player, as a space of Gymnasium (which must be installed)."""
+        from loqa.envs import spaces
+
+        return spaces.observation_space(self)
+
+    @property
+    def action_space(self) -> Any:
+        """What `step` takes, [B, A], as a space of Gymnasium (which must be installed)."""
+        from loqa.envs import spaces
+
+        return spaces.joint_action_space(self)
+
+    @property
+    def observation_space(self) -> Any:
+        """What `reset` returns, [B, A, *obs_shape], as a space of Gymnasium (which must be
+        installed)."""
+        from loqa.envs import spaces
+
+        return spaces.joint_observation_space(self)
+
+    def __repr__(self) -> str:
+        spec = self.spec
+        return (
+            f"<{type(self).__name__} {spec.game}/{spec.preset}-v{spec.version}: {self.num_envs} "
+            f"environments of {self.num_players} players with {self.num_actions} actions, "
+            f"observations {spec.obs} {list(self.obs_shape)} {spec.obs_dtype}, episodes of "
+            f"{self.episode_length} steps, on {self.device}>"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        seen = {name: buffer.tensor.clone() for name, buffer in self._buffers.items()}
+        if self._final is not None:
+            seen["final_obs"] = self._final.tensor.clone()
+        return saved.made_again, (type(self), *self._recipe, self.state_dict(), seen)
 
     # --- helpers
 
@@ -354,8 +466,8 @@ class VectorEnv(ABC):
         """Starts the next episode of environments `which` within a step."""
         if not bool(which.any()):
             return
-        if self.final_obs is not None:  # same step: rewards and flags are of the old episode
-            self.final_obs[which] = self._obs[which]
+        if self._final is not None:  # same step: rewards and flags are of the old episode
+            self._final.tensor[which] = self._obs[which]
         else:
             self._rewards[which] = 0
             self._terminated[which] = False
@@ -363,13 +475,13 @@ class VectorEnv(ABC):
         self._episode += which
         self._t[which] = 0
         self._start(which)
-        self._native.observe(self._obs.data_ptr())
+        self._native.observe()
 
     def _check_no_autoreset(self, name: str) -> None:
         if self.autoreset:
             raise ValueError(f"{name} needs autoreset=False: it plays on without a reset")
 
-    def _rollout_buffers(self, steps: int) -> tuple[Tensor, Tensor]:
+    def _rollout_buffers(self, steps: int) -> tuple[Lent, Lent]:
         batch = (self.num_envs, self.num_players)
         return (
             self._memory.empty((steps + 1, *batch, *self.obs_shape), self.spec.obs_dtype),
@@ -379,52 +491,11 @@ class VectorEnv(ABC):
     def _reset_mask(self, mask: Tensor | np.ndarray | None) -> Tensor:
         if mask is None:
             return torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
-        which = torch.as_tensor(mask)
-        if which.shape != (self.num_envs,) or which.dtype != torch.bool:
+        if not isinstance(mask, Tensor) or not mask.is_cuda:
+            # A copy in any case: it may be what a step returned.
+            mask = torch.from_numpy(np.array(given.as_array(mask), order="C"))
+        if mask.shape != (self.num_envs,) or mask.dtype != torch.bool:
             raise ValueError(
-                f"mask must be [{self.num_envs}] bool, got {list(which.shape)} {which.dtype}"
+                f"mask must be [{self.num_envs}] bool, got {list(mask.shape)} {mask.dtype}"
             )
-        return which.to(self.device, copy=True)  # it may be what a step returned
-
-    def _as_actions(self, actions: Any, shape: tuple[int | None, ...]) -> Tensor:
-        """`actions` as a contiguous tensor of a type the core reads, or an error."""
-
-        def wanted() -> str:
-            letters = ", ".join("T" if size is None else str(size) for size in shape)
-            return f"actions must be [{letters}] of an integer type on {self.device}"
-
-        if isinstance(actions, np.ndarray):
-            if self.device.type != "cpu":
-                raise TypeError(
-                    f"{wanted()}, got a NumPy array, which is in the CPU's memory: "
-                    f"torch.as_tensor(actions, device={str(self.device)!r}) copies it"
-                )
-            if not actions.flags.writeable:
-                actions = actions.copy()  # torch warns of a tensor that could write to it
-        try:
-            tensor = torch.as_tensor(actions)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise TypeError(f"{wanted()}, got {type(actions).__name__} ({error})") from None
-        came = tensor.shape if shape[0] is not None else (None, *tensor.shape[1:])
-        fits = came == shape and tensor.ndim == len(shape) and tensor.device == self.device
-        is_integer = tensor.dtype in _ACTION_TYPES or not (
-            tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool
-        )
-        if not (fits and is_integer):
-            got = f"got {list(tensor.shape)} {tensor.dtype} on {tensor.device}"
-            raise (ValueError if is_integer else TypeError)(f"{wanted()}, {got}")
-        if tensor.dtype not in _ACTION_TYPES:  # unsigned types of 16 bits and more
-            tensor = tensor.to(torch.int64)
-        return tensor.contiguous()
-
-    def _raise_range(self, actions: Tensor | np.ndarray) -> None:
-        actions = torch.tensor(actions) if isinstance(actions, np.ndarray) else actions
-        bad = ((actions < 0) | (actions >= self.num_actions)).nonzero()[0].tolist()
-        raise ValueError(
-            f"actions must be in 0..{self.num_actions - 1}, "
-            f"got {actions[tuple(bad)].item()} at {bad}; no environment was stepped"
-        )
-
-
-def _spec_key(spec: EnvSpec) -> str:
-    return f"{spec.game}/{spec.preset}-v{spec.version} obs={spec.obs} {list(spec.obs_shape)}"
+        return mask.to(self.device, copy=True)

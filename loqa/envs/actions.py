@@ -1,0 +1,132 @@
+"""Actions, masks and states as callers give them: what is meant, or an error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Codes of the C++ enum ActionType. What is wider than a byte and not signed is read as signed: what
+# is negative then is out of range before and after.
+ACTION_TYPES = {
+    torch.bool: 0,
+    torch.uint8: 0,
+    torch.int8: 1,
+    torch.int16: 2,
+    torch.uint16: 2,
+    torch.int32: 3,
+    torch.uint32: 3,
+    torch.int64: 4,
+    torch.uint64: 4,
+}
+Shape = tuple[int | None, ...]
+
+
+def as_array(values: Any) -> np.ndarray:
+    """Values in the CPU's memory as an array, whatever torch's default device and modes are.
+
+    Raises:
+        TypeError: they are on another device, are a tensor without memory, or no numbers.
+    """
+    if isinstance(values, Tensor):
+        if not values.is_cpu:
+            raise TypeError(f"a tensor on {values.device}")
+        try:
+            _check_storage(values)
+            return values.detach().resolve_conj().resolve_neg().numpy()
+        except (RuntimeError, NotImplementedError) as error:
+            raise TypeError(str(error)) from None
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(str(error)) from None
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"no numbers, but {array.dtype}")
+    return array
+
+
+def copied_actions(actions: Any, shape: Shape, device: torch.device) -> np.ndarray:
+    """Actions as a new C-ordered, aligned array of the machine's byte order.
+
+    Args:
+        actions: a tensor, an array or nested sequences, of any integer type or bool (True is 1), of
+            any strides, alignment and byte order.
+        shape: that they must have; None for any number of steps in front.
+        device: of the environment, for the message.
+    """
+    try:
+        array = as_array(actions)
+    except TypeError as error:
+        if isinstance(actions, Tensor) and not actions.is_cpu:
+            raise ValueError(f"{_wanted(shape, device)}, got {described(actions)}") from None
+        came = type(actions).__name__
+        raise TypeError(f"{_wanted(shape, device)}, got {came} ({error})") from None
+    is_integer = array.dtype.kind in "biu"
+    if not (is_integer and _fits(array.shape, shape)):
+        message = f"{_wanted(shape, device)}, got {described(actions, array)}"
+        raise (ValueError if is_integer else TypeError)(message)
+    return np.array(array, array.dtype.newbyteorder("="), order="C", copy=True, subok=False)
+
+
+def device_actions(actions: Any, shape: Shape, device: torch.device) -> Tensor:
+    """Actions as a contiguous, aligned tensor on the environment's device; a copy on the CPU (where only
+    tests run a device's code)."""
+    if isinstance(actions, np.ndarray) and device.type != "cpu":
+        raise TypeError(
+            f"{_wanted(shape, device)}, got a NumPy array, which is in the CPU's memory: "
+            f"torch.as_tensor(actions, device={str(device)!r}) copies it"
+        )
+    if device.type == "cpu":
+        actions = torch.from_numpy(copied_actions(actions, shape, device))
+    if not isinstance(actions, Tensor):
+        raise TypeError(f"{_wanted(shape, device)}, got {type(actions).__name__}")
+    is_integer = actions.dtype in ACTION_TYPES
+    if not (is_integer and actions.device == device and _fits(actions.shape, shape)):
+        message = f"{_wanted(shape, device)}, got {described(actions)}"
+        raise (ValueError if is_integer else TypeError)(message)
+    actions = actions.contiguous()
+    return actions.clone() if actions.data_ptr() % actions.element_size() else actions
+
+
+def described(given: Any, array: np.ndarray | None = None) -> str:
+    """Shape, type and place of what was given, for messages."""
+    if isinstance(given, Tensor):
+        if given.is_nested:
+            return "a nested tensor"
+        return f"{list(given.shape)} {given.dtype} on {given.device}"
+    array = np.asarray(given) if array is None else array
+    return f"{list(array.shape)} {array.dtype}"
+
+
+def raise_range(actions: Any, num_actions: int) -> None:
+    """Says which action is out of range."""
+    array = as_array(actions.cpu() if isinstance(actions, Tensor) else actions)
+    if array.dtype == bool:
+        array = array.view(np.uint8)  # bytes of any value can be called bool
+    bad = np.argwhere((array < 0) | (array >= num_actions))[0].tolist()
+    raise ValueError(
+        f"actions must be in 0..{num_actions - 1}, got {int(array[tuple(bad)])} at {bad}; "
+        "no environment was stepped"
+    )
+
+
+def _wanted(shape: Shape, device: torch.device) -> str:
+    letters = ", ".join("T" if size is None else str(size) for size in shape)
+    return f"actions must be [{letters}] of an integer type on {device}"
+
+
+def _fits(came: tuple[int, ...], shape: Shape) -> bool:
+    return len(came) == len(shape) and all(
+        size in (None, length) for size, length in zip(shape, came, strict=True)
+    )
+
+
+def _check_storage(tensor: Tensor) -> None:
+    """Raises TypeError if a tensor's storage is smaller than the tensor (it was resized)."""
+    held = tensor.untyped_storage().nbytes()
+    last = sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    needed = (tensor.storage_offset() + last + 1) * tensor.element_size() if tensor.numel() else 0
+    if held < needed:
+        raise TypeError(f"a tensor of {needed} bytes whose storage has {held}")

@@ -1,0 +1,94 @@
+"""Everything that decides what an environment does next, taken out of it and put back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from loqa import _checks
+from loqa.envs.actions import as_array, described
+
+if TYPE_CHECKING:
+    from loqa.envs.vector import VectorEnv
+
+
+def state_dict(env: VectorEnv) -> dict[str, Any]:
+    """See `VectorEnv.state_dict`. Episodes are numbered modulo 2**32."""
+    spec = env.spec
+    return {
+        "spec": f"{spec.game}/{spec.preset}-v{spec.version} obs={spec.obs} {list(spec.obs_shape)}",
+        "seed": env.seed,
+        "first_env": env.first_env,
+        "fresh": env._fresh,
+        "episode": env._episode.to("cpu", torch.int64) & (2**32 - 1),
+        "terminated": env._terminated.to("cpu", copy=True),
+        "state": {name: value.cpu() for name, value in env.get_state().items()},
+    }
+
+
+def load_state_dict(env: VectorEnv, state: Any) -> None:
+    """See `VectorEnv.load_state_dict`: all is checked before anything changes."""
+    expected = env.state_dict()
+    if not isinstance(state, dict) or state.keys() != expected.keys():
+        came = sorted(state) if isinstance(state, dict) else type(state).__name__
+        raise ValueError(f"state_dict must have the keys {sorted(expected)}, got {came}")
+    if state["spec"] != expected["spec"]:
+        raise ValueError(
+            f"state_dict is of {state['spec']}, this environment is {expected['spec']}"
+        )
+    first_env = _checks.integer("first_env", state["first_env"], 0, 2**32 - 1 - env.num_envs)
+    if first_env != env.first_env:
+        raise ValueError(f"state_dict has first_env {first_env}, this environment {env.first_env}")
+    seed = _checks.integer("seed", state["seed"], 0, 2**64 - 1)
+    episode = integers("episode", state["episode"], env._episode.shape)
+    if bool(((episode < 0) | (episode >= 2**32)).any()):
+        raise ValueError("episode must be in 0..2**32-1")
+    terminated = integers("terminated", state["terminated"], env._terminated.shape)
+    if bool(((terminated != 0) & (terminated != 1)).any()):
+        raise ValueError("terminated must be bool")
+    if not isinstance(state["state"], dict):
+        raise ValueError(f"state must be a dict, got {type(state['state']).__name__}")
+    env.set_state(**state["state"])
+    env._set_seed(seed)
+    env._episode.copy_(torch.where(episode < 2**31, episode, episode - 2**32))
+    env._terminated.copy_(terminated)
+    env._over |= env._terminated
+    env._fresh = bool(state["fresh"])
+
+
+def integers(name: str, value: Any, shape: torch.Size) -> Tensor:
+    """A part of a state as int64 on the CPU.
+
+    Raises:
+        ValueError: another shape, or no integers.
+        TypeError: no array.
+    """
+    array = as_array(value.cpu() if isinstance(value, Tensor) and value.is_cuda else value)
+    if array.shape != tuple(shape) or array.dtype.kind not in "biu":
+        raise ValueError(
+            f"{name} must be {list(shape)} of an integer type, got {described(value, array)}"
+        )
+    if array.dtype.kind == "u":  # what int64 cannot hold is out of every range
+        array = np.minimum(array, array.dtype.type(min(2**63 - 1, np.iinfo(array.dtype).max)))
+    return torch.from_numpy(array.astype(np.int64))
+
+
+def made_again(
+    cls: type[VectorEnv],
+    args: tuple[Any, ...],
+    settings: dict[str, Any],
+    state: dict[str, Any],
+    seen: dict[str, Tensor],
+) -> VectorEnv:
+    """An environment as it was when it was copied."""
+    env = cls(*args, **settings)
+    env.load_state_dict(state)
+    for name, value in seen.items():
+        buffer = env._final if name == "final_obs" else env._buffers[name]
+        assert buffer is not None
+        buffer.tensor.copy_(value)
+    env._over = env._terminated | env._truncated
+    return env
