@@ -119,7 +119,10 @@ def test_reset_mask_and_other_games() -> None:
     [
         ({"num_players": 3}, ValueError),
         ({"opponent": "tit-for-tat"}, ValueError),
+        ({"opponent": "tit-for-tut"}, ValueError),
         ({"opponent": 3}, TypeError),
+        ({"opponnent": "random"}, TypeError),
+        ({"heigth": 3}, TypeError),
         ({"seat": 2}, ValueError),
         ({"obs_dtype": torch.bfloat16}, ValueError),
         ({"render_mode": "human"}, ValueError),

@@ -1,23 +1,33 @@
 """Gymnasium vector environment: one learner against a given opponent policy.
 
+Importing this registers `loqa/CoinGame-v0`, `loqa/IPD-v0` and their like, and the names of
+`loqa.make` (`loqa/coin_game`), for `gymnasium.make_vec`; `import loqa` does so too where gymnasium is
+there already.
+
 Needs `gymnasium>=1.1` (`pip install loqa[gymnasium]`).
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
 from torch import Tensor
 
 import loqa
-from loqa import _checks
+from loqa import _checks, _random
+from loqa.envs.actions import as_array, described
 from loqa.envs.coin_game import CoinGame
 from loqa.envs.coin_presets import SCRIPTED_COIN_PLAYERS
 from loqa.envs.device import require_cpu
+from loqa.envs.gymnasium_ids import register_ids
+from loqa.envs.opponents import SeatedPlayer
+from loqa.envs.spaces import action_space, observation_space
+from loqa.players import SHORT_NAMES
+from loqa.policies import Policy as LoqaPolicy
 
 Policy = Callable[[Tensor], "Tensor | np.ndarray"]
 _MODES = {
@@ -25,8 +35,8 @@ _MODES = {
     "same_step": gymnasium.vector.AutoresetMode.SAME_STEP,
     False: gymnasium.vector.AutoresetMode.DISABLED,
 }
-# torch has no NumPy type for it, so that a Gymnasium space cannot hold it.
-_NO_NUMPY = torch.bfloat16
+
+register_ids()
 
 
 class VectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
@@ -42,7 +52,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         game: str,
         num_envs: int = 1,
         *,
-        opponent: str | Policy = "random",
+        opponent: Any = "random",
         seat: int = 0,
         autoreset: str | bool = "next_step",
         render_mode: str | None = None,
@@ -51,27 +61,29 @@ class VectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """
         Args:
             game, num_envs, settings: see `loqa.make`.
-            opponent: a scripted Coin Game player by name, "random", or a function from the opponent's
-                observations [B, *obs_shape] (a tensor it must not keep) to its actions [B].
+            opponent: "random"; a scripted Coin Game player or a strategy of the iterated prisoner's
+                dilemma by name ("tit-for-tat"); a trained agent, or the path of one; whatever else
+                `loqa.evaluate` takes; or a function from the opponent's observations [B, *obs_shape]
+                (a tensor it must not keep) to its actions [B], integers.
             seat: of the learner, 0 or 1.
             autoreset: "next_step", "same_step" or False.
             render_mode: None or "rgb_array".
+        Raises:
+            ValueError, TypeError: an unknown name, or a value out of range.
+            FileNotFoundError: the opponent's file is missing.
         """
+        own = list(inspect.signature(VectorEnv).parameters)
+        _checks.known_settings("VectorEnv", settings, [*own, *loqa.envs.settings_of(game)])
         if autoreset is not False:
             settings["autoreset"] = autoreset
         self.env = env = loqa.make(game, num_envs, **settings)
         require_cpu(env.device, "Gymnasium's")
         if env.num_players != 2:
             raise ValueError(f"the game must have 2 players, this one has {env.num_players}")
-        if env.spec.obs_dtype == _NO_NUMPY:
-            raise ValueError(f"obs_dtype must have a NumPy counterpart, got {_NO_NUMPY}")
         self.seat = _checks.integer("seat", seat, 0, 1)
-        if isinstance(opponent, str):
-            known = SCRIPTED_COIN_PLAYERS if isinstance(env, CoinGame) else ("random",)
-            _checks.one_of("opponent", opponent, known)
-        elif not callable(opponent):
-            raise TypeError(f"opponent must be a name or a function, got {opponent!r}")
+        self._generator = _random.stream(int(settings.get("seed", 0)), "opponent's actions")
         self.opponent = opponent
+        self._play = self._player(opponent)
         self.num_envs = env.num_envs
         self.render_mode = (
             None
@@ -84,13 +96,13 @@ class VectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "render_fps": 4,
         }
         self.single_observation_space = observation_space(env)
-        self.single_action_space = gymnasium.spaces.Discrete(env.num_actions)
+        self.single_action_space = action_space(env)
         self.observation_space = gymnasium.vector.utils.batch_space(
             self.single_observation_space, num_envs
         )
         self.action_space = gymnasium.vector.utils.batch_space(self.single_action_space, num_envs)
-        self._actions = torch.zeros((num_envs, 2), dtype=torch.int64)
-        self._obs = env._obs
+        self._actions = np.zeros((num_envs, 2), np.int64)
+        self._obs: Tensor | None = None
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
@@ -103,6 +115,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         mask = (options or {}).get("reset_mask")
         if seed is not None:
             self._np_random, self._np_random_seed = gymnasium.utils.seeding.np_random(seed)
+            self._generator = _random.stream(seed, "opponent's actions")
         if seed is not None and mask is not None:
             raise ValueError("reset takes a seed or a reset_mask, not both")
         self._obs = self.env.reset(seed=seed) if mask is None else self.env.reset(mask=mask)
@@ -111,9 +124,15 @@ class VectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """One step of the learner's actions [B] against the opponent's."""
-        self._actions[:, self.seat] = torch.as_tensor(np.asarray(actions))
-        self._actions[:, 1 - self.seat] = torch.as_tensor(self._opponent_actions())
+        """One step of the learner's actions [B], of an integer type, against the opponent's."""
+        if self._obs is None:
+            raise gymnasium.error.ResetNeeded("call reset before the first step")
+        count = self.env.num_actions
+        self._actions[:, self.seat] = _checked("actions", actions, self.num_envs, count)
+        answer = self._play(self._obs)
+        self._actions[:, 1 - self.seat] = _checked(
+            "opponent's actions", answer, self.num_envs, count
+        )
         self._obs, rewards, terminated, truncated = self.env.step(self._actions)
         info: dict[str, Any] = {}
         final = self.env.final_obs
@@ -137,26 +156,38 @@ class VectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def _mine(self, values: Tensor) -> np.ndarray:
         return np.asarray(values[:, self.seat].numpy().copy())
 
-    def _opponent_actions(self) -> Any:
-        seat = 1 - self.seat
-        if not isinstance(self.opponent, str):
-            return self.opponent(self._obs[:, seat])
-        if isinstance(self.env, CoinGame):
-            players: list[str | None] = [None, None]
-            players[seat] = self.opponent
-            return self.env.scripted_actions(players)[:, seat]
-        return self.np_random.integers(0, self.env.num_actions, self.num_envs)
+    def _player(self, opponent: Any) -> Policy:
+        """The function from the observations [B, 2, ...] to the opponent's actions."""
+        env, seat = self.env, 1 - self.seat
+        if isinstance(opponent, str) and isinstance(env, CoinGame):
+            name = SHORT_NAMES.get(opponent, opponent)
+            if name in SCRIPTED_COIN_PLAYERS:
+                players: list[str | None] = [None, None]
+                players[seat] = name
+                return lambda _: env.scripted_actions(players)[:, seat]
+        if opponent == "random":
+            return lambda _: self.np_random.integers(0, env.num_actions, self.num_envs)
+        if callable(opponent) and not isinstance(opponent, LoqaPolicy):
+            return lambda obs: opponent(obs[:, seat])
+        seated = SeatedPlayer(env, seat, opponent)
+        return lambda obs: seated.choose(obs, self._generator)
 
 
-def observation_space(env: Any) -> gymnasium.spaces.Box:
-    """The space of one player's observation."""
-    dtype = torch.empty(0, dtype=env.spec.obs_dtype).numpy().dtype
-    low, high = 0, 1
-    if isinstance(env, CoinGame):
-        if env.spec.obs == "cells":
-            high = 2 * env.num_players * env.height * env.width - 1
-        if env.preset.history:  # last rewards
-            low, high = -2, max(high, 2)
-    elif env.spec.obs == "index":
-        high = env.num_actions**2
-    return gymnasium.spaces.Box(low, high, env.obs_shape, dtype.type)
+def _checked(name: str, values: Any, count: int, num_actions: int) -> np.ndarray:
+    """Actions [count] of an integer type in range."""
+    wanted = f"{name} must be [{count}] of an integer type"
+    try:
+        array = as_array(values)
+    except TypeError as error:
+        raise TypeError(f"{wanted}, got {type(values).__name__} ({error})") from None
+    if array.dtype.kind not in "biu":
+        raise TypeError(f"{wanted}, got {described(values, array)}")
+    if array.shape != (count,):
+        raise ValueError(f"{wanted}, got {described(values, array)}")
+    outside = (array < 0) | (array >= num_actions)
+    if outside.any():
+        env = int(outside.argmax())
+        raise ValueError(
+            f"{name} must be in 0..{num_actions - 1}, got {int(array[env])} for environment {env}"
+        )
+    return array

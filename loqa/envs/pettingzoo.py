@@ -5,6 +5,7 @@ Needs `pettingzoo>=1.24` and `gymnasium>=1.1` (`pip install loqa[pettingzoo]`).
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import gymnasium
@@ -15,7 +16,7 @@ import torch
 import loqa
 from loqa import _checks
 from loqa.envs.device import require_cpu
-from loqa.envs.gymnasium import observation_space
+from loqa.envs.spaces import action_space, observation_space
 
 
 class ParallelEnv(pettingzoo.ParallelEnv[str, np.ndarray, int]):
@@ -30,6 +31,9 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, np.ndarray, int]):
             raise ValueError(
                 "a parallel environment does not reset itself: autoreset must be False"
             )
+        _checks.known_settings(
+            "parallel_env", settings, ["game", "render_mode", *loqa.envs.settings_of(game)]
+        )
         self.env = loqa.make(game, 1, **settings)
         require_cpu(self.env.device, "PettingZoo's")
         self.render_mode = (
@@ -48,7 +52,7 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, np.ndarray, int]):
             agent: observation_space(self.env) for agent in self.possible_agents
         }
         self.action_spaces: dict[str, gymnasium.Space[Any]] = {
-            agent: gymnasium.spaces.Discrete(self.env.num_actions) for agent in self.possible_agents
+            agent: action_space(self.env) for agent in self.possible_agents
         }
 
     def observation_space(self, agent: str) -> gymnasium.Space[Any]:
@@ -67,7 +71,17 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, np.ndarray, int]):
 
     def step(self, actions: dict[str, int]) -> tuple[dict[str, Any], ...]:  # type: ignore[override]
         """One step of everybody: observations, rewards, terminations, truncations, infos."""
-        joint = torch.tensor([[int(actions[agent]) for agent in self.agents]])
+        if not self.agents:
+            raise RuntimeError(
+                "call reset before the first step, and after an episode has ended: there are no agents"
+            )
+        if not isinstance(actions, dict) or set(actions) != set(self.agents):
+            came = ", ".join(map(str, actions)) if isinstance(actions, dict) else repr(actions)
+            raise ValueError(
+                f"actions must be a dict with one for each of {', '.join(self.agents)}, "
+                f"got {came or 'none'}"
+            )
+        joint = np.array([[self._action(agent, actions[agent]) for agent in self.agents]])
         obs, rewards, terminated, truncated = self.env.step(joint)
         over, cut = bool(terminated[0]), bool(truncated[0])
         agents = self.agents
@@ -88,6 +102,19 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, np.ndarray, int]):
 
     def close(self) -> None:
         """Nothing is left to close."""
+
+    def _action(self, agent: str, value: Any) -> int:
+        try:
+            action = operator.index(value)
+        except TypeError:
+            raise TypeError(
+                f"the action of {agent} must be an integer, got {type(value).__name__} {value!r}"
+            ) from None
+        if not 0 <= action < self.env.num_actions:
+            raise ValueError(
+                f"the action of {agent} must be in 0..{self.env.num_actions - 1}, got {action}"
+            )
+        return action
 
     def _by_agent(self, obs: torch.Tensor) -> dict[str, np.ndarray]:
         seen = obs[0].numpy().copy()
