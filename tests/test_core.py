@@ -176,6 +176,8 @@ def test_stub_matches_module() -> None:
                 stubbed.add(node.name)
                 compare(node.body, getattr(owner, node.name), f"{where}.{node.name}")
             elif isinstance(node, ast.FunctionDef):
+                if node.name == "__buffer__":  # a slot, which Python shows from 3.12 on
+                    continue
                 stubbed.add(node.name)
                 compare_parameters(node, getattr(owner, node.name), f"{where}.{node.name}")
         assert public(list(stubbed)) == public(list(vars(owner))), where

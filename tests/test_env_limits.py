@@ -154,7 +154,7 @@ def test_extreme_state_values(value: int) -> None:
         ("seed", 2**64),
         ("first_env", 1),
         ("state", None),
-        ("spec", "another"),
+        ("spec", "no spec"),
     ],
 )
 def test_bad_state_dicts(game: str, name: str, value: Any) -> None:

@@ -86,8 +86,8 @@ def device_actions(actions: Any, shape: Shape, device: torch.device) -> Tensor:
     if not (is_integer and actions.device == device and _fits(actions.shape, shape)):
         message = f"{_wanted(shape, device)}, got {described(actions)}"
         raise (ValueError if is_integer else TypeError)(message)
-    actions = actions.contiguous()
-    return actions.clone() if actions.data_ptr() % actions.element_size() else actions
+    moves: Tensor = actions.contiguous()
+    return moves.clone() if moves.data_ptr() % moves.element_size() else moves
 
 
 def described(given: Any, array: np.ndarray | None = None) -> str:

@@ -65,7 +65,7 @@ def host_buffer(shape: tuple[int, ...], dtype: torch.dtype) -> Buffer:
     native = core.Memory(math.prod(shape) * dtype.itemsize)
 
     def view() -> Tensor:
-        return _as_torch(np.frombuffer(native, numpy_type(dtype)).reshape(shape), dtype)
+        return _as_torch(np.frombuffer(memoryview(native), numpy_type(dtype)).reshape(shape), dtype)
 
     return Buffer(native, view)
 
@@ -75,7 +75,7 @@ def device_buffer(owner: Tensor) -> Buffer:
     bits = owner.view(torch.uint8) if owner.dtype == torch.bool else owner  # DLPack has no bool
 
     def view() -> Tensor:
-        shown: Tensor = torch.utils.dlpack.from_dlpack(torch.utils.dlpack.to_dlpack(bits))
+        shown: Tensor = torch.from_dlpack(bits.__dlpack__())
         return shown.view(owner.dtype)
 
     return Buffer(borrow(owner), view)
@@ -117,7 +117,7 @@ class BufferPool:
         free = self._free.setdefault(size, [])
         memory = free.pop() if free else core.Memory(size)
         # The tensor's storage, so every view of it, keeps this array alive.
-        lent = np.frombuffer(memory, numpy_type(dtype)).reshape(shape)
+        lent = np.frombuffer(memoryview(memory), numpy_type(dtype)).reshape(shape)
         key = id(lent)
 
         def take_back(_: object) -> None:

@@ -24,6 +24,7 @@ from loqa.envs.coin_game import CoinGame
 from loqa.envs.coin_presets import SCRIPTED_COIN_PLAYERS
 from loqa.envs.device import require_cpu
 from loqa.envs.gymnasium_ids import register_ids
+from loqa.envs.matrix_game import MatrixGame
 from loqa.envs.opponents import SeatedPlayer
 from loqa.envs.spaces import action_space, observation_space
 from loqa.players import SHORT_NAMES
@@ -169,6 +170,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             return lambda _: self.np_random.integers(0, env.num_actions, self.num_envs)
         if callable(opponent) and not isinstance(opponent, LoqaPolicy):
             return lambda obs: opponent(obs[:, seat])
+        assert isinstance(env, CoinGame | MatrixGame)
         seated = SeatedPlayer(env, seat, opponent)
         return lambda obs: seated.choose(obs, self._generator)
 

@@ -13,10 +13,11 @@ from loqa import _checks
 from loqa._native import core
 from loqa.envs import device as devices
 from loqa.envs.actions import as_array
+from loqa.envs.autoreset import Rollout
 from loqa.envs.buffers import borrow
 from loqa.envs.presets import MATRIX_PRESETS, MatrixPreset, as_payoff
 from loqa.envs.spec import EnvSpec
-from loqa.envs.vector import Rollout, VectorEnv
+from loqa.envs.vector import VectorEnv
 
 OBS_MODES = ("bits", "index", "onehot", "actions")
 _INDEX_TYPES = {torch.int8: 0, torch.int64: 1}

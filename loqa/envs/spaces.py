@@ -5,6 +5,8 @@ Needs `gymnasium>=1.1` (`pip install loqa[gymnasium]`).
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium
 import numpy as np
 import torch
@@ -37,7 +39,7 @@ def joint_observation_space(env: VectorEnv) -> gymnasium.spaces.Box:
     return gymnasium.spaces.Box(low, high, shape, _numpy_type(env).type)
 
 
-def _numpy_type(env: VectorEnv) -> np.dtype[np.generic]:
+def _numpy_type(env: VectorEnv) -> Any:
     if env.spec.obs_dtype == torch.bfloat16:
         raise ValueError("obs_dtype must have a NumPy counterpart, got torch.bfloat16")
     return numpy_type(env.spec.obs_dtype)
