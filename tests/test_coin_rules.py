@@ -307,7 +307,7 @@ def test_three_players(maker: str) -> None:
         ({"obs": "cells", "obs_dtype": torch.uint8, "width": 30}, ValueError, "torch.int16"),
         ({"egocentric": True}, ValueError, "switch of preset 'pax23'"),
         ({"zero_last_reward": 1}, TypeError, "zero_last_reward must be True or False"),
-        ({"autoreset": "always"}, ValueError, "autoreset must be one of"),
+        ({"autoreset": "always"}, ValueError, "autoreset must be False, .next_step."),
         ({"heigth": 3}, TypeError, "no setting 'heigth'; did you mean 'height'"),
         ({"device": "meta"}, ValueError, "device must be 'cpu', 'cuda' or 'cuda:N', got 'meta'"),
     ],

@@ -125,13 +125,13 @@ def test_calls_of_other_threads_go_on() -> None:
 DAEMONS = """
 import threading, time, numpy as np, torch, loqa
 from loqa.tournament import random_memory1, tournament
-env = loqa.make("coin_game", num_envs=20000, num_threads=2)
+env, scripted = (loqa.make("coin_game", num_envs=20000, num_threads=2) for _ in range(2))
 moves = np.zeros((20, 20000, 2), np.uint8)
 ipd = loqa.make("ipd", num_envs=20000, num_threads=2)
 machines = random_memory1(20)
 for work in (
     lambda: env.rollout(moves),
-    lambda: env.rollout_scripted(["always-defect", "always-cooperate"], 20),
+    lambda: scripted.rollout_scripted(["always-defect", "always-cooperate"], 20),
     lambda: ipd.rollout_memory1([[.5] * 5] * 2, 50),
     lambda: tournament(machines, turns=20, repeats=32),
 ):

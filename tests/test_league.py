@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from pathlib import Path
 
@@ -42,13 +43,14 @@ def test_values_are_exact_ones(tmp_path: Path) -> None:
 
 def test_only_missing_pairs_are_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     played = []
-    real = loqa.league.__globals__["_play_pair"]
+    module = sys.modules["loqa.league"]  # `loqa.league` is its function
+    real = module._play_pair
 
     def counting(couple, *rest):
         played.append(tuple(one.name for one in couple))
         return real(couple, *rest)
 
-    monkeypatch.setitem(loqa.league.__globals__, "_play_pair", counting)
+    monkeypatch.setattr(module, "_play_pair", counting)
     settings = {"episodes": 100, "game": "ipd", "out": tmp_path}
     first = loqa.league(["ac", "ad"], **settings)
     assert len(played) == 3

@@ -106,8 +106,9 @@ def test_step_and_rollout_equal_reference(
     ("game", "preset"), [(game, preset) for game, all_ in MATRIX_PRESETS.items() for preset in all_]
 )
 def test_presets_equal_reference(game: str, preset: str) -> None:
-    env = loqa.make(game, 9, preset=preset)
-    reference = loqa.reference.make(game, 9, preset=preset)
+    own: dict[str, Any] = {"payoff": [[1, 5], [0, 2]]} if preset == "custom" else {}
+    env = loqa.make(game, 9, preset=preset, **own)
+    reference = loqa.reference.make(game, 9, preset=preset, **own)
     assert env.episode_length == reference.episode_length
     assert (env.spec.game, env.spec.preset) == (game, preset)
     actions = random_actions(5, 9, 2)

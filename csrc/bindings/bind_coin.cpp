@@ -188,6 +188,10 @@ class CoinGame : public HostSimulator {
                      const MemoryPtr& draws, const MemoryPtr& obs, const MemoryPtr& actions,
                      const MemoryPtr& rewards, const MemoryPtr& log_probs,
                      const MemoryPtr& q_values) const {
+    const CoinPlayers players = coin_players(batch_, kinds, false);
+    if (batch_.rules.num_players != 2 || batch_.rules.history) {
+      throw std::invalid_argument("play_networks: two players and observations without history");
+    }
     const int64_t envs = batch_.num_envs;
     const int64_t with_last = product_of({steps}) + 1;
     const int64_t told = critic == nullptr ? 0 : with_last;
@@ -196,7 +200,7 @@ class CoinGame : public HostSimulator {
     const CoinRollout job{
         {actors[0], actors[1]},
         critic,
-        coin_players(batch_, kinds, false),
+        players,
         steps,
         array_of<float>(draws, "draws", {steps, 2, envs}),
         array_of<float>(obs, "obs", {with_last, envs, 2, places}),
@@ -224,9 +228,6 @@ class CoinGame : public HostSimulator {
  private:
   void check_networks(const CoinRollout& job) const {
     const CoinRules& rules = batch_.rules;
-    if (rules.num_players != 2 || rules.history) {
-      throw std::invalid_argument("play_networks: two players and observations without history");
-    }
     if (job.steps < 1 || job.steps > INT32_MAX) {
       throw std::invalid_argument("play_networks: steps must be at least 1");
     }

@@ -75,7 +75,7 @@ def device_buffer(owner: Tensor) -> Buffer:
     bits = owner.view(torch.uint8) if owner.dtype == torch.bool else owner  # DLPack has no bool
 
     def view() -> Tensor:
-        shown: Tensor = torch.from_dlpack(bits.__dlpack__())
+        shown: Tensor = torch.utils.dlpack.from_dlpack(bits)
         return shown.view(owner.dtype)
 
     return Buffer(borrow(owner), view)

@@ -4,8 +4,8 @@ Each call gives what the reference says or raises a clear error (ValueError, Typ
 crash, a hang, another number or an error from inside. A case is an environment and up to ten calls of
 it, or a call of `loqa.ops` or `torch.ops.loqa.*`; its number alone decides what it does.
 
-    python tests/fuzz_boundary.py --calls 50000           # the long run: some minutes
-    python tests/fuzz_boundary.py --seed 1 --case 1234    # one case again, with what it calls
+    python tests/fuzz/boundary.py --calls 50000           # the long run: some minutes
+    python tests/fuzz/boundary.py --seed 1 --case 1234    # one case again, with what it calls
 
 Exits with 1 if anything was wrong. Cases run in a process of their own, so that a crash is a failure
 with a number too. `.ci/sanitize` runs it with a core under ASan and UBSan.
