@@ -26,7 +26,9 @@ def test_hangs():
 
 def run(*command: object, **options: object) -> subprocess.Popen[str]:
     paths = [Path(loqa.__file__).parents[1], BENCHMARKS, BENCHMARKS / "gpu"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
+    # Not as a worker of pytest-xdist, where pytest-benchmark measures nothing.
+    plain = {name: value for name, value in os.environ.items() if "XDIST" not in name}
+    environment = {**plain, "PYTHONPATH": os.pathsep.join(map(str, paths))}
     return subprocess.Popen(
         [sys.executable, *map(str, command)],
         env=environment,
