@@ -42,6 +42,8 @@ def _linear_scan(
     x = sequence("x", x)
     steps, out = x.shape[0], new(x)
     if carry is not None:
+        check_like("carry", carry, x, x.shape[1:])
+        operators.address_of(carry)  # it holds its elements: then it can be a row
         carry = rows("carry", carry[None], x, 1)
     ends = codes(ends, x, steps)
     operators.launch("linear_scan", steps, x, (x, carry, ends), (out,), decay, reverse)
@@ -206,12 +208,16 @@ def _n_step_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     return *n_step_vjp(grad, ctx.gamma, ctx.n, *ctx.saved_tensors), None, None, None
 
 
+_MOST_STEPS = 2**31 - 1  # no sum of sizes overflows
+
+
 def _windows_of(grad: Tensor, n: int) -> int:
     """T, of the cotangent [T + 1 - n, ...] of windows."""
     steps = grad.shape[0] - 1 + n
-    if n < 1 or grad.shape[0] < 1:
+    if n < 1 or grad.shape[0] < 1 or steps > _MOST_STEPS:
         raise ValueError(
-            f"grad must be [T + 1 - n, ...] with 1 <= n <= T, got {list(grad.shape)} and n = {n}"
+            f"grad must be [T + 1 - n, ...] with 1 <= n <= T <= {_MOST_STEPS}, got {list(grad.shape)} "
+            f"and n = {n}"
         )
     return steps
 

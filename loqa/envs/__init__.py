@@ -22,6 +22,9 @@ __all__ = ["CoinGame", "EnvSpec", "MatrixGame", "VectorEnv", "make"]
 
 def _split_name(game: str, preset: str | None) -> tuple[str, str | None]:
     """`ipd-lola18` is the preset `lola18` of `ipd`; `-` and `_` are the same."""
+    for what, given in (("game", game), ("preset", preset)):
+        if not isinstance(given, str) and (what, given) != ("preset", None):
+            raise TypeError(f"{what} must be a name, got {given!r}")
     name = game.replace("_", "-")
     for known, presets in _PRESETS.items():
         if name == known:

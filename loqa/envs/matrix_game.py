@@ -206,6 +206,8 @@ class MatrixGame(VectorEnv):
             except TypeError as error:
                 got = type(probabilities).__name__
                 raise TypeError(f"{wanted}, got {got} ({error})") from None
+            if array.dtype.kind not in "buif":
+                raise TypeError(f"{wanted}, got {array.dtype}")
             table = torch.from_numpy(array.astype(np.float32))
             came = "cpu" if isinstance(probabilities, Tensor) else str(self.device)
         if tuple(table.shape) not in (shared, own) or came != str(self.device):

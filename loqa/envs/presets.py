@@ -59,7 +59,8 @@ def as_payoff(payoff: Any, dtype: Any = np.float32) -> np.ndarray:
             "dilemma payoff=[-1, -3, 0, -2]"
         )
     try:
-        array = np.array(payoff, dtype=dtype)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused below
+            array = np.array(payoff, dtype=dtype)
     except (TypeError, ValueError) as error:
         raise ValueError(f"payoff must be an array of numbers, got {payoff!r}") from error
     actions = round(array.shape[-1] ** 0.5) if array.ndim else 0

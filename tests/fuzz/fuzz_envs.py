@@ -176,7 +176,9 @@ class EnvCase:
 
     def _own_buffer(self) -> Given | None:
         """What the environment itself returned, as actions."""
-        obs = self.env.reset(mask=np.zeros(self.shape[0], bool))
+        none = np.zeros(self.shape[0], bool)
+        obs = self.env.reset(mask=none)
+        self.slow.reset(mask=none)  # after it the next reset() begins another episode
         while obs.ndim > 2:
             obs = obs[..., int(self.rng.integers(obs.shape[-1]))]
         if obs.is_floating_point():

@@ -99,8 +99,8 @@ _UNREADABLE = {
 }  # fmt: skip
 _NUMPY_FORMS: dict[str, tuple[Callable[[np.ndarray], Any], bool]] = {
     "numpy": (np.copy, True),
-    "numpy, columns first": (np.asfortranarray, True),
-    "numpy, negative strides": (lambda a: a[..., ::-1].copy()[..., ::-1], True),
+    "numpy, columns first": (lambda a: np.array(a, order="F"), True),
+    "numpy, negative strides": (lambda a: a[..., ::-1].copy()[..., ::-1] if a.ndim else a, True),
     "numpy, other byte order": (lambda a: a.astype(a.dtype.newbyteorder()), True),
     "numpy, unaligned": (unaligned, True),
     "numpy, matrix or records": (lambda a: a.view(np.recarray), False),
