@@ -115,6 +115,8 @@ def main() -> None:
             fields, runs = LEARNERS[learner], []
             for seed in range(options.first_seed, options.first_seed + options.seeds):
                 run = loqa.train(IPDConfig(seed=seed, **fields), folder / f"{learner}-{seed}")
+                if run["status"] != "finished":  # a signal: the seeds after it would go on
+                    raise SystemExit(f"{learner}, seed {seed}: {run['status']}")
                 runs.append(run)
                 print(learner, seed, run["strategy"], f"{run['seconds']:.2f} s", flush=True)
             lived = [
