@@ -65,7 +65,7 @@ def test_operators_say_what_does_not_fit() -> None:
             ValueError, match=r"values must be \[.*1, 1000\] float32 on cpu, got \["
         ):
             torch.ops.loqa.advantage(torch.zeros(rewards), torch.zeros(values), 0.9, 0.9)
-    with pytest.raises(ValueError, match=r"carry must be \[1, 3\] .*got \[1, 2\]"):
+    with pytest.raises(ValueError, match=r"carry must be \[3\] .*got \[2\]"):
         torch.ops.loqa.linear_scan(R, torch.zeros(2), 0.9, True)
     with pytest.raises(ValueError, match=r"ends must be None or \[5, 3\] uint8"):
         torch.ops.loqa.advantage(R, V, 0.9, 0.9, E[:2])
