@@ -86,7 +86,7 @@ def generalized_advantage(
     """
     terminal, done = _ends(terminated, truncated, rewards)
     deltas = rewards + gamma * _unless(terminal, values[1:]) - values[:-1]
-    return _scan(deltas, gamma * lam, done)
+    return _scan(deltas, float(gamma) * float(lam), done)
 
 
 def n_step_returns(
@@ -161,7 +161,9 @@ def loaded_dice_returns(
     rewards = rewards + gamma * _final_values(values, terminated, truncated, rewards)
     returns = _scan(rewards, gamma, done)
     weights = dice_weights(logps, dice_discount, terminated, truncated)
-    return returns + _scan((returns - values[:-1]) * weights, gamma * dice_discount, done)
+    return returns + _scan(
+        (returns - values[:-1]) * weights, float(gamma) * float(dice_discount), done
+    )
 
 
 def loaded_dice_q_values(
@@ -222,7 +224,7 @@ def n_step_dice_returns(
             total = total + gamma**k * _unless(over, reward)
             last = done[s + k] if k < n - 1 else torch.ones_like(over)
             cut = over | terminal[s + k] | ~last
-            total = total + gamma ** (k + 1) * _unless(cut, values[s + k + 1])
+            total = total + float(gamma) ** (k + 1) * _unless(cut, values[s + k + 1])
             over = over | done[s + k]
         rows.append(total)
     return _stack(rows, rewards)

@@ -93,7 +93,7 @@ class OpsCase:
                 given.append(Given(repr(n), n, np.asarray(n) if fine else None, fine))
         self.done.append(f"ops.{name}({', '.join(show(one.value) for one in given)})")
         arrays = [one.truth for one, c in zip(given, _CALLS[name], strict=True) if c in shapes]
-        if arrays[0] is not None and arrays[0].ndim and len(arrays[0]):
+        if arrays[0] is not None and arrays[0].ndim:
             first = arrays[0].shape  # may have any shape: the others must fit it
             shapes = {"r": first, "l": first, "v": (first[0] + 1, *first[1:])}
         legal = all(one.truth is not None for one in given) and all(
