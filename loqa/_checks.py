@@ -14,6 +14,11 @@ def nearest(name: object, valid: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def plural(number: object, noun: str) -> str:
+    """The noun as it is after that number."""
+    return noun if number == 1 else f"{noun}s"
+
+
 def one_of(name: str, value: str, valid: Iterable[str]) -> str:
     """`value`, or ValueError naming the valid ones and the nearest of them."""
     valid = list(valid)

@@ -145,10 +145,12 @@ def locked(directory: Path, what: str) -> Iterator[None]:
             held = _try_lock(file)
         except BlockingIOError:
             file.seek(0)
-            owner = file.read(200).decode(errors="replace").strip() or "another process"
+            owner = (
+                file.read(200).decode(errors="replace").strip() or "another process writes in it"
+            )
             file.close()
             raise BlockingIOError(
-                f"{directory} is in use: {owner} writes this {what}; wait for its end, or stop it"
+                f"{directory} is in use: {owner}; wait for its end, or stop it"
             ) from None
         except BaseException:
             file.close()
@@ -165,12 +167,37 @@ def locked(directory: Path, what: str) -> Iterator[None]:
             )
         with suppress(OSError):  # of a full disk: the lock holds without a name in it
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            who = f"process {os.getpid()} on {socket.gethostname()}"
+            file.write(f"{who} writes this {what}\n".encode())
             file.flush()
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def output_directory(path: str | Path | None, what: str) -> Iterator[Path | None]:
+    """A directory to write in, made where it is not there, and `locked`; None for None.
+
+    If nothing is written in a new one, it is removed.
+
+    Args:
+        path, what: as in `locked`.
+    """
+    if path is None:
+        yield None
+        return
+    directory = Path(path)
+    directory.mkdir(parents=True, exist_ok=True)
+    fresh = not any(directory.iterdir())
+    try:
+        with locked(directory, what):
+            yield directory
+    finally:
+        if fresh:
+            with suppress(OSError):  # it holds something
+                directory.rmdir()
 
 
 def _new_temporary(path: Path) -> tuple[Path, BinaryIO]:

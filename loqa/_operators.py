@@ -15,6 +15,7 @@ from torch._C._functorch import TransformType
 from torch._ops import _len_torch_dispatch_stack_pre_dispatch
 from torch.autograd import forward_ad
 
+from loqa._checks import plural
 from loqa._native import core
 
 _library: Any = torch.library.Library("loqa", "DEF")  # type: ignore[no-untyped-call]
@@ -178,7 +179,8 @@ def address_of(x: Tensor) -> int:
             raise WithoutMemory(f"a tensor {describe(x)} of lazy zeros has no memory")
         if x.numel() and (not address or held < needed):
             raise ValueError(
-                f"a tensor {describe(x)} needs a storage of {needed} bytes, got {held}"
+                f"a tensor {describe(x)} needs a storage of {needed} {plural(needed, 'byte')}, "
+                f"got {held}"
             )
     return address
 

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from loqa._checks import plural
 from loqa._files import write_bytes
 from loqa._reading import parse_json, reading, wrong
 
@@ -70,7 +71,7 @@ def load_tensors(path: Path, form: str, says: str) -> tuple[dict[str, Tensor], d
             file.readinto(data)
             tensors[name] = _tensor(data, dtype, shape)
         if place != size - start:
-            raise wrong("tensors", f"{size - start} bytes", place)
+            raise wrong("tensors", f"{size - start} {plural(size - start, 'byte')}", place)
         if metadata.pop(_CHECKSUM, None) != _digest(tensors, metadata):
             raise wrong("checksum", "that of the content", "another: the file was changed")
     return tensors, metadata
@@ -119,7 +120,8 @@ def _entry(name: str, value: Any) -> tuple[str, torch.dtype, list[int], int, int
             raise wrong(f"{name}, {part}", "a list of sizes", numbers)
     wanted = math.prod(shape) * _DTYPES[dtype].itemsize
     if len(offsets) != 2 or offsets[1] - offsets[0] != wanted:
-        raise wrong(f"{name}, data_offsets", f"{wanted} bytes for {dtype} {shape}", offsets)
+        raise wrong(f"{name}, data_offsets", f"{wanted} {plural(wanted, 'byte')} for {dtype} {shape}",
+                    offsets)  # fmt: skip
     return name, _DTYPES[dtype], shape, offsets[0], offsets[1]
 
 

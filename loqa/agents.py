@@ -265,7 +265,8 @@ class Agent(nn.Module):
             before = "[T+1, B" if lead == 2 else "[B"
             also = f", or the state index {before}]" if self.observes == "states" else ""
             raise ValueError(
-                f"obs must be {before}, ...] with {wanted} features each{also}, "
+                f"obs must be {before}, ...] with {wanted} {_checks.plural(wanted, 'feature')} "
+                f"each{also}, "
                 f"got {list(obs.shape)} {obs.dtype}"
             )
         return obs.reshape(*obs.shape[:lead], wanted).to(dtype)

@@ -261,14 +261,14 @@ def _follow(console: Terminal, config: TrainConfig, done: tuple[int, float], wor
         summary = work(report)
     out = summary["out"]
 
-    console.say(_outcome(summary))
-    console.say(
-        f"{summary['iterations']} iterations, {summary['env_steps']:,} env steps in "
-        f"{summary['seconds']:.1f} s"
-    )
     if summary["status"] == "interrupted":  # whoever interrupts may not wait for the figures
         console.say(f"Interrupted and saved. Go on with: loqa resume {out}")
     figures = [] if console.quiet or not RunDirectory(Path(out)).metrics() else plot_run(out)
+    console.say(_outcome(summary))
+    console.say(
+        f"{summary['iterations']:,} {_checks.plural(summary['iterations'], 'iteration')}, "
+        f"{summary['env_steps']:,} env steps in {summary['seconds']:.1f} s"
+    )
     files = ["summary.json", "metrics.jsonl", *(f"figures/{figure.name}" for figure in figures)]
     console.say(f"{out}: {', '.join(files)}")
     if summary["status"] == "interrupted":
@@ -375,12 +375,13 @@ def _info(options: argparse.Namespace, console: Terminal) -> int:
     import torch
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none that torch can use"
+    cpus = os.cpu_count() or 1
     rows = {
         "loqa": loqa.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
+        "machine": f"{platform.machine()}, {cpus} {_checks.plural(cpus, 'CPU')}",
         "instruction set": f"{core.isa()} (of {', '.join(core.supported_isas())})",
         "threads": core.default_num_threads(),
         "CUDA in the core": "yes" if core.has_cuda else "no",

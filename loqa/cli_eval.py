@@ -6,13 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from loqa import cli_exploit
-from loqa._files import write_json, write_text
+from loqa._files import output_directory, write_json, write_text
 from loqa.cli_tables import league_table, reward_table, statistics_tables
-from loqa.evaluate import evaluate, to_csv
+from loqa.evaluate import MatchResult, evaluate, to_csv
 from loqa.groups import distinct, group_names, grouped, named_apart
 from loqa.league import league
 from loqa.players import as_player
@@ -44,7 +43,7 @@ def add_commands(commands: Any) -> None:
     many.add_argument("agents", nargs="+", metavar="PATH",
                       help=f"{WHO}; a directory stands for the agents in it")  # fmt: skip
     many.add_argument("--episodes", type=int, default=1000, metavar="N",
-                      help="of each pair, half in each seat [1000]")  # fmt: skip
+                      help="of each pair, half in each seat; 4 or more [1000]")  # fmt: skip
     many.add_argument("--out", metavar="DIR", default="league",
                       help="results and figures; what is there is not played again [league]")  # fmt: skip
     many.set_defaults(run=_league)
@@ -83,41 +82,40 @@ def _evaluate(options: argparse.Namespace, console: Terminal) -> int:
     opponents = named_apart([as_player(one) for one in options.against])
     groups = grouped(agents)
     names = group_names([group[0] for group in groups])
-    results = []
-    for group, name in zip(groups, names, strict=True):
-        found = []
-        for opponent in opponents:
-            with console.status(Text(f"against {opponent.name}")):
-                one = evaluate(
-                    group,
-                    opponent,
-                    game=options.game,
-                    episodes=options.episodes,
-                    standard_error=error,
-                    discount=options.discount,
-                    seed=options.seed,
-                    num_threads=options.num_threads,
-                    **cli_exploit.settings_of(options),
-                )
-            found.append(one)
-        results += found
-        if not options.json:
-            title = f"{name}, {len(group)} seeds" if len(group) > 1 else group[0].name
-            if len(group) == 1 and len(groups) > 1 and group[0].config is not None:
-                title = f"{title} ({name})"
-            console.print(reward_table(found, title, console))
-            if found[0].total.statistics:
-                for table in statistics_tables(found, title, console):
-                    console.print(table)
-    plain = [result.to_dict() for result in results]
-    if options.out:
-        directory = Path(options.out)
-        directory.mkdir(parents=True, exist_ok=True)
-        write_json(directory / "evaluation.json", plain)
-        write_text(directory / "evaluation.csv", to_csv(results))
+    found: list[list[MatchResult]] = [[] for _ in groups]
+    with output_directory(options.out or None, "evaluation") as directory:
+        for place, group in enumerate(groups):
+            for opponent in opponents:
+                with console.busy(f"against {opponent.name}"):
+                    one = evaluate(
+                        group,
+                        opponent,
+                        game=options.game,
+                        episodes=options.episodes,
+                        standard_error=error,
+                        discount=options.discount,
+                        seed=options.seed,
+                        num_threads=options.num_threads,
+                        **cli_exploit.settings_of(options),
+                    )
+                found[place].append(one)
+        results = [result for each in found for result in each]
+        plain = [result.to_dict() for result in results]
+        if directory is not None:  # before anything is printed, which may fail
+            write_json(directory / "evaluation.json", plain)
+            write_text(directory / "evaluation.csv", to_csv(results))
     if options.json:
         console.print_json(data=plain, ensure_ascii=True)
-    elif options.out:
+        return 0
+    for group, name, each in zip(groups, names, found, strict=True):
+        title = f"{name}, {len(group)} seeds" if len(group) > 1 else group[0].name
+        if len(group) == 1 and len(groups) > 1 and group[0].config is not None:
+            title = f"{title} ({name})"
+        console.print(reward_table(each, title, console))
+        if each[0].total.statistics:
+            for table in statistics_tables(each, title, console):
+                console.print(table)
+    if options.out:
         console.say(f"{options.out}: evaluation.json, evaluation.csv")
     return 0
 
@@ -143,7 +141,7 @@ def _league(options: argparse.Namespace, console: Terminal) -> int:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
+    with console.progress(*columns) as progress:
         task = progress.add_task("pairs", total=None)
         result = league(
             options.agents,

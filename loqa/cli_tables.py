@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from loqa._checks import plural
 from loqa.evaluate import Estimate, MatchResult, Score
 from loqa.exploit import Exploitation
 from loqa.league import INTERVALS, League
@@ -72,11 +73,12 @@ def statistics_tables(
 
 def league_table(result: League, console: Console) -> Table:
     """What each algorithm earns against each other."""
+    length = result.settings["episode_length"]
 
     def build(name: Callable[[str], str]) -> Table:
         table = _table(
             f"{len(result.names)} agents, {result.game}, preset {result.settings['preset']}, "
-            f"{result.settings['episode_length']} steps: mean reward per step",
+            f"{length} {plural(length, 'step')}: mean reward per step",
             f"with half of the 95% interval ({INTERVALS}); an agent meets itself too",
             texts=("algorithm", "against"),
             numbers=("pairs", "reward", "opponent's"),
@@ -117,7 +119,7 @@ def game_text(result: MatchResult) -> str:
         text += f", payoff {' and '.join(value_text(np.ravel(side).tolist()) for side in sides)}"
     else:
         text += f", board {result.rules['height']} x {result.rules['width']}"
-    return f"{text}, {result.episode_length} steps"
+    return f"{text}, {result.episode_length} {plural(result.episode_length, 'step')}"
 
 
 def _table(title: str, caption: str | None, texts: Sequence[str], numbers: Sequence[str]) -> Table:

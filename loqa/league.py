@@ -12,7 +12,6 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 
 from loqa import _checks
-from loqa._files import locked, write_json, write_text
+from loqa._files import output_directory, write_json, write_text
 from loqa._native import core
 from loqa.evaluate import Estimate, seat_threads
 from loqa.groups import distinct, group_names, named_apart
@@ -153,7 +152,7 @@ def league(
     Args:
         agents: players as `loqa.players.as_player` takes them, in a list, or a mapping from names.
             A directory stands for the agents in it. The same run twice is one agent.
-        episodes: of each pair, an even number.
+        episodes: of each pair, an even number of 4 or more.
         out: directory for pairs.jsonl, league.json, league.csv, league.tex, and heatmaps.
         game, seed, settings: as in `loqa.evaluate`.
         num_threads: pairs that are played at once; all cores by default.
@@ -171,7 +170,8 @@ def league(
         KeyboardInterrupt: interrupted; with `out`, the finished pairs are kept.
     """
     players = _as_players(agents)
-    episodes = _checks.integer("episodes", episodes, 2, 2**31 - 1)
+    # One in each seat would leave the standard error unknown.
+    episodes = _checks.integer("episodes", episodes, 4, 2**31 - 1)
     if episodes % 2:
         raise ValueError(f"episodes must be even, half of them in each seat, got {episodes}")
     seed = _checks.integer("seed", seed, 0, 2**63 - 1)
@@ -186,10 +186,7 @@ def league(
     if out is not None and unknown:
         told = "; ".join(f"{name}: {why}" for name, why in unknown.items())
         warnings.warn(f"not stored, played anew each time: {told}", stacklevel=2)
-    directory = None if out is None else Path(out)
-    if directory is not None:
-        directory.mkdir(parents=True, exist_ok=True)
-    with locked(directory, "league") if directory else nullcontext():
+    with output_directory(out, "league") as directory:
         store = Store(directory, played, rules, episodes)
         return _league(players, played, store, threads, groups or {}, unknown, report)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loqa._checks import plural
 from loqa._reading import FileError, read_object
 from loqa.config import GAMES, CoinConfig, TrainConfig
 from loqa.run_directory import RunDirectory
@@ -184,7 +185,8 @@ def label_groups(groups: Sequence[Group], labels: Sequence[str] | None) -> list[
     if len(labels) != len(groups):
         found = "; ".join(f"{n}. {group.label}" for n, group in enumerate(groups, start=1))
         raise ValueError(
-            f"--label must be given once for each configuration, {len(groups)} times, got "
+            f"--label must be given once for each configuration, {len(groups)} "
+            f"{plural(len(groups), 'time')}, got "
             f"{len(labels)}: {found}"
         )
     return [dataclasses.replace(group, label=label)

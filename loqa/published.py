@@ -31,6 +31,7 @@ import torch
 from numpy.typing import NDArray
 
 from loqa import safe_pickle
+from loqa._checks import plural
 from loqa._reading import MAX_BYTES, parse_json, read_bytes, reading, short, wrong
 from loqa._tensor_file import format_of, load_tensors, save_tensors
 from loqa.agents import Agent
@@ -305,8 +306,8 @@ def read_npz(path: Path) -> Arrays:
         size = sum(member.file_size for member in members)
         if len(members) > _MAX_MEMBERS or size > most:
             raise ValueError(
-                f"it holds {len(members)} arrays of {size} bytes unpacked, the most allowed are "
-                f"{_MAX_MEMBERS} and {most}"
+                f"it holds {len(members)} {plural(len(members), 'array')} of {size} bytes "
+                f"unpacked, the most allowed are {_MAX_MEMBERS} and {most}"
             )
         arrays = {}
         for member in members:
@@ -346,7 +347,8 @@ def _read_npy(name: str, data: bytes) -> NDArray[Any]:
     wanted = math.prod(dims) * kind.itemsize
     if wanted != len(data) - start - length or not kind.itemsize:
         raise ValueError(
-            f"{name} claims {kind} {list(dims)}, {wanted} bytes, but has {len(data) - start - length}"
+            f"{name} claims {kind} {list(dims)}, {wanted} {plural(wanted, 'byte')}, but "
+            f"has {len(data) - start - length}"
         )
     array = np.frombuffer(data, kind, math.prod(dims), start + length)
     if kind.kind == "U" and array.size and array.view(kind.byteorder + "u4").max() > sys.maxunicode:

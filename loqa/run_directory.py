@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from loqa._files import locked, remove_leftovers, write_json
+from loqa._files import locked, output_directory, remove_leftovers, write_json
 from loqa._reading import FileError, read_lines, read_object, reading, wrong
 from loqa.config import GAMES, TrainConfig
 from loqa.run_names import run_name
@@ -48,28 +48,21 @@ class RunDirectory:
             OSError: it cannot be written.
         """
         run = cls(_new_directory(config) if path is None else path)
-        run.path.mkdir(parents=True, exist_ok=True)
-        fresh = not any(run.path.iterdir())
-        try:
-            with locked(run.path, "run"):
-                if run.config_file.exists():
-                    raise FileExistsError(
-                        f"{run.path} already holds a run; go on with `loqa resume {run.path}` or give "
-                        f"another --out"
-                    )
-                try:
-                    run.checkpoints.mkdir(exist_ok=True)
-                    run.figures.mkdir(exist_ok=True)
-                    run.write_config(config)
-                    yield run
-                except BaseException:
-                    run._discard(fresh)
-                    raise
-        except BaseException:
-            if fresh:
-                with suppress(OSError):  # it holds something
-                    run.path.rmdir()
-            raise
+        fresh = not (run.path.is_dir() and any(run.path.iterdir()))
+        with output_directory(run.path, "run"):
+            if run.config_file.exists():
+                raise FileExistsError(
+                    f"{run.path} already holds a run; go on with `loqa resume {run.path}` or give "
+                    f"another --out"
+                )
+            try:
+                run.checkpoints.mkdir(exist_ok=True)
+                run.figures.mkdir(exist_ok=True)
+                run.write_config(config)
+                yield run
+            except BaseException:
+                run._discard(fresh)
+                raise
 
     def _discard(self, fresh: bool) -> None:
         """Removes what was written for a run that has come to nothing."""

@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from loqa._checks import plural
 from loqa.config import NOT_LEARNED as NOT_LEARNED
 from loqa.config import CoinConfig, IPDConfig, TrainConfig
 
@@ -99,8 +100,9 @@ def describe(config: TrainConfig) -> list[str]:
         game = f"board {config.height} x {config.width}, {config.opponents} past agents a batch"
         shown |= {"height", "width", "opponents"}
     work = (
-        f"{config.iterations:,} iterations of {config.batch_size:,} episodes of "
-        f"{config.episode_length} steps"
+        f"{config.iterations:,} {plural(config.iterations, 'iteration')} of "
+        f"{config.batch_size:,} {plural(config.batch_size, 'episode')} of "
+        f"{config.episode_length} {plural(config.episode_length, 'step')}"
     )
     where = f"on {config.device}, {threads}"
     lines = [f"{learner}{shared}, preset {config.preset}, seed {config.seed}", game, work, where]

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from loqa._checks import plural
 from loqa._reading import MAX_BYTES, FileError, short
 
 _MAX_OPCODES = 1_000_000
@@ -90,7 +91,8 @@ def _as_array(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
         raise UnsafePickleError("a damaged array")
     if math.prod(shape) * dtype.dtype.itemsize != len(data) or order not in ("C", "F"):
         raise UnsafePickleError(
-            f"an array claims {dtype.dtype} {list(shape)}, but has {len(data)} bytes"
+            f"an array claims {dtype.dtype} {list(shape)}, but has {len(data)} "
+            f"{plural(len(data), 'byte')}"
         )
     return np.frombuffer(data, dtype.dtype).reshape(shape, order=order)
 

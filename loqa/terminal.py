@@ -6,11 +6,15 @@ import codecs
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from rich.console import Console
+from rich.progress import Progress, ProgressColumn
+from rich.text import Text
+
+from loqa._files import WriteError
 
 _WIDE = 100_000  # columns of what is no terminal: nothing is cut there
 _GONE = (errno.EPIPE, errno.EIO, errno.ECONNRESET, errno.ESHUTDOWN)  # nobody reads any more
@@ -81,7 +85,7 @@ class Output:
             if error.errno in _GONE:
                 self.closed_by_reader = True
             elif self.needed:
-                raise
+                raise WriteError(error.errno, error.strerror, "the standard output") from error
 
     def _forget(self) -> None:
         """Sends what the stream still holds nowhere: it would be tried again at exit."""
@@ -140,6 +144,19 @@ class Terminal(Console):
     def say(self, *things: Any) -> None:
         """A line, however long."""
         self.print(*things, sep="", soft_wrap=True)
+
+    @contextmanager
+    def busy(self, text: str) -> Iterator[Callable[[str], None]]:
+        """On a terminal, a line that lives while it lasts; yields what changes its text."""
+        if not self.is_terminal:
+            yield lambda text: None
+            return
+        with self.status(Text(text)) as status:
+            yield lambda text: status.update(Text(text))
+
+    def progress(self, *columns: ProgressColumn) -> Progress:
+        """On a terminal, bars that vanish at the end."""
+        return Progress(*columns, console=self, transient=True, disable=not self.is_terminal)
 
     @property
     def unheard(self) -> bool:

@@ -105,6 +105,9 @@ def test_exploit_by_both_methods(tmp_path: Path, capsys) -> None:
         (["exploit", "tft", "--method", "mcts"], "Coin Game by the rules of loqa24 only"),
         (["exploit", "randon"], "did you mean 'random'"),
         (["exploit", "ac", "--iterations", "0"], "iterations"),
+        # Before a response is trained:
+        (["exploit", "ac", "--episodes", "1", "--iterations", "1000000"], "episodes must be"),
+        (["exploit", "ac", "--num-threads", "0", "--iterations", "1000000"], "num_threads must be"),
         (["exploit", "ac", "--method", "guess"], "invalid choice: 'guess'"),
         (
             ["exploit", "ac", "--simulations", "3"],

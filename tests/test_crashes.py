@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from loqa import CoinConfig, IPDConfig, load_agent, resume, train
+from loqa._files import locked
 from loqa._reading import FileError
 from loqa.algos import replay
 from loqa.checkpoint import load_checkpoint, save_checkpoint
@@ -116,6 +118,29 @@ def test_a_run_in_use_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert all(f"{tmp_path / 'run'} is in use: process {os.getpid()}" in line for line in said)
     lines = RunDirectory(tmp_path / "run").metrics()
     assert [line["iteration"] for line in lines] == list(range(1, 9))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["eval", "tft", "--against", "ad", "--game", "ipd", "--episodes", "2"],
+        ["exploit", "tft", "--game", "ipd", "--iterations", "1", "--episodes", "2"],
+        ["league", "tft", "ad", "--game", "ipd", "--episodes", "4"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_folder_of_results_in_use_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    with locked(tmp_path, "league"):
+        assert main([*command, "--out", str(tmp_path)]) == 2
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".lock"]
+    said = capsys.readouterr()
+    who = f"process {os.getpid()} on {socket.gethostname()} writes this league"
+    assert said.err == (f"loqa: error: {tmp_path} is in use: {who}; wait for its end, or stop it\n")
+    assert said.out == ""
+    assert main([*command, "--out", str(tmp_path)]) == 0
+    assert not (tmp_path / ".lock").exists()
 
 
 def test_runs_without_a_name_never_share_one(

@@ -358,6 +358,21 @@ def test_tensors_without_memory(game: str, device: str, kind: str) -> None:
 # --- copies
 
 
+@pytest.mark.parametrize("value", [False, True])
+def test_copies_do_not_believe_the_flags_that_step_returned(value: bool) -> None:
+    settings = {"episode_length": 4, "autoreset": "next_step", "end_probability": 0.4}
+    env = loqa.make("ipd", 64, **settings)
+    plain = loqa.make("ipd", 64, **settings)
+    actions = np.ones((64, 2), int)
+    for _ in range(9):
+        for flags in env.step(actions)[2:]:
+            flags.fill_(value)
+        plain.step(actions)
+        copied = by_pickle(env)
+        for ours, theirs in zip(copied.step(actions), by_pickle(plain).step(actions), strict=True):
+            assert torch.equal(ours, theirs)
+
+
 def by_pickle(env: Any) -> Any:
     return pickle.loads(pickle.dumps(env))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from loqa._files import WriteError, append_line, atomic_file, locked, write_json
+from loqa._files import WriteError, append_line, atomic_file, locked, output_directory, write_json
 from loqa._reading import FileError, out_of_memory, parse_json, read_lines, read_object, short
 
 OLD, NEW = b"old", b"new and longer"
@@ -144,6 +144,26 @@ def test_a_directory_has_one_writer(tmp_path: Path) -> None:
     with locked(tmp_path, "run"):
         assert (tmp_path / ".lock").exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_directory_is_made_and_goes_if_nothing_came_of_it(tmp_path: Path) -> None:
+    with output_directory(None, "league") as nowhere:
+        assert nowhere is None
+    new = tmp_path / "a" / "b"
+    with output_directory(new, "evaluation") as directory:
+        assert directory == new
+        with (
+            pytest.raises(
+                BlockingIOError, match=rf"process {os.getpid()} .* writes this evaluation;"
+            ),
+            output_directory(new, "league"),
+        ):
+            pass
+        assert new.exists()
+    assert not new.exists()
+    with output_directory(str(new), "league"):
+        (new / "pairs.jsonl").touch()
+    assert [path.name for path in new.iterdir()] == ["pairs.jsonl"]
 
 
 def test_threads_exclude_each_other_too(tmp_path: Path) -> None:

@@ -126,8 +126,13 @@ def test_wrong_input() -> None:
     with pytest.raises(ValueError, match="at least two agents, got 1"):
         loqa.league(["ac"])
     with pytest.raises(ValueError, match="episodes must be even"):
-        loqa.league(["ac", "ad"], episodes=3)
-    twins = loqa.league(["ac", "ac"], episodes=2, game="ipd")
+        loqa.league(["ac", "ad"], episodes=5)
+    for episodes in (2, 3):
+        with pytest.raises(
+            ValueError, match=rf"episodes must be an integer in \[4, .*got {episodes}"
+        ):
+            loqa.league(["ac", "ad"], episodes=episodes)
+    twins = loqa.league(["ac", "ac"], episodes=4, game="ipd")
     assert twins.names == ("always-cooperate", "always-cooperate (2)")
 
 

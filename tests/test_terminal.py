@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+import loqa
 from loqa.cli import main
 from loqa.cli_tables import reward_table
 from loqa.evaluate import evaluate
@@ -79,6 +81,63 @@ def test_what_an_encoding_lacks_is_written_otherwise(encoding: str, expected: by
     output.write("0.1±0.2 café… \udcff")
     output.flush()
     assert raw.getvalue() == expected
+
+
+@pytest.mark.parametrize(
+    ("command", "file"),
+    [
+        ("eval tft --against ad --game ipd --episodes 2", "evaluation.csv"),
+        ("eval tft --against ad --game ipd --episodes 2 --json", "evaluation.csv"),
+        ("exploit tft --game ipd --iterations 1 --episodes 2", "exploitability.json"),
+        ("league tft ad --game ipd --episodes 4", "algorithms.svg"),
+    ],
+)
+def test_files_are_written_before_anything_is_printed(
+    tmp_path: Path, command: str, file: str
+) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "loqa", *command.split(), "--out", tmp_path / "out"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (
+        1, "loqa: cannot write the standard output: No space left on device\n"
+    )  # fmt: skip
+    assert (tmp_path / "out" / file).exists()
+
+
+def test_the_figures_of_a_run_are_drawn_before_its_report_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("loqa.cli._outcome", fail)
+    run = tmp_path / "run"
+    assert main(["train", "ipd", "--batch-size", "4", "--iterations", "1", "--out", str(run)]) == 2
+    assert sorted(path.name for path in (run / "figures").iterdir()) == [
+        "cooperation.png", "reward.png", "strategy.png"
+    ]  # fmt: skip
+
+
+def test_nothing_but_the_answer_goes_into_a_pipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", "tft", "--against", "ad", "--game", "ipd", "--episodes", "2",
+                 "--json"]) == 0  # fmt: skip
+    assert capsys.readouterr().out.startswith("[")
+
+
+def test_one_of_a_thing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "ipd", "--batch-size", "1", "--iterations", "1", "--episode-length", "1",
+                 "--out", str(run)]) == 0  # fmt: skip
+    printed = capsys.readouterr().out
+    assert "1 iteration of 1 episode of 1 step\n" in printed
+    assert "\n1 iteration, " in printed
+    env = loqa.make("ipd", 1, episode_length=1)
+    assert ": 1 environment of 2 players" in repr(env)
+    assert "episodes of 1 step, on cpu" in repr(env)
 
 
 def test_text_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:

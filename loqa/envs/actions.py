@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from loqa._checks import plural
+
 # Codes of the C++ enum ActionType. What is wider than a byte and not signed is read as signed: what
 # is negative then is out of range before and after.
 ACTION_TYPES = {
@@ -129,4 +131,4 @@ def _check_storage(tensor: Tensor) -> None:
     last = sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride(), strict=True))
     needed = (tensor.storage_offset() + last + 1) * tensor.element_size() if tensor.numel() else 0
     if held < needed:
-        raise TypeError(f"a tensor of {needed} bytes whose storage has {held}")
+        raise TypeError(f"a tensor of {needed} {plural(needed, 'byte')} whose storage has {held}")

@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 def state_dict(env: VectorEnv) -> dict[str, Any]:
     """See `VectorEnv.state_dict`. Episodes are numbered modulo 2**32."""
     spec = env.spec
+    terminated = env._terminated.to("cpu", copy=True)
+    if env.autoreset == "next_step" and not env._on_device:
+        # What `step` returned may have been written to: what counts is whose episode is over.
+        terminated = env._over & (terminated | (env._t < env.episode_length))
     return {
         "spec": f"{spec.game}/{spec.preset}-v{spec.version} obs={spec.obs} {list(spec.obs_shape)}",
         "seed": env.seed,
         "first_env": env.first_env,
         "fresh": env._fresh,
         "episode": env._episode.to("cpu", torch.int64) & (2**32 - 1),
-        "terminated": env._terminated.to("cpu", copy=True),
+        "terminated": terminated,
         "state": {name: value.cpu() for name, value in env.get_state().items()},
     }
 
@@ -90,5 +94,4 @@ def made_again(
         buffer = env._final if name == "final_obs" else env._buffers[name]
         assert buffer is not None
         buffer.tensor.copy_(value)
-    env._over = env._terminated | env._truncated
     return env

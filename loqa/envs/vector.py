@@ -436,11 +436,13 @@ class VectorEnv(ABC):
 
     def __repr__(self) -> str:
         spec = self.spec
+        envs = _checks.plural(self.num_envs, "environment")
+        steps = _checks.plural(self.episode_length, "step")
         return (
             f"<{type(self).__name__} {spec.game}/{spec.preset}-v{spec.version}: {self.num_envs} "
-            f"environments of {self.num_players} players with {self.num_actions} actions, "
-            f"observations {spec.obs} {list(self.obs_shape)} {spec.obs_dtype}, episodes of "
-            f"{self.episode_length} steps, on {self.device}>"
+            f"{envs} of {self.num_players} players with {self.num_actions} actions, observations "
+            f"{spec.obs} {list(self.obs_shape)} {spec.obs_dtype}, episodes of {self.episode_length} "
+            f"{steps}, on {self.device}>"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
