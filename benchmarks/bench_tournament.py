@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from loqa.memory1 import discounted_value
-from loqa.tournament import random_memory1, tournament
+from loqa.agents.memory1 import discounted_value
+from loqa.evaluation.tournament import random_memory1, tournament
 
 STRATEGIES, TURNS, REPEATS = 200, 200, 100
 

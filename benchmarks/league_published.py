@@ -22,8 +22,8 @@ from typing import Any
 from about import about
 
 import loqa
-from loqa.league import GroupPair
-from loqa.train import TRAINED
+from loqa.evaluation.league import GroupPair
+from loqa.training.train import TRAINED
 
 # Mean and standard deviation over pairs, of the first and the second; None was not recorded.
 RECORDED: dict[tuple[str, str], tuple[tuple[float, float | None], tuple[float, float | None]]] = {

@@ -22,9 +22,9 @@ import torch
 from about import about, append
 
 import loqa
-from loqa.coin import CoinTrainer
-from loqa.config import MATMUL_PRECISION, CoinConfig
-from loqa.device import current
+from loqa._device import current
+from loqa.training.coin import CoinTrainer
+from loqa.training.config import MATMUL_PRECISION, CoinConfig
 
 PUBLISHED = {"batch_size": 2048, "actor_hidden": 128, "critic_hidden": 64}
 # Name, preset, fields, whether graphs are used.
@@ -51,7 +51,11 @@ def phases(config: CoinConfig, graphs: bool) -> dict[str, Any]:
     """Mean seconds an iteration after the first few, by the GPU's clock and by the wall's."""
     torch.set_num_threads(config.num_threads)
     torch.set_float32_matmul_precision(MATMUL_PRECISION[config.matmul])
-    with nullcontext() if graphs else mock.patch("loqa.coin.recorder_for", return_value=None):
+    with (
+        nullcontext()
+        if graphs
+        else mock.patch("loqa.training.coin.recorder_for", return_value=None)
+    ):
         trainer = CoinTrainer(config)
     with current(trainer.device):
         for _ in range(_WARM_UP):

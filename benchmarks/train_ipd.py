@@ -27,7 +27,7 @@ from about import about
 
 import loqa
 from loqa import IPDConfig
-from loqa.plot import plot_comparison
+from loqa.plotting.plot import plot_comparison
 
 RESULTS = Path(__file__).parent / "results" / "train_ipd.json"
 LEARNERS: dict[str, dict[str, Any]] = {

@@ -1,24 +1,45 @@
 """Opponent shaping at hardware speed: simulators, DiCE kernels and LOQA."""
 
-from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-from loqa import ops, reference
-from loqa.config import CoinConfig, IPDConfig
-from loqa.envs import make
-from loqa.evaluate import evaluate
-from loqa.league import league
-from loqa.train import load_agent, resume, train
+from loqa._lazy import lazy
 
-__version__ = version("loqa")
-__all__ = [
-    "CoinConfig",
-    "IPDConfig",
-    "evaluate",
-    "league",
-    "load_agent",
-    "make",
-    "ops",
-    "reference",
-    "resume",
-    "train",
-]
+if TYPE_CHECKING:
+    from loqa import ops as ops
+    from loqa import reference as reference
+    from loqa.envs.base import EnvSpec as EnvSpec
+    from loqa.envs.registry import make as make
+    from loqa.evaluation.evaluate import evaluate as evaluate
+    from loqa.evaluation.league import league as league
+    from loqa.training.config import CoinConfig as CoinConfig
+    from loqa.training.config import IPDConfig as IPDConfig
+    from loqa.training.train import load_agent as load_agent
+    from loqa.training.train import resume as resume
+    from loqa.training.train import train as train
+
+    __version__: str
+
+_get, __all__ = lazy(
+    __name__,
+    {
+        "CoinConfig": "loqa.training.config",
+        "EnvSpec": "loqa.envs.base",
+        "IPDConfig": "loqa.training.config",
+        "evaluate": "loqa.evaluation.evaluate",
+        "league": "loqa.evaluation.league",
+        "load_agent": "loqa.training.train",
+        "make": "loqa.envs.registry",
+        "ops": "loqa.ops",
+        "reference": "loqa.reference",
+        "resume": "loqa.training.train",
+        "train": "loqa.training.train",
+    },
+)
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("loqa")
+    return _get(name)

@@ -2,6 +2,6 @@
 
 import sys
 
-from loqa.cli import main
+from loqa.cli.main import main
 
 sys.exit(main())

@@ -10,16 +10,16 @@ import pytest
 import torch
 from kernel_cases import DEVICES
 
+from loqa._device import PhaseClock, fetch, training_device
+from loqa._distributed import BACKENDS
 from loqa._native import core
-from loqa.cli import main
-from loqa.coin import CoinTrainer
-from loqa.config import CoinConfig, IPDConfig
-from loqa.device import PhaseClock, fetch, training_device
-from loqa.distributed import BACKENDS
-from loqa.ipd import IPDTrainer
-from loqa.run_directory import RunDirectory
-from loqa.train import TrainingError, load_agent, resume, train
-from loqa.trainer import FiniteWatch
+from loqa.cli.main import main
+from loqa.training.coin import CoinTrainer
+from loqa.training.config import CoinConfig, IPDConfig
+from loqa.training.ipd import IPDTrainer
+from loqa.training.run_directory import RunDirectory
+from loqa.training.train import TrainingError, load_agent, resume, train
+from loqa.training.trainer import FiniteWatch
 
 QUICK = {"iterations": 12, "batch_size": 8, "log_every": 3, "checkpoint_every": 5}
 COIN = {
@@ -132,7 +132,7 @@ def test_the_first_number_that_is_not_finite(device: str) -> None:
 def test_nan_that_is_noticed_late_stops_the_run(
     trainer: Any, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loqa.trainer.defers", lambda _: True)
+    monkeypatch.setattr("loqa.training.trainer.defers", lambda _: True)
     iterate = trainer.iterate
 
     def poisoned(self: Any) -> None:

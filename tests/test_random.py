@@ -8,11 +8,11 @@ import torch
 
 from loqa import _random
 from loqa._random import stream, stream_seed
-from loqa.coin import CoinTrainer
-from loqa.coin import make_agent as make_coin_agent
-from loqa.config import CoinConfig, IPDConfig
-from loqa.ipd import IPDTrainer
-from loqa.ipd import make_agent as make_ipd_agent
+from loqa.training.coin import CoinTrainer
+from loqa.training.coin import make_agent as make_coin_agent
+from loqa.training.config import CoinConfig, IPDConfig
+from loqa.training.ipd import IPDTrainer
+from loqa.training.ipd import make_agent as make_ipd_agent
 
 # Equal modulo 2**24, 2**32, 2**40 and 2**62, and the largest.
 SEEDS = [
@@ -118,8 +118,8 @@ def test_iterations_and_purposes_of_a_run_have_other_draws(monkeypatch):
         states.append(bytes(generator.get_state()))
         return generator
 
-    monkeypatch.setattr("loqa.coin.stream_seed", noted_seed)
-    monkeypatch.setattr("loqa.coin.stream", noted_stream)
+    monkeypatch.setattr("loqa.training.coin.stream_seed", noted_seed)
+    monkeypatch.setattr("loqa.training.coin.stream", noted_stream)
     config = CoinConfig(batch_size=8, opponents=2, episode_length=4, evaluate_every=1,
                         evaluation_episodes=8)  # fmt: skip
     trainer = CoinTrainer(config)

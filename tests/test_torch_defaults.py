@@ -13,10 +13,10 @@ import torch
 from test_published import mfos_arrays, pola_arrays
 
 import loqa
-from loqa.agents import build_agent
-from loqa.best_response import ResponseSettings
-from loqa.exploit import exploit
-from loqa.mcts import SearchSettings
+from loqa.agents.actor_critic import build_agent
+from loqa.evaluation.best_response import ResponseSettings
+from loqa.evaluation.exploit import exploit
+from loqa.evaluation.mcts import SearchSettings
 
 
 @contextmanager

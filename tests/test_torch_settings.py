@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import loqa
-from loqa import checkpoint
-from loqa.torch_settings import usual_torch
+from loqa._torch_settings import usual_torch
+from loqa.training import checkpoint
 
 THREADS = torch.get_num_threads()
 CONFIGS = {

@@ -13,7 +13,7 @@ namespace py = pybind11;
 namespace loqa {
 namespace {
 
-// Element type codes of loqa/_kernel_ops.py.
+// Element type codes of loqa/ops/primitives.py.
 constexpr int kFloat32 = 0;
 constexpr int kFloat64 = 1;
 

@@ -13,7 +13,7 @@
 
 namespace loqa {
 
-// How a step ended; whatever is not kDone has changed nothing. Codes of loqa/envs/vector.py.
+// How a step ended; whatever is not kDone has changed nothing. Codes of loqa/envs/native.py.
 enum class StepOutcome : int { kDone, kUnread, kOutOfRange, kNoRoom, kMoved };
 constexpr int code(StepOutcome outcome) { return static_cast<int>(outcome); }
 

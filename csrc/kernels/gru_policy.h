@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-// Parameter sets of a recurrent head (loqa.models.GRUHead) as Python holds them: of each parameter
+// Parameter sets of a recurrent head (loqa.agents.networks.GRUHead) as Python holds them: of each parameter
 // one array in which the sets lie at a constant distance.
 
 namespace loqa {

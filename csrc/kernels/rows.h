@@ -6,7 +6,7 @@
 
 // One step of every kernel: the only copy of each formula. T is float or double; V is T, in the
 // CUDA kernels and for the last columns on the CPU, or a vector of T. Equations and papers:
-// loqa/ops.py.
+// loqa/ops/__init__.py.
 
 namespace loqa {
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from loqa import ops
-from loqa.agents import Evaluation
+from loqa.agents.actor_critic import Evaluation
 
 _CHOICES = {
     "shaping": ("loaded-dice", "n-step"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from loqa.algos.loqa import LOQASettings
-from loqa.rollout import Trajectory
+from loqa.algos.trajectory import Trajectory
 
 
 def naive_settings(settings: LOQASettings) -> LOQASettings:

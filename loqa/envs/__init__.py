@@ -1,80 +1,23 @@
 """Vectorised environments over the native simulators."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-import inspect
-import sys
-from collections.abc import Iterable
-from typing import Any
+from loqa._lazy import lazy
 
-from loqa import _checks
-from loqa.envs.coin_game import CoinGame, make_coin_game
-from loqa.envs.coin_presets import COIN_PRESETS
-from loqa.envs.matrix_game import MatrixGame, make_matrix_game
-from loqa.envs.presets import MATRIX_PRESETS
-from loqa.envs.spec import EnvSpec
-from loqa.envs.vector import VectorEnv
+if TYPE_CHECKING:
+    from loqa.envs.base import EnvSpec as EnvSpec
+    from loqa.envs.coin_game.env import CoinGame as CoinGame
+    from loqa.envs.matrix_game.env import MatrixGame as MatrixGame
+    from loqa.envs.native import VectorEnv as VectorEnv
+    from loqa.envs.registry import make as make
 
-_PRESETS: dict[str, Iterable[str]] = {**MATRIX_PRESETS, "coin-game": COIN_PRESETS}
-
-__all__ = ["CoinGame", "EnvSpec", "MatrixGame", "VectorEnv", "make"]
-
-
-def _split_name(game: str, preset: str | None) -> tuple[str, str | None]:
-    """`ipd-lola18` is the preset `lola18` of `ipd`; `-` and `_` are the same."""
-    for what, given in (("game", game), ("preset", preset)):
-        if not isinstance(given, str) and (what, given) != ("preset", None):
-            raise TypeError(f"{what} must be a name, got {given!r}")
-    name = game.replace("_", "-")
-    for known, presets in _PRESETS.items():
-        if name == known:
-            return known, preset
-        for variant in presets:
-            if name == f"{known}-{variant}":
-                if preset not in (None, variant):
-                    raise ValueError(
-                        f"game {game!r} names a preset, but preset={preset!r} was given too"
-                    )
-                return known, variant
-    return _checks.one_of("game", game, _PRESETS), preset
-
-
-def make(game: str, num_envs: int = 1, *, preset: str | None = None, **settings: Any) -> VectorEnv:
-    """Makes B = `num_envs` copies of a game, stepped together by the native simulator.
-
-    Args:
-        game: `coin_game`, `ipd`, `matching-pennies`, `chicken`, `stag-hunt`, or `matrix-game`, whose
-            payoff must be given.
-        num_envs: B.
-        preset: whose rules; the game's first by default.
-        settings: seed (0), device ("cpu"; or "cuda", "cuda:1"), num_threads (of the CPU: all cores),
-            first_env (0: number of the first environment in the random counters, for splitting a batch
-            over processes), episode_length, obs, obs_dtype, autoreset (False, "next_step" or
-            "same_step"). Matrix games: payoff, contribution_factor (pola22), noise, end_probability;
-            obs is `bits`, `index`, `onehot` or `actions`. Coin Game: height (3), width (3), num_players
-            (2), obs (`planes` or `cells`), check_actions (True; False takes an action out of range for
-            staying put), and for pax23 egocentric and zero_last_reward (both False).
-    Raises:
-        ValueError, TypeError: an unknown name (the nearest valid one is given) or a value out of range.
-        RuntimeError: device "cuda" where loqa or torch has no CUDA, or there is no GPU.
-    """
-    name, preset = _split_name(game, preset)
-    _checks.known_settings(f"loqa.make({game!r})", settings, settings_of(name))
-    if name == "coin-game":
-        return make_coin_game(preset, num_envs, **settings)
-    return make_matrix_game(name, preset, num_envs, **settings)
-
-
-def settings_of(game: str) -> list[str]:
-    """Names of what `loqa.make` takes for a game, after its name."""
-    name, _ = _split_name(game, None)
-    made_by = (CoinGame if name == "coin-game" else MatrixGame).__init__
-    known = inspect.signature(made_by).parameters.values()
-    own = [parameter.name for parameter in known if parameter.kind is parameter.KEYWORD_ONLY]
-    return ["num_envs", "preset", *own]
-
-
-if "gymnasium" in sys.modules:  # then its ids are cheap
-    from loqa.envs.gymnasium_ids import register_ids
-
-    register_ids()
+__getattr__, __all__ = lazy(
+    __name__,
+    {
+        "CoinGame": "loqa.envs.coin_game.env",
+        "EnvSpec": "loqa.envs.base",
+        "MatrixGame": "loqa.envs.matrix_game.env",
+        "VectorEnv": "loqa.envs.native",
+        "make": "loqa.envs.registry",
+    },
+)

@@ -11,7 +11,7 @@ from loqa import _checks
 from loqa.envs import actions as given
 
 if TYPE_CHECKING:
-    from loqa.envs.vector import VectorEnv
+    from loqa.envs.native import VectorEnv
 
 
 AUTORESET_MODES = ("next_step", "same_step")

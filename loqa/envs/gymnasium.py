@@ -19,16 +19,16 @@ from torch import Tensor
 
 import loqa
 from loqa import _checks, _random
+from loqa.agents.policy import Policy as LoqaPolicy
 from loqa.envs.actions import as_array, described
-from loqa.envs.coin_game import CoinGame
-from loqa.envs.coin_presets import SCRIPTED_COIN_PLAYERS
+from loqa.envs.adapters.gymnasium_ids import register_ids
+from loqa.envs.adapters.seated import SeatedPlayer
+from loqa.envs.adapters.spaces import action_space, observation_space
+from loqa.envs.coin_game.env import CoinGame
+from loqa.envs.coin_game.presets import SCRIPTED_COIN_PLAYERS
 from loqa.envs.device import require_cpu
-from loqa.envs.gymnasium_ids import register_ids
-from loqa.envs.matrix_game import MatrixGame
-from loqa.envs.opponents import SeatedPlayer
-from loqa.envs.spaces import action_space, observation_space
-from loqa.players import SHORT_NAMES
-from loqa.policies import Policy as LoqaPolicy
+from loqa.envs.matrix_game.env import MatrixGame
+from loqa.evaluation.players import SHORT_NAMES
 
 Policy = Callable[[Tensor], "Tensor | np.ndarray"]
 _MODES = {

@@ -15,8 +15,8 @@ import torch
 
 import loqa
 from loqa import _checks
+from loqa.envs.adapters.spaces import action_space, observation_space
 from loqa.envs.device import require_cpu
-from loqa.envs.spaces import action_space, observation_space
 
 
 class ParallelEnv(pettingzoo.ParallelEnv[str, np.ndarray, int]):

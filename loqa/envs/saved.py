@@ -12,7 +12,7 @@ from loqa import _checks
 from loqa.envs.actions import as_array, described
 
 if TYPE_CHECKING:
-    from loqa.envs.vector import VectorEnv
+    from loqa.envs.native import VectorEnv
 
 
 def state_dict(env: VectorEnv) -> dict[str, Any]:

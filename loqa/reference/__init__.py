@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loqa.envs.presets import MATRIX_PRESETS
+from loqa.envs.matrix_game.presets import MATRIX_PRESETS
 from loqa.reference.coin_game import CoinGame, make_coin_game
 from loqa.reference.kernels import (
     dice_weights,

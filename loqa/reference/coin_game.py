@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from loqa.envs.coin_presets import COIN_PRESETS, CoinPreset
+from loqa.envs.coin_game.presets import COIN_PRESETS, CoinPreset
 from loqa.reference.philox import bounded, philox
 
 MOVES = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0), "stay": (0, 0)}

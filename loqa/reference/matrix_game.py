@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from loqa.envs.presets import MATRIX_PRESETS, as_payoff
+from loqa.envs.matrix_game.presets import MATRIX_PRESETS, as_payoff
 from loqa.reference.philox import bounded, philox, uniform
 
 # Fourth word of the Philox counter (environment, episode, step, draw).

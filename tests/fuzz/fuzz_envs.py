@@ -14,8 +14,8 @@ from torch import Tensor
 
 import loqa
 import loqa.reference
-from loqa.envs.coin_presets import COIN_PRESETS, SCRIPTED_COIN_PLAYERS
-from loqa.envs.presets import MATRIX_PRESETS
+from loqa.envs.coin_game.presets import COIN_PRESETS, SCRIPTED_COIN_PLAYERS
+from loqa.envs.matrix_game.presets import MATRIX_PRESETS
 
 # Values that a setting must not take; torch's own allocation of what is merely large is not asked for.
 _BAD: dict[str, tuple[Any, ...]] = {

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 
 from loqa import CoinConfig, IPDConfig, resume, train
-from loqa.checkpoint import load_checkpoint
-from loqa.config import TrainConfig
-from loqa.run_directory import RunDirectory
+from loqa.training.checkpoint import load_checkpoint
+from loqa.training.config import TrainConfig
+from loqa.training.run_directory import RunDirectory
 
 TINY = {"batch_size": 4, "episode_length": 4, "actor_hidden": 3, "critic_hidden": 3,
         "iterations": 10**6, "log_every": 1}  # fmt: skip
@@ -39,7 +39,7 @@ def kill(config: TrainConfig, out: Path, kills: int, rng: random.Random) -> int:
     """Starts a run and kills it so many times, each after one more checkpoint at least; returns its
     newest checkpoint's iteration."""
     context = multiprocessing.get_context("forkserver")  # torch is imported once
-    context.set_forkserver_preload(["loqa.train"])
+    context.set_forkserver_preload(["loqa.training.train"])
     run = RunDirectory(out)
     process = context.Process(target=train, args=(config, out))
     for _ in range(kills):

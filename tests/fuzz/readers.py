@@ -27,15 +27,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from loqa import CoinConfig, IPDConfig, checkpoint, resume, train
+from loqa import CoinConfig, IPDConfig, resume, train
 from loqa._reading import FileError
 from loqa._tensor_file import save_tensors
-from loqa.league_store import _read_lines
-from loqa.players import as_player
-from loqa.plot_runs import read_run
-from loqa.published import import_pickle, load_published, save_published
-from loqa.run_directory import RunDirectory
-from loqa.train import _newest_state, export_agent, load_agent
+from loqa.agents.published.arrays import import_pickle, load_published, save_published
+from loqa.evaluation.league_store import _read_lines
+from loqa.evaluation.players import as_player
+from loqa.plotting.runs import read_run
+from loqa.training import checkpoint
+from loqa.training.run_directory import RunDirectory
+from loqa.training.train import _newest_state, export_agent, load_agent
 
 SECONDS, BYTES = 5.0, 512 * 2**20
 GATES = ("ir", "iz", "in", "hr", "hz", "hn")

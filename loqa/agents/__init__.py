@@ -1,0 +1,1 @@
+"""Whatever sits in a seat: networks, strategies, published agents."""

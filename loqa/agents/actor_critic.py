@@ -1,0 +1,448 @@
+"""Agents: a policy and a critic with nothing shared between them.
+
+`Agent.evaluate` computes everything the losses need about one seat of a batch of episodes. For the
+five-state index of the prisoner's dilemma and heads without memory it evaluates the heads on the
+5 (T+1) inputs that exist and looks the numbers up, instead of on B (T+1) copies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Generator, Tensor, nn
+
+from loqa import _checks
+from loqa.agents.networks import NUM_IPD_STATES, GRUHead, Head, LogitsHead, MLPHead, index_to_bits
+from loqa.ops.gru import GRUPolicy
+
+if TYPE_CHECKING:
+    from loqa.training.config import TrainConfig
+
+OBSERVES = ("states", "features")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an agent's heads say about one seat of B episodes of T steps.
+
+    Two layouts, one meaning. Full: `log_prob_table` and `q_table` are `[T+1, B, K]` and `rows` is
+    None. Indexed: they are `[T+1, S, K]`, one line for each step and state, and `rows [T+1, B]`
+    holds t S + state. Every property below has the same value in both; all are differentiable in
+    the tables.
+
+    Attributes:
+        log_prob_table: log-probabilities of the K actions.
+        q_table: action values.
+        actions: `[T, B]` int64, the actions this seat took.
+        rows: `[T+1, B]` int64 or None.
+    """
+
+    log_prob_table: Tensor
+    q_table: Tensor
+    actions: Tensor
+    rows: Tensor | None = None
+
+    @cached_property
+    def values(self) -> Tensor:
+        """V_t = sum_a pi_t(a) q_t(a), `[T+1, B]`."""
+        return self._of_state((self.log_prob_table.exp() * self.q_table).sum(-1))
+
+    @cached_property
+    def entropies(self) -> Tensor:
+        """H(pi_t) in nats, t < T, `[T, B]`."""
+        log_probs = self.log_prob_table
+        return self._of_state(-(log_probs.exp() * log_probs).sum(-1))[:-1]
+
+    @cached_property
+    def taken_log_probs(self) -> Tensor:
+        """log pi_t(a_t), `[T, B]`."""
+        return self._of_action(self.log_prob_table)
+
+    @cached_property
+    def taken_q_values(self) -> Tensor:
+        """q_t(a_t), `[T, B]`."""
+        return self._of_action(self.q_table)
+
+    @cached_property
+    def max_q_values(self) -> Tensor:
+        """max_a q_t(a), `[T+1, B]`."""
+        return self._of_state(self.q_table.amax(-1))
+
+    def other_q_logsumexp(self, temperature: float) -> Tensor:
+        """log sum over b != a_t of exp(q_t(b) / temperature), `[T, B]`."""
+        num_actions = self.q_table.shape[-1]
+        if num_actions == 2:  # one other action: its value is the sum
+            return self._of_action((self.q_table / temperature).flip(-1))
+        diagonal = torch.eye(num_actions, dtype=torch.bool, device=self.q_table.device)
+        each = (self.q_table / temperature).unsqueeze(-2).masked_fill(diagonal, -torch.inf)
+        return self._of_action(each.logsumexp(-1))
+
+    def played(self, exploration: float) -> Evaluation:
+        """With the policy that is played, mu = (1 - e) pi + e / K, in the place of pi.
+
+        Args:
+            exploration: e in (0, 1], share of uniformly random play while sampling.
+        """
+        uniform = exploration / self.log_prob_table.shape[-1]
+        mixture = self.log_prob_table.exp() * (1 - exploration) + uniform
+        return Evaluation(mixture.log(), self.q_table, self.actions, self.rows)
+
+    def detach(self) -> Evaluation:
+        """The same numbers as constants."""
+        return Evaluation(
+            self.log_prob_table.detach(), self.q_table.detach(), self.actions, self.rows
+        )
+
+    def of_seat(self, obs: Tensor, actions: Tensor) -> Evaluation:
+        """The same tables read by another seat (indexed layout only).
+
+        Args:
+            obs: `[T+1, B]` state index.
+            actions: `[T, B]` integers.
+
+        Raises:
+            ValueError: the layout is full.
+        """
+        if self.rows is None:
+            raise ValueError("of_seat needs the indexed layout: full tables hold one seat only")
+        offsets = _every_input(obs.shape[0], self.q_table.dtype, obs.device)[2]
+        actions = _as_actions(actions, self.q_table.shape[-1])
+        return Evaluation(self.log_prob_table, self.q_table, actions, _as_states(obs) + offsets)
+
+    @cached_property
+    def _flat_actions(self) -> Tensor:
+        assert self.rows is not None
+        num_actions = self.log_prob_table.shape[-1]
+        return torch.add(self.actions, self.rows[:-1], alpha=num_actions).reshape(-1)
+
+    def _of_state(self, table: Tensor) -> Tensor:
+        """`[T+1, B or S]` -> `[T+1, B]`."""
+        if self.rows is None:
+            return table
+        return table.reshape(-1).index_select(0, self.rows.reshape(-1)).reshape(self.rows.shape)
+
+    def _of_action(self, table: Tensor) -> Tensor:
+        """`[T+1, B or S, K]` -> `[T, B]`, the entry of the action taken."""
+        if self.rows is None:
+            return table[:-1].gather(-1, self.actions.unsqueeze(-1)).squeeze(-1)
+        # index_select on a flat table: its backward is the cheapest of the gathers.
+        entries = table.reshape(-1).index_select(0, self._flat_actions)
+        return entries.reshape(self.actions.shape)
+
+
+class Agent(nn.Module):
+    """Actor and critic with separate parameters.
+
+    The actor reads the observation; the critic reads it with the raw step index t = 0..T appended
+    last. What an observation is, the agent declares:
+
+    - "states": of the prisoner's dilemma, the state index `[T+1, B]` of any integer dtype (0 start, 1
+      CC, 2 CD, 3 DC, 4 DD, own action first), or its four bits `[T+1, B, 4]`.
+    - "features": `[T+1, B, ...]` of any dtype, as many numbers (flattened) as the actor has inputs;
+      `[T+1, B]` where it has one.
+
+    Whether an index or an action is in range is looked at on the CPU only: elsewhere a look would wait
+    for the device.
+
+    Args:
+        actor: head with K outputs, the logits of the policy.
+        critic: head with K outputs, q(s, .).
+        observes: "states" or "features"; by default "states" if the actor has four inputs.
+        config: of the run that the agent is of, if it is of one.
+        iteration: of that run.
+    """
+
+    def __init__(
+        self,
+        actor: Head,
+        critic: Head,
+        observes: str | None = None,
+        config: TrainConfig | None = None,
+        iteration: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.actor = actor
+        self.critic = critic
+        natural = "states" if actor.num_inputs == 4 else "features"
+        self.observes = natural if observes is None else observes
+        _checks.one_of("observes", self.observes, OBSERVES)
+        if self.observes == "states" and actor.num_inputs != 4:
+            raise ValueError(f"an agent of states has an actor of 4 inputs, got {actor.num_inputs}")
+        self.config = config
+        self.iteration = iteration
+
+    def log_probs(self, obs: Tensor) -> Tensor:
+        """log pi_t(a), `[T+1, B, ...]` -> `[T+1, B, K]`."""
+        logits: Tensor = self.actor(self._actor_input(obs, 2))
+        return logits.log_softmax(-1)
+
+    def q_values(self, obs: Tensor) -> Tensor:
+        """q_t(a), `[T+1, B, ...]` -> `[T+1, B, K]`."""
+        q_values: Tensor = self.critic(_append_time(self._features(obs, 2, self.critic)))
+        return q_values
+
+    def values(self, obs: Tensor) -> Tensor:
+        """V_t = sum_a pi_t(a) q_t(a), `[T+1, B, ...]` -> `[T+1, B]`."""
+        return (self.log_probs(obs).exp() * self.q_values(obs)).sum(-1)
+
+    def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """(`log_probs`, `q_values`) of the same observations."""
+        return self.log_probs(obs), self.q_values(obs)
+
+    def evaluate(
+        self, obs: Tensor, actions: Tensor, log_prob_table: Tensor | None = None
+    ) -> Evaluation:
+        """Both heads on one seat's observations and actions.
+
+        Args:
+            obs: `[T+1, B, ...]`.
+            actions: `[T, B]` integers.
+            log_prob_table: of an earlier evaluation, where only the critic is wanted anew.
+
+        Returns:
+            An `Evaluation`, indexed if obs is the state index and no head has memory.
+
+        Raises:
+            ValueError: obs and actions do not fit together.
+        """
+        if obs.ndim < 2 or actions.shape != (obs.shape[0] - 1, obs.shape[1]):
+            raise ValueError(
+                f"actions must be [T, B] to obs [T+1, B, ...], "
+                f"got {list(actions.shape)} and {list(obs.shape)}"
+            )
+        actions = _as_actions(actions, _outputs(self.critic))
+        table = log_prob_table
+        if not self._is_index(obs, 2) or self.actor.recurrent or self.critic.recurrent:
+            table = self.log_probs(obs) if table is None else table
+            return Evaluation(table, self.q_values(obs), actions)
+        dtype = next(self.critic.parameters()).dtype
+        every_state, critic_inputs, offsets = _every_input(obs.shape[0], dtype, obs.device)
+        if table is None:
+            table = self.log_probs(every_state).expand(obs.shape[0], -1, -1)
+        q_values: Tensor = self.critic(critic_inputs)
+        return Evaluation(table, q_values, actions, _as_states(obs) + offsets)
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """State of the actor before the first step, `[B, S]`."""
+        return self.actor.initial_state(batch_size)
+
+    def step(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The policy at one step of a rollout.
+
+        Args:
+            obs: `[B, ...]`, as the agent declares it.
+            state: `[B, S]` from `initial_state` or the step before.
+
+        Returns:
+            `[B, K]` log-probabilities and the next state; the same numbers as `log_probs`.
+
+        Raises:
+            ValueError: the observation is not what the agent declares.
+        """
+        logits, state = self.actor.step(self._actor_input(obs, 1), state)
+        return logits.log_softmax(-1), state
+
+    def _actor_input(self, obs: Tensor, lead: int) -> Tensor:
+        if isinstance(self.actor, LogitsHead) and self._is_index(obs, lead):
+            return _as_states(obs)
+        return self._features(obs, lead, self.actor)
+
+    def _is_index(self, obs: Tensor, lead: int) -> bool:
+        return self.observes == "states" and obs.ndim == lead
+
+    def _features(self, obs: Tensor, lead: int, head: Head) -> Tensor:
+        """`[lead dimensions, ...]` -> `[lead dimensions, features]` in the head's dtype."""
+        dtype = next(head.parameters()).dtype
+        if self._is_index(obs, lead):
+            return index_to_bits(_as_states(obs), dtype)
+        wanted = self.actor.num_inputs
+        if obs.ndim < lead or math.prod(obs.shape[lead:]) != wanted:
+            before = "[T+1, B" if lead == 2 else "[B"
+            also = f", or the state index {before}]" if self.observes == "states" else ""
+            raise ValueError(
+                f"obs must be {before}, ...] with {wanted} {_checks.plural(wanted, 'feature')} "
+                f"each{also}, "
+                f"got {list(obs.shape)} {obs.dtype}"
+            )
+        return obs.reshape(*obs.shape[:lead], wanted).to(dtype)
+
+
+def _outputs(head: Head) -> int:
+    """K."""
+    if isinstance(head, LogitsHead):
+        return head.logits.shape[1]
+    last = getattr(head, "linear_end", None)
+    return last.out_features if isinstance(last, nn.Linear) else 2**31
+
+
+def _as_states(obs: Tensor) -> Tensor:
+    """The state index of the prisoner's dilemma as int64."""
+    if obs.is_floating_point() or obs.is_complex() or obs.dtype == torch.bool:
+        raise ValueError(f"the state index must be of an integer dtype, got {obs.dtype}")
+    index = obs.long()
+    _check_range("the state index", index, NUM_IPD_STATES)
+    return index
+
+
+def _as_actions(actions: Tensor, num_actions: int) -> Tensor:
+    if actions.is_floating_point() or actions.is_complex():
+        raise ValueError(f"actions must be of an integer dtype, got {actions.dtype}")
+    actions = actions.long()
+    _check_range("actions", actions, num_actions)
+    return actions
+
+
+def _check_range(name: str, values: Tensor, count: int) -> None:
+    """Elsewhere than on the CPU nothing is looked at."""
+    if values.is_cpu and values.numel():
+        low, high = values.aminmax()
+        if int(low) < 0 or int(high) >= count:
+            raise ValueError(f"{name} must be in 0..{count - 1}, got {int(low)} to {int(high)}")
+
+
+def _append_time(features: Tensor) -> Tensor:
+    """`[T+1, B, F]` -> `[T+1, B, F+1]`, the raw step index t last."""
+    steps = torch.arange(features.shape[0], dtype=features.dtype, device=features.device)
+    time = steps[:, None, None].expand(-1, features.shape[1], 1)
+    return torch.cat([features, time], -1)
+
+
+@lru_cache(maxsize=8)
+def _every_input(
+    steps: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """All that the heads can be given in an indexed prisoner's dilemma of `steps` observations.
+
+    Returns:
+        The states `[1, 5]`, the critic's inputs `[steps, 5, 5]` and the first row of the tables at
+        each step, `[steps, 1]` int64.
+    """
+    states = torch.arange(NUM_IPD_STATES, device=device)
+    critic_inputs = _append_time(index_to_bits(states, dtype).expand(steps, -1, -1))
+    offsets = torch.arange(0, steps * NUM_IPD_STATES, NUM_IPD_STATES, device=device)
+    return states[None], critic_inputs, offsets[:, None]
+
+
+def evaluate_stacked(
+    agent: Agent, parameters: Mapping[str, Tensor], obs: Tensor, actions: Tensor
+) -> Evaluation:
+    """Evaluate N parameter sets of one architecture, each on its own B/N consecutive episodes.
+
+    Episode b belongs to set b // (B/N); N = B is one agent for each episode.
+
+    Args:
+        agent: gives the architecture; its own parameters are not used.
+        parameters: name -> `[N, ...]`, the names of `agent.named_parameters()`.
+        obs: `[T+1, B, ...]`, B divisible by N.
+        actions: `[T, B]` integers.
+
+    Returns:
+        A full `Evaluation`.
+
+    Raises:
+        ValueError: B is not divisible by N, or obs and actions do not fit together.
+    """
+    num_sets = next(iter(parameters.values())).shape[0]
+    steps, batch = obs.shape[:2]
+    if batch % num_sets or actions.shape != (steps - 1, batch):
+        raise ValueError(
+            f"obs [T+1, B, ...] and actions [T, B] must have B divisible by {num_sets} parameter "
+            f"sets, got {list(obs.shape)} and {list(actions.shape)}"
+        )
+    actor_input = agent._actor_input(obs, 2)
+    critic_input = _append_time(agent._features(obs, 2, agent.critic))
+    log_probs = _stacked_head(agent.actor, "actor.", parameters, actor_input).log_softmax(-1)
+    q_values = _stacked_head(agent.critic, "critic.", parameters, critic_input)
+    return Evaluation(log_probs, q_values, _as_actions(actions, q_values.shape[-1]))
+
+
+def _stacked_head(head: Head, prefix: str, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """`[T+1, B, ...]` -> `[T+1, B, K]`, each set on its own B/N episodes."""
+    if isinstance(head, GRUHead):
+        policy = GRUPolicy.of(parameters, prefix)
+        state, outputs = policy.initial_state(x.shape[1]), []
+        for one in x:
+            output, state = policy.step(one, state)
+            outputs.append(output)
+        return torch.stack(outputs)
+    own = {
+        name.removeprefix(prefix): value
+        for name, value in parameters.items()
+        if name.startswith(prefix)
+    }
+    num_sets = next(iter(own.values())).shape[0]
+    groups = x.reshape(len(x), num_sets, -1, *x.shape[2:])
+
+    def call(values: dict[str, Tensor], group: Tensor) -> Tensor:
+        output: Tensor = torch.func.functional_call(head, values, (group,))
+        return output
+
+    return torch.func.vmap(call, in_dims=(0, 1), out_dims=1)(own, groups).flatten(1, 2)
+
+
+def build_agent(
+    actor: str,
+    critic: str,
+    num_features: int,
+    num_actions: int,
+    *,
+    actor_hidden: int = 16,
+    critic_hidden: int = 16,
+    actor_layers_before_gru: int = 2,
+    critic_layers_before_gru: int = 2,
+    generator: Generator | None = None,
+    observes: str | None = None,
+    config: TrainConfig | None = None,
+) -> Agent:
+    """An agent from plain settings.
+
+    Args:
+        actor: "logits", "mlp" or "gru".
+        critic: "mlp" or "gru".
+        num_features: flattened observation size, the step index not counted.
+        num_actions: K.
+        actor_hidden, critic_hidden: hidden units ("mlp", "gru").
+        actor_layers_before_gru, critic_layers_before_gru: 0, 1 or 2 ("gru").
+        generator: source of the initial weights, read by the actor first, then by the critic.
+        observes, config: see `Agent`.
+
+    Raises:
+        ValueError: an unknown kind of head, or "logits" for anything but four observation bits.
+    """
+    if actor == "logits" and num_features != 4:
+        raise ValueError(f"a logits actor needs num_features 4, got {num_features}")
+    actor_head: Head
+    if actor == "logits":
+        actor_head = LogitsHead(num_actions)
+    else:
+        actor_head = _build_head(
+            "actor", actor, num_features, num_actions, actor_hidden, actor_layers_before_gru,
+            generator,
+        )  # fmt: skip
+    critic_head = _build_head(
+        "critic", critic, num_features + 1, num_actions, critic_hidden, critic_layers_before_gru,
+        generator,
+    )  # fmt: skip
+    return Agent(actor_head, critic_head, observes, config)
+
+
+def _build_head(
+    role: str,
+    kind: str,
+    inputs: int,
+    outputs: int,
+    hidden: int,
+    layers_before_gru: int,
+    generator: Generator | None,
+) -> Head:
+    if kind == "mlp":
+        return MLPHead(inputs, outputs, hidden, generator)
+    if kind == "gru":
+        return GRUHead(inputs, outputs, hidden, layers_before_gru, generator)
+    kinds = "'logits', 'mlp' or 'gru'" if role == "actor" else "'mlp' or 'gru'"
+    raise ValueError(f"{role} must be {kinds}, got {kind!r}")

@@ -1,0 +1,269 @@
+"""Network heads: small modules that map a sequence of observations to one number per action.
+
+Every head maps `[T+1, B, features]` (time-major) to `[T+1, B, K]` and has a step-wise form with
+carried state that gives the same numbers: `initial_state(B)` and `step(x [B, features], state)`.
+Heads without memory carry an empty state `[B, 0]`.
+
+The iterated prisoner's dilemma is seen either as "bits" `[..., 4]` = (I cooperated, I defected,
+other cooperated, other defected), zeros at the start, or as the "index" 0 start, 1 CC, 2 CD, 3 DC,
+4 DD (own action first) of an integer dtype. `LogitsHead` takes both.
+
+Initialisation follows the published code (Aghajohari et al. 2024): lecun-normal truncated kernels,
+orthogonal recurrent kernels, zero biases, zero logits, all drawn from the generator that is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from loqa.ops.gru import fold, gru, gru_step
+
+NUM_IPD_STATES = 5  # start, CC, CD, DC, DD
+
+# Of new parameters, whatever torch's defaults are.
+_FLOATS: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
+
+# Standard deviation of a unit normal truncated to [-2, 2].
+_TRUNCATED_STD = 0.87962566103423978
+
+
+class _NoStorage(TorchFunctionMode):
+    """Whatever device a tensor is asked for, it has none."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        return func(*args, **({**kwargs, "device": "meta"} if "device" in kwargs else kwargs))
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Networks built inside have the shapes of their parameters, and take no memory."""
+    with torch.device("meta"), _NoStorage():
+        yield
+
+
+def bits_to_index(bits: Tensor) -> Tensor:
+    """State index of a prisoner's-dilemma observation in bits.
+
+    index = 0 if all bits are zero, else 1 + 2 * (I defected) + (other defected).
+
+    Args:
+        bits: `[..., 4]`, entries 0 or 1.
+
+    Returns:
+        `[...]` int64: 0 start, 1 CC, 2 CD, 3 DC, 4 DD.
+
+    Raises:
+        ValueError: the last dimension is not 4.
+    """
+    if bits.shape[-1:] != (4,):
+        raise ValueError(f"bits must be [..., 4], got {list(bits.shape)}")
+    return (bits[..., 0] + 3 * bits[..., 1] + bits[..., 3]).long()
+
+
+def index_to_bits(index: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Inverse of `bits_to_index`: `[...]` integers 0..4 -> `[..., 4]` of `dtype`."""
+    return _bits_of_states(dtype, index.device)[index.long()]
+
+
+@lru_cache(maxsize=8)  # a copy to a GPU waits for it
+def _bits_of_states(dtype: torch.dtype, device: torch.device) -> Tensor:
+    bits = [[0, 0, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 1, 0], [0, 1, 0, 1]]
+    return torch.tensor(bits, dtype=dtype, device=device)
+
+
+def lecun_normal_(weight: Tensor, generator: Generator | None = None) -> Tensor:
+    """Fill `weight [out, in]` from a normal of variance 1/in, truncated at two deviations.
+
+    The deviation is enlarged so that the variance after the truncation is 1/in (LeCun et al. 1998).
+    """
+    if weight.is_meta:  # a network built for its shapes alone
+        return weight
+    std = weight.shape[1] ** -0.5 / _TRUNCATED_STD
+    with torch.no_grad():
+        return nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std, generator=generator)
+
+
+def _linear(inputs: int, outputs: int, generator: Generator | None) -> nn.Linear:
+    # Built without storage first: nn.Linear's own initialisation draws from the global generator.
+    layer = nn.Linear(inputs, outputs, device="meta", dtype=torch.float32).to_empty(device="cpu")
+    lecun_normal_(layer.weight, generator)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Head(nn.Module):
+    """A head without memory; subclasses define `forward` and, if they have memory, the state.
+
+    Attributes:
+        recurrent: whether the output at t depends on the observations before t.
+        num_inputs: features that it reads.
+    """
+
+    recurrent = False
+    num_inputs: int
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """State before the first step, `[B, S]` (S = 0 without memory)."""
+        parameter = next(self.parameters())
+        return parameter.new_zeros(batch_size, 0)
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """One step: `x [B, features]`, `state [B, S]` -> (`[B, K]`, the next state)."""
+        output: Tensor = self(x)
+        return output, state
+
+
+class LogitsHead(Head):
+    """One free row of logits for each of the five prisoner's-dilemma states.
+
+    Args:
+        num_actions: K.
+
+    Input: bits `[..., 4]` of a floating dtype or index `[...]` of an integer dtype.
+    Output: `[..., K]`. Logits start at zero.
+    """
+
+    def __init__(self, num_actions: int = 2) -> None:
+        super().__init__()
+        self.num_inputs = 4
+        self.logits = nn.Parameter(torch.zeros(NUM_IPD_STATES, num_actions, **_FLOATS))
+
+    def forward(self, x: Tensor) -> Tensor:
+        index = bits_to_index(x) if x.is_floating_point() else x.long()
+        rows = self.logits.index_select(0, index.reshape(-1))
+        return rows.reshape(*index.shape, -1)
+
+
+class MLPHead(Head):
+    """Linear, relu, linear, relu, linear (16-16 is the published prisoner's-dilemma critic).
+
+    Args:
+        num_inputs: features of an observation.
+        num_outputs: K.
+        hidden_size: units of both hidden layers.
+        generator: source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        num_inputs: int,
+        num_outputs: int,
+        hidden_size: int = 16,
+        generator: Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_inputs = num_inputs
+        self.linear1 = _linear(num_inputs, hidden_size, generator)
+        self.linear2 = _linear(hidden_size, hidden_size, generator)
+        self.linear_end = _linear(hidden_size, num_outputs, generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.relu(self.linear1(x))
+        output: Tensor = self.linear_end(torch.relu(self.linear2(hidden)))
+        return output
+
+
+class GRUHead(Head):
+    """The published recurrent head: up to two linear layers, a GRU, a linear layer.
+
+    linear1, relu (if layers_before_gru >= 1), linear2 (if 2; no relu after it), then
+
+        r = sigmoid(W_ir x + b_ir + W_hr h)
+        z = sigmoid(W_iz x + b_iz + W_hz h)
+        n = tanh(W_in x + b_in + r (W_hn h + b_hn))
+        h' = (1 - z) n + z h,   h = 0 at the start
+
+    and linear_end. This is `torch.nn.GRU` with b_hr = b_hz = 0; those two do not exist here, so
+    they stay zero in training and are not counted.
+
+    Args:
+        num_inputs: features of an observation.
+        num_outputs: K.
+        hidden_size: units of the linear layers and of the GRU.
+        layers_before_gru: 0, 1 or 2.
+        generator: source of the initial weights.
+
+    Raises:
+        ValueError: layers_before_gru is not 0, 1 or 2.
+    """
+
+    recurrent = True
+
+    def __init__(
+        self,
+        num_inputs: int,
+        num_outputs: int,
+        hidden_size: int,
+        layers_before_gru: int = 2,
+        generator: Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if layers_before_gru not in (0, 1, 2):
+            raise ValueError(f"layers_before_gru must be 0, 1 or 2, got {layers_before_gru}")
+        self.num_inputs = num_inputs
+        self.linear1: nn.Linear | None = None
+        self.linear2: nn.Linear | None = None
+        width = num_inputs
+        if layers_before_gru >= 1:
+            self.linear1 = _linear(width, hidden_size, generator)
+            width = hidden_size
+        if layers_before_gru == 2:
+            self.linear2 = _linear(width, hidden_size, generator)
+        # Gates in the order r, z, n; each gate's kernel is drawn by itself.
+        self.weight_ih = nn.Parameter(torch.empty(3 * hidden_size, width, **_FLOATS))
+        self.weight_hh = nn.Parameter(torch.empty(3 * hidden_size, hidden_size, **_FLOATS))
+        self.bias_ih = nn.Parameter(torch.zeros(3 * hidden_size, **_FLOATS))
+        self.bias_hn = nn.Parameter(torch.zeros(hidden_size, **_FLOATS))
+        for gate in self.weight_ih.detach().chunk(3):
+            lecun_normal_(gate, generator)
+        for gate in self.weight_hh.detach().chunk(3):
+            if not gate.is_meta:
+                nn.init.orthogonal_(gate, generator=generator)
+        self.linear_end = _linear(hidden_size, num_outputs, generator)
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        return self.bias_hn.new_zeros(batch_size, self.bias_hn.shape[0])
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = gru(self._gate_inputs(x), self.weight_hh, self.bias_hn)
+        output: Tensor = self.linear_end(hidden)
+        return output
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        state = gru_step(self._gate_inputs(x), state, self.weight_hh, self.bias_hn)
+        output: Tensor = self.linear_end(state)
+        return output, state
+
+    def _gate_inputs(self, x: Tensor) -> Tensor:
+        """W_i x + b_i of what the linear layers make of x, `[..., features]` -> `[..., 3H]`."""
+        weight: Tensor = self.weight_ih
+        bias: Tensor = self.bias_ih
+        if self.linear2 is not None:
+            weight, bias = fold(weight, bias, self.linear2.weight, self.linear2.bias)
+        with _hidden_precision(x):
+            hidden = x if self.linear1 is None else torch.relu(self.linear1(x))
+            return functional.linear(hidden, weight, bias).to(x.dtype)
+
+
+def _hidden_precision(x: Tensor) -> torch.autocast:
+    """bfloat16 for the layers before the gates, on CUDA where torch's precision is "medium".
+
+    On the CPU torch itself rounds the factors of float32 products then; on CUDA "medium" is TF32 to
+    it. What comes after the gates stays float32 with TF32 products: a bfloat16 action value errs by
+    more than the differences that an advantage is made of.
+    """
+    wanted = x.is_cuda and torch.get_float32_matmul_precision() == "medium"
+    return torch.autocast(
+        x.device.type, torch.bfloat16, enabled=wanted, cache_enabled=False
+    )  # the cache would keep tensors of a graph that is being captured

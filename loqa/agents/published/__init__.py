@@ -1,0 +1,1 @@
+"""Agents of published systems, read from their own files."""

@@ -1,0 +1,1 @@
+"""What people type: `loqa` and its commands."""

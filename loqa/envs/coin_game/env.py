@@ -1,0 +1,359 @@
+"""The Coin Game of the opponent-shaping literature, by any of its published rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from loqa import _checks
+from loqa._native import core
+from loqa.envs import device as devices
+from loqa.envs.actions import copied_actions, device_actions
+from loqa.envs.base import EnvSpec
+from loqa.envs.buffers import borrow
+from loqa.envs.coin_game.presets import COIN_PRESETS, SCRIPTED_COIN_PLAYERS, CoinPreset
+from loqa.envs.coin_game.render import draw_coin_board
+from loqa.envs.native import VectorEnv
+
+OBS_MODES = ("planes", "cells")
+TIE_ORDERS = ("step", "episode")
+_MAX_EPISODE = 2**31 - 1
+_MAX_SIDE = 255
+_LANES = 64  # environments that the core works on at once
+_NO_ACTION = 127  # fits every type of actions
+_DIRECTIONS = ("left", "right", "up", "down", "stay")
+# Codes of the C++ enum CoinObs.
+_PLANES = {torch.uint8: 0, torch.float16: 1, torch.bfloat16: 1, torch.float32: 2}
+_CELLS = {torch.uint8: 3, torch.int16: 4, torch.int32: 5, torch.int64: 6}
+
+
+class CoinGame(VectorEnv):
+    """B Coin Games of A players on a torus of H x W cells; a preset says by whose rules.
+
+    Players move at once; who steps on a coin takes it. Reward of player i, for each coin taken:
+    (+1 if i took it) - (2 if i owns its colour and anybody else took it).
+
+    State: `players_pos` [B, A, 2] (row, column), `coin_pos` [B, 2], `coin_owner` [B], `t` [B]. With
+    a coin of each colour (mfos22, pax23): `coin_pos` [B, 2, 2] and no owner; mfos22 also
+    `last_rewards` [B, 2].
+
+    Observations of one player, n players, one-hot planes: player k in plane k, the coin of colour
+    k in plane n + k, where k counts from the player itself if the preset is relative. Shape
+    [2n, H, W], flat [2n * H * W] (pola22, lola-dice18) or [H, W, 2n] (pax23). mfos22 has n + 1
+    further planes, constant over the board: the last rewards, own first, and 1 at t >= T.
+
+    `obs="cells"` gives, instead, the places of the ones in the flattened planes, in the order
+    players, coins: [n + number of coins] (mfos22: then the n + 1 constants). A linear layer over
+    the flattened planes is a sum of rows of its weight matrix:
+    `torch.nn.functional.embedding_bag(cells.flatten(0, -2), weight.t(), mode="sum") + bias`.
+    """
+
+    _bad_action_was = "taken for staying put"
+
+    def __init__(
+        self,
+        preset: CoinPreset,
+        num_envs: int,
+        *,
+        height: int = 3,
+        width: int = 3,
+        num_players: int = 2,
+        episode_length: int | None = None,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        obs: str = "planes",
+        obs_dtype: torch.dtype | None = None,
+        num_threads: int | None = None,
+        autoreset: str | bool = False,
+        first_env: int = 0,
+        egocentric: bool = False,
+        zero_last_reward: bool = False,
+        check_actions: bool = True,
+    ) -> None:
+        self.preset = preset
+        self.height = _checks.integer("height", height, 1, _MAX_SIDE)
+        self.width = _checks.integer("width", width, 1, _MAX_SIDE)
+        players = _checks.integer("num_players", num_players, 2, 8)
+        if players > preset.max_players:
+            raise ValueError(
+                f"num_players must be {preset.max_players} for preset {preset.name!r}, got {players}"
+            )
+        if self.height * self.width <= players:
+            raise ValueError(
+                f"height * width must be more than the {players} players, so that there is room "
+                f"for the coin, got {self.height} x {self.width}"
+            )
+        self.egocentric = _pax_switch("egocentric", egocentric, preset)
+        self.zero_last_reward = _pax_switch("zero_last_reward", zero_last_reward, preset)
+        self.num_coins = players if preset.coin_per_player else 1
+        self._history = players + 1 if preset.history else 0
+        obs = _checks.one_of("obs", obs, OBS_MODES)
+        obs_dtype = self._checked_dtype(obs, obs_dtype, players)
+        length = preset.episode_length if episode_length is None else episode_length
+        spec = EnvSpec(
+            game="coin_game",
+            preset=preset.name,
+            version=preset.version,
+            source=preset.source,
+            num_players=players,
+            num_actions=len(preset.actions),
+            obs=obs,
+            obs_shape=self._shape(obs, players),
+            obs_dtype=obs_dtype,
+            episode_length=_checks.integer("episode_length", length, 1, _MAX_EPISODE),
+            discount=preset.discount,
+        )
+        self._checks_actions = bool(check_actions)
+        super().__init__(spec, num_envs, seed, device, num_threads, first_env, autoreset)
+
+    def _shape(self, obs: str, players: int) -> tuple[int, ...]:
+        if obs == "cells":
+            return (players + self.num_coins + self._history,)
+        planes = 2 * players + self._history
+        if self.preset.layout == "flat":
+            return (planes * self.height * self.width,)
+        if self.preset.layout == "channels_last":
+            return (self.height, self.width, planes)
+        return (planes, self.height, self.width)
+
+    def _checked_dtype(self, obs: str, dtype: torch.dtype | None, players: int) -> torch.dtype:
+        allowed = dict(_PLANES if obs == "planes" else _CELLS)
+        places = 2 * players * self.height * self.width
+        if obs == "cells":
+            if places > 2**8 or self.preset.history:
+                del allowed[torch.uint8]
+            if places > 2**15:
+                del allowed[torch.int16]
+        elif self.preset.history:  # rewards may be negative
+            del allowed[torch.uint8]
+        if dtype is None:
+            return torch.float32 if obs == "planes" else torch.int32
+        if dtype not in allowed:
+            names = ", ".join(str(known) for known in allowed)
+            raise ValueError(
+                f"obs_dtype must be one of {names} for obs {obs!r} of preset {self.preset.name!r} "
+                f"on {self.height} x {self.width}, got {dtype}"
+            )
+        return dtype
+
+    def _make_native(self) -> Any:
+        players, coins, preset = self.num_players, self.num_coins, self.preset
+        owner_row = 2 * players + 2 * coins
+        rows = owner_row + (coins == 1) + (players if preset.history else 0)
+        lanes = -(-self.num_envs // _LANES) * _LANES
+        self._bytes = self._memory.zeros((rows, lanes), torch.uint8)
+        live = self._bytes.tensor[:, : self.num_envs]
+        self._players_pos = live[: 2 * players].view(players, 2, -1).permute(2, 0, 1)
+        self._coin_pos = live[2 * players : owner_row].view(coins, 2, -1).permute(2, 0, 1)
+        self._game_state = {"players_pos": self._players_pos}
+        if coins == 1:
+            self._coin_pos = self._coin_pos[:, 0]
+            self._game_state["coin_owner"] = live[owner_row]
+        self._game_state["coin_pos"] = self._coin_pos
+        if preset.history:
+            self._game_state["last_rewards"] = live[owner_row:].view(torch.int8).t()
+        dtype = self.spec.obs_dtype
+        code = (_PLANES if self.spec.obs == "planes" else _CELLS)[dtype]
+        batch = core.CoinBatch(
+            num_envs=self.num_envs,
+            height=self.height,
+            width=self.width,
+            num_players=players,
+            num_coins=coins,
+            actions=[_DIRECTIONS.index(name) for name in preset.actions],
+            distinct_start=preset.distinct_start,
+            coin_anywhere=preset.coin_anywhere,
+            first_takes=preset.first_takes,
+            relative=preset.relative,
+            channels_last=preset.layout == "channels_last",
+            egocentric=self.egocentric,
+            history=preset.history,
+            zero_last_reward=self.zero_last_reward,
+            episode_length=self.episode_length,
+            obs_type=code,
+            values=_bits_of_values(dtype),
+            first_env=self.first_env,
+            state=self._bytes.native,
+            t=self._t_buffer.native,
+            episode=self._episode_buffer.native,
+        )
+        if self._on_device:
+            checked = self._bad_buffer.native if self._checks_actions else None
+            on_device = core.CoinGameDevice(
+                batch=batch, bad_action=checked, **self._device_settings()
+            )
+            return devices.OnDevice(on_device, self.device)
+        native = core.CoinGame(batch, **self._results_native(), num_threads=self.num_threads)
+        native.check_actions = self._checks_actions
+        return native
+
+    # --- hooks of VectorEnv
+
+    def _start(self, which: Tensor) -> None:
+        self._native.reset(borrow(which))
+
+    def _state(self) -> dict[str, Tensor]:
+        return self._game_state
+
+    def _check_state(self, state: dict[str, Tensor]) -> None:
+        limit = torch.tensor([self.height, self.width], device="cpu")
+        for name in ("players_pos", "coin_pos"):
+            if not bool(((state[name] >= 0) & (state[name] < limit)).all()):
+                raise ValueError(
+                    f"{name} must be (row, column) on a board of {self.height} x {self.width}"
+                )
+        if "coin_owner" in state:
+            owner = state["coin_owner"]
+            if not bool(((owner >= 0) & (owner < self.num_players)).all()):
+                raise ValueError(f"coin_owner must be in 0..{self.num_players - 1}")
+        if "last_rewards" in state and not bool((state["last_rewards"].abs() <= 2).all()):
+            raise ValueError("last_rewards must be in -2..2")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "rules": self._rules()}
+
+    state_dict.__doc__ = VectorEnv.state_dict.__doc__
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        rules = state.get("rules", "another game")
+        if rules != self._rules():
+            raise ValueError(f"state_dict is of {rules}, this environment is {self._rules()}")
+        super().load_state_dict(state)
+
+    load_state_dict.__doc__ = VectorEnv.load_state_dict.__doc__
+
+    def _rules(self) -> str:
+        return (
+            f"{self.preset.name} {self.height}x{self.width} players={self.num_players} "
+            f"egocentric={self.egocentric} zero_last_reward={self.zero_last_reward}"
+        )
+
+    # --- scripted players
+
+    def scripted_actions(self, players: Sequence[str | None], tie_order: str = "step") -> Tensor:
+        """What scripted players do now: [B, A] uint8 (0 for players that are None).
+
+        `always-cooperate` goes the shortest way to the coin of its colour and as far as it can from
+        another's (with a coin of each colour: keeps off the other's if it has a choice);
+        `always-defect` the shortest way to the nearest coin; `random` anywhere. Equally good
+        actions are tried in a random order.
+
+        Args:
+            players: a name or None for each player.
+            tie_order: the order is drawn every `step` or once an `episode`.
+        """
+        kinds = self._kinds(players)
+        actions = torch.zeros(self._action_shape, dtype=torch.uint8, device=self.device)
+        tie_episode = _checks.one_of("tie_order", tie_order, TIE_ORDERS) == "episode"
+        self._native.choose(kinds, tie_episode, borrow(actions))
+        return actions
+
+    def rollout_scripted(
+        self,
+        players: Sequence[str | None],
+        steps: int,
+        actions: Tensor | np.ndarray | None = None,
+        tie_order: str = "step",
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """T steps of scripted players in one native call.
+
+        The draws are a function of (seed, environment, episode, t, player): the same numbers as T
+        times `scripted_actions` and `step`.
+
+        Args:
+            players: for each player its name, as `scripted_actions` takes it, or None: its moves are
+                given in `actions`.
+            steps: T.
+            actions: [T, B, A] of an integer type; columns of scripted players are not looked at.
+            tie_order: see `scripted_actions`.
+        Returns:
+            observations [T+1, B, A, *obs_shape], actions [T, B, A] uint8, rewards [T, B, A].
+        """
+        self._check_no_autoreset("rollout_scripted")
+        kinds = self._kinds(players)
+        steps = _checks.integer("steps", steps, 0, _MAX_EPISODE)
+        tie_episode = _checks.one_of("tie_order", tie_order, TIE_ORDERS) == "episode"
+        played = self._memory.empty((steps, *self._action_shape), torch.uint8)
+        given = [player for player, kind in enumerate(kinds) if kind < 0]
+        if given:
+            if actions is None:
+                raise ValueError(f"actions must be given for the players {given} that are None")
+            moves = self._moves(actions, (steps, *self._action_shape))
+            for player in given:
+                played.tensor[..., player] = self._given_moves(moves[..., player], player)
+        elif actions is not None:
+            raise ValueError("actions must be None: every player is scripted")
+        obs, rewards = self._rollout_buffers(steps)
+        outcome = self._native.play(
+            kinds, tie_episode, steps, played.native, obs.native, rewards.native
+        )
+        self._check_room(outcome, steps)
+        self._fresh = self._fresh and steps == 0
+        return obs.tensor, played.tensor, rewards.tensor
+
+    def _moves(self, actions: Any, shape: tuple[int, ...]) -> Tensor:
+        if self.device.type == "cpu":
+            return torch.from_numpy(copied_actions(actions, shape, self.device))
+        return device_actions(actions, shape, self.device)
+
+    def _given_moves(self, moves: Tensor, player: int) -> Tensor:
+        outside = (moves < 0) | (moves >= self.num_actions)
+        if self._on_device:  # the core tells, as in `step`
+            return moves.masked_fill(outside, _NO_ACTION)
+        if bool(outside.any()):
+            raise ValueError(f"actions must be in 0..{self.num_actions - 1} for player {player}")
+        return moves
+
+    def _kinds(self, players: Sequence[str | None]) -> list[int]:
+        """Codes of the C++ enum ScriptedCoin, -1 for None."""
+        if isinstance(players, str) or len(players) != self.num_players:
+            raise ValueError(f"players must be {self.num_players} names (or None), got {players!r}")
+        known = SCRIPTED_COIN_PLAYERS
+        return [
+            -1 if name is None else known.index(_checks.one_of("player", name, known))
+            for name in players
+        ]
+
+    def render(self, index: int = 0, size: int = 48) -> np.ndarray:
+        """The board of environment `index`: discs are players, squares are coins, both in the
+        colour of their owner; RGB [H * size + 1, W * size + 1, 3] of uint8."""
+        index = _checks.integer("index", index, 0, self.num_envs - 1)
+        coins = self._coin_pos[index].reshape(-1, 2).tolist()
+        owner = self._game_state.get("coin_owner")
+        colours = list(range(self.num_coins)) if owner is None else [int(owner[index])]
+        return draw_coin_board(
+            self.height, self.width, self._players_pos[index].tolist(), coins, colours, size
+        )
+
+
+def _pax_switch(name: str, value: bool, preset: CoinPreset) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    if value and preset.name != "pax23":
+        raise ValueError(f"{name} is a switch of preset 'pax23', this is {preset.name!r}")
+    return value
+
+
+def _bits_of_values(dtype: torch.dtype) -> list[int]:
+    """-2, -1, 0, 1, 2 as elements of the planes, the bits of each as an integer."""
+    if not dtype.is_floating_point:
+        return [0, 0, 0, 1, 2]
+    unsigned = {2: np.uint16, 4: np.uint32}[dtype.itemsize]
+    signed = (
+        torch.arange(-2, 3, device="cpu")
+        .to(dtype)
+        .view({2: torch.int16, 4: torch.int32}[dtype.itemsize])
+    )
+    return [int(value) for value in signed.numpy().view(unsigned)]
+
+
+def make_coin_game(preset: str | None, num_envs: int, **settings: Any) -> CoinGame:
+    """The environment of a preset by name; `loqa.make` for the Coin Game."""
+    name = next(iter(COIN_PRESETS)) if preset is None else preset.replace("_", "-")
+    return CoinGame(
+        COIN_PRESETS[_checks.one_of("preset", name, COIN_PRESETS)], num_envs, **settings
+    )

@@ -1,0 +1,1 @@
+"""Matrix games: the iterated prisoner's dilemma and its kin."""

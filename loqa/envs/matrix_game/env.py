@@ -1,0 +1,269 @@
+"""Iterated two-player matrix games: the prisoner's dilemma and its relatives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from loqa import _checks
+from loqa._native import core
+from loqa.envs import device as devices
+from loqa.envs.actions import as_array
+from loqa.envs.autoreset import Rollout
+from loqa.envs.base import EnvSpec
+from loqa.envs.buffers import borrow
+from loqa.envs.matrix_game.presets import MATRIX_PRESETS, MatrixPreset, as_payoff
+from loqa.envs.native import VectorEnv
+
+OBS_MODES = ("bits", "index", "onehot", "actions")
+_INDEX_TYPES = {torch.int8: 0, torch.int64: 1}
+_TABLE = 2
+_PLAYERS = 2
+_MAX_EPISODE = 2**31 - 1
+
+
+def observation_table(obs: str, num_actions: int) -> np.ndarray:
+    """Float observation for each index 0 (start), 1 + own * K + other: [1 + K*K, width] float32.
+
+    - `bits`: one-hot own action, one-hot other's action, zeros at the start; width 2K.
+    - `onehot`: one-hot of the index; width 1 + K*K.
+    - `actions`: for self and for the other, one-hot of the last action or, in the last place, of the
+      start; width 2 (K + 1).
+    """
+    joint = num_actions * num_actions
+    if obs == "onehot":
+        return np.eye(1 + joint, dtype=np.float32)
+    block = num_actions if obs == "bits" else num_actions + 1
+    table = np.zeros((1 + joint, 2 * block), np.float32)
+    if obs == "actions":
+        table[0, [num_actions, block + num_actions]] = 1
+    for index in range(joint):
+        own, other = divmod(index, num_actions)
+        table[1 + index, [own, block + other]] = 1
+    return table
+
+
+class MatrixGame(VectorEnv):
+    """B repeated games of two players that choose one of K actions at once.
+
+    State: `last_actions` [B, 2] (-1 before the first step) and `t` [B]. `cooperate` is the action code
+    of cooperation; None where the game has none or more than two actions.
+    """
+
+    _bad_action_was = "taken for action 0"
+
+    def __init__(
+        self,
+        game: str,
+        preset: MatrixPreset,
+        num_envs: int,
+        *,
+        payoff: Any = None,
+        contribution_factor: float | None = None,
+        episode_length: int | None = None,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        obs: str | None = None,
+        obs_dtype: torch.dtype | None = None,
+        noise: float | None = None,
+        end_probability: float = 0.0,
+        num_threads: int | None = None,
+        autoreset: str | bool = False,
+        first_env: int = 0,
+    ) -> None:
+        if payoff is not None and contribution_factor is not None:
+            raise ValueError("give payoff or contribution_factor, not both")
+        if contribution_factor is not None:
+            payoff = preset.payoff_of_factor(
+                _checks.real("contribution_factor", contribution_factor)
+            )
+        self.payoff = as_payoff(preset.payoff if payoff is None else payoff)
+        obs = _checks.one_of("obs", preset.obs if obs is None else obs, OBS_MODES)
+        num_actions = self.payoff.shape[-1]
+        # With more actions nobody said which of them cooperate.
+        self.cooperate = preset.cooperate if num_actions == 2 else None
+        self._table = torch.from_numpy(
+            observation_table("bits" if obs == "index" else obs, num_actions)
+        )
+        index = obs == "index"
+        allowed = _INDEX_TYPES if index else {torch.float32: _TABLE}
+        obs_dtype = next(iter(allowed)) if obs_dtype is None else obs_dtype
+        if obs_dtype not in allowed:
+            names = " or ".join(str(dtype) for dtype in allowed)
+            raise ValueError(f"obs_dtype must be {names} for obs {obs!r}, got {obs_dtype}")
+        self._obs_type = allowed[obs_dtype]
+        self.noise = _checks.real("noise", preset.noise if noise is None else noise, 0, 1)
+        self.end_probability = _checks.real("end_probability", end_probability, 0, 1)
+        length = preset.episode_length if episode_length is None else episode_length
+        spec = EnvSpec(
+            game=game,
+            preset=preset.name,
+            version=preset.version,
+            source=preset.source,
+            num_players=_PLAYERS,
+            num_actions=num_actions,
+            obs=obs,
+            obs_shape=() if index else (self._table.shape[1],),
+            obs_dtype=obs_dtype,
+            episode_length=_checks.integer("episode_length", length, 1, _MAX_EPISODE),
+            discount=preset.discount,
+        )
+        super().__init__(spec, num_envs, seed, device, num_threads, first_env, autoreset)
+
+    def _make_native(self) -> Any:
+        memory = self._memory
+        self._last_buffer = memory.copy_of(
+            torch.full(self._action_shape, -1, dtype=torch.int8, device="cpu")
+        )
+        self._last_actions = self._last_buffer.tensor
+        batch = core.MatrixBatch(
+            num_envs=self.num_envs,
+            num_actions=self.num_actions,
+            payoff=memory.copy_of(torch.from_numpy(self.payoff)).native,
+            obs_type=self._obs_type,
+            obs_table=memory.copy_of(self._table).native,
+            obs_width=self._table.shape[1],
+            noise=self.noise,
+            end_probability=self.end_probability,
+            episode_length=self.episode_length,
+            first_env=self.first_env,
+            last_actions=self._last_buffer.native,
+            t=self._t_buffer.native,
+            episode=self._episode_buffer.native,
+        )
+        if self._on_device:
+            on_device = core.MatrixGameDevice(
+                batch=batch, bad_action=self._bad_buffer.native, **self._device_settings()
+            )
+            return devices.OnDevice(on_device, self.device)
+        return core.MatrixGame(batch, **self._results_native(), num_threads=self.num_threads)
+
+    def _start(self, which: Tensor) -> None:
+        self._last_actions.masked_fill_(which[:, None], -1)
+
+    def _state(self) -> dict[str, Tensor]:
+        return {"last_actions": self._last_actions}
+
+    def _check_state(self, state: dict[str, Tensor]) -> None:
+        last = state["last_actions"]
+        started = (last >= 0).all(-1)
+        if not bool(((started & (last < self.num_actions).all(-1)) | (last == -1).all(-1)).all()):
+            raise ValueError(
+                f"last_actions must be in 0..{self.num_actions - 1}, or -1 for both players at the start"
+            )
+
+    def joint_index(self) -> Tensor:
+        """What each player sees as observation `index`, [B, 2] int64, whatever `obs` is."""
+        last = self._last_actions.to(torch.int64)
+        return torch.where(last < 0, 0, 1 + last * self.num_actions + last.flip(-1))
+
+    def rollout(self, actions: Tensor | np.ndarray) -> Rollout:
+        if not self.autoreset:
+            self._check_no_random_end("rollout")
+        return super().rollout(actions)
+
+    rollout.__doc__ = VectorEnv.rollout.__doc__
+
+    def rollout_memory1(
+        self,
+        probabilities: Tensor | np.ndarray | Sequence[Any],
+        steps: int,
+        exploration: float = 0.0,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """T steps of two memory-1 players, sampled in one native call.
+
+        Player p plays action 0 in observation s with probability (1 - e) P[p, s] + e / 2, where s
+        is its own view: 0 start, then 1 + 2 own + other. The draws are a function of (seed,
+        environment, episode, t): the same call again after the same reset gives the same actions.
+
+        Args:
+            probabilities: P, [2, 5] for all environments or [B, 2, 5], each in [0, 1] (a CUDA tensor is
+                not looked at: less than 0 counts as 0, more than 1 as 1).
+            steps: T.
+            exploration: e in [0, 1], share of uniformly random play.
+        Returns:
+            observations [T+1, B, 2, *obs_shape], chosen actions [T, B, 2] int8 and rewards [T, B, 2].
+        Raises:
+            ValueError: the game has not two actions, or shapes or ranges are wrong.
+        """
+        if self.num_actions != 2:
+            raise ValueError(
+                f"rollout_memory1 needs a game of 2 actions, this one has {self.num_actions}"
+            )
+        self._check_no_autoreset("rollout_memory1")
+        self._check_no_random_end("rollout_memory1")
+        shared, own = (_PLAYERS, 5), (self.num_envs, _PLAYERS, 5)
+        wanted = f"probabilities must be {list(shared)} or {list(own)} on {self.device}"
+        if isinstance(probabilities, Tensor) and not probabilities.is_cpu:
+            table, came = probabilities.detach(), str(probabilities.device)
+        else:
+            try:
+                array = as_array(probabilities)
+            except TypeError as error:
+                got = type(probabilities).__name__
+                raise TypeError(f"{wanted}, got {got} ({error})") from None
+            if array.dtype.kind not in "buif":
+                raise TypeError(f"{wanted}, got {array.dtype}")
+            table = torch.from_numpy(array.astype(np.float32))
+            came = "cpu" if isinstance(probabilities, Tensor) else str(self.device)
+        if tuple(table.shape) not in (shared, own) or came != str(self.device):
+            raise ValueError(f"{wanted}, got {list(table.shape)} on {came}")
+        if table.is_cpu:
+            inside = (table >= 0) & (table <= 1)  # NaN fails too
+            if not bool(inside.all()):
+                raise ValueError(f"probabilities must be in [0, 1], got {table[~inside][0].item()}")
+        table = table.to(self.device, torch.float32).contiguous()
+        steps = _checks.integer("steps", steps, 0, _MAX_EPISODE)
+        exploration = _checks.real("exploration", exploration, 0, 1)
+        obs, rewards = self._rollout_buffers(steps)
+        actions = self._memory.empty((steps, *self._action_shape), torch.int8)
+        outcome = self._native.memory1_rollout(
+            borrow(table),
+            0 if table.ndim == 2 else _PLAYERS * 5,
+            exploration,
+            steps,
+            obs.native,
+            actions.native,
+            rewards.native,
+        )
+        self._check_room(outcome, steps)
+        self._fresh = self._fresh and steps == 0
+        return obs.tensor, actions.tensor, rewards.tensor
+
+    def _check_no_random_end(self, name: str) -> None:
+        if self.end_probability > 0:
+            raise ValueError(
+                f"{name} needs end_probability=0: episodes that end at random are for step"
+            )
+
+    def render(self, index: int = 0) -> np.ndarray:
+        """The last joint action: a square for each player, blue for action 0, orange for 1, grey at
+        the start (further actions in further colours); RGB [64, 136, 3]."""
+        index = _checks.integer("index", index, 0, self.num_envs - 1)
+        colours = np.array(
+            [
+                (200, 200, 200),
+                (0, 114, 178),
+                (230, 159, 0),
+                (0, 158, 115),
+                (204, 121, 167),
+                (86, 180, 233),
+            ],
+            np.uint8,
+        )
+        image = np.full((64, 136, 3), 255, np.uint8)
+        for player, action in enumerate(self._last_actions[index].tolist()):
+            left = 8 + player * 64
+            image[8:56, left : left + 56] = colours[0 if action < 0 else 1 + action % 5]
+        return image
+
+
+def make_matrix_game(game: str, preset: str | None, num_envs: int, **settings: Any) -> MatrixGame:
+    """The environment of a preset by name; `loqa.make` for matrix games."""
+    presets = MATRIX_PRESETS[game]
+    name = next(iter(presets)) if preset is None else preset
+    return MatrixGame(game, presets[_checks.one_of("preset", name, presets)], num_envs, **settings)

@@ -1,0 +1,360 @@
+"""Evaluation of one player against another, in both seats, until the numbers are good enough."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import numbers
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from loqa import _checks
+from loqa._torch_settings import usual_torch
+from loqa.evaluation.groups import group_names, grouped, named_apart
+from loqa.evaluation.match_settings import Settings, rules_of, settings_of
+from loqa.evaluation.matches import Episodes, Match
+from loqa.evaluation.players import Player, as_player
+
+_Z95 = 1.959963984540054
+_RESAMPLES = 10_000
+_BLOCK = 256
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its standard error and 95% interval."""
+
+    mean: float
+    standard_error: float
+    low: float
+    high: float
+
+    @classmethod
+    def normal(cls, mean: float, standard_error: float) -> Estimate:
+        """The interval mean +- 1.96 standard errors."""
+        half = _Z95 * standard_error
+        return cls(mean, standard_error, mean - half, mean + half)
+
+    @classmethod
+    def of_samples(cls, samples: torch.Tensor) -> Estimate:
+        """Of independent episodes, `[B]`."""
+        error = float(samples.std()) / math.sqrt(len(samples)) if len(samples) > 1 else math.inf
+        return cls.normal(float(samples.mean()), error)
+
+    @classmethod
+    def bootstrap(cls, means: Sequence[float], seed: int = 0) -> Estimate:
+        """Of the means of several seeds: percentile bootstrap over seeds (Efron 1979)."""
+        values = np.asarray(means, np.float64)
+        picks = np.random.default_rng(seed).integers(len(values), size=(_RESAMPLES, len(values)))
+        low, high = np.quantile(values[picks].mean(1), (0.025, 0.975))
+        error = values.std(ddof=1) / len(values) ** 0.5
+        return cls(float(values.mean()), float(error), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Score:
+    """What the agent and its opponent earned.
+
+    Attributes:
+        seat: of the agent, 0 or 1; None for both seats together.
+        episodes: played.
+        reward: mean reward per step of (agent, opponent).
+        discounted_return: of an episode, of (agent, opponent).
+        statistics: name -> (agent, opponent).
+    """
+
+    seat: int | None
+    episodes: int
+    reward: tuple[Estimate, Estimate]
+    discounted_return: tuple[Estimate, Estimate]
+    statistics: dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class MatchResult:
+    """What `evaluate` found.
+
+    Attributes:
+        agent, opponent: their names; several seeds of an agent are joined by " + ".
+        game, preset, episode_length: what was played.
+        rules: the same in full (payoff, noise; board...), and `discount`, that of the returns.
+        total: both seats together, the mean of the two; over several seeds their mean, with an
+            interval that is a bootstrap over seeds.
+        seats: the agent in seat 0, then in seat 1 (one seed only).
+        seeds: the result of each seed, if there are several.
+    """
+
+    agent: str
+    opponent: str
+    game: str
+    preset: str
+    episode_length: int
+    total: Score
+    seats: tuple[Score, ...]
+    seeds: tuple[MatchResult, ...] = ()
+    rules: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers for JSON; what is not finite becomes None."""
+        plain: dict[str, Any] = _finite(asdict(self))
+        return plain
+
+
+@usual_torch()
+def evaluate(
+    agent: Any,
+    opponent: Any,
+    *,
+    game: str | None = None,
+    episodes: int | None = None,
+    standard_error: float = 0.005,
+    max_episodes: int = 100_000,
+    discount: float | None = None,
+    seed: int = 0,
+    num_threads: int | None = None,
+    statistics: bool = True,
+    **settings: Any,
+) -> MatchResult:
+    """Plays two players against each other, the agent in seat 0 and in seat 1.
+
+    Blocks of 256 episodes are added in both seats until the standard error of both players' mean
+    reward per step (both seats together) is at most `standard_error`.
+
+    The game is the one that the players were made for: a run's payoff, episode length, board and
+    discount, unless a setting says otherwise.
+
+    Args:
+        agent: a player as `loqa.evaluation.players.as_player` takes it (a path, a name, five
+            probabilities, an `Agent`...), or a list of players: seeds of one algorithm. The same run
+            twice counts once.
+        opponent: a player.
+        game: "coin_game" or "ipd"; by default the one that both play (Coin Game if both).
+        episodes: in each seat, exactly; instead of the bound on the standard error.
+        standard_error: the bound.
+        max_episodes: in each seat, where the bound stays out of reach.
+        discount: of the discounted return; by default that of the agent's run (else the opponent's,
+            else the preset's).
+        seed: everything random is a function of it and of the players.
+        num_threads: 1 to play the two seats one after the other, more to play them at once.
+        statistics: whether to compute the literature's statistics.
+        settings: of the environment: preset, episode_length; height, width; payoff, noise... A preset
+            stands for its whole game, payoff and episode length included.
+
+    Returns:
+        A `MatchResult`.
+
+    Raises:
+        ValueError, TypeError, FileNotFoundError: no such player, a damaged file, players of
+            different games or boards, agents that are no seeds of one another, or a value out of range.
+        PolicyError: a player's policy fails, or its answers are no log-probabilities.
+    """
+    agents = _as_agents(agent)
+    other = as_player(opponent)
+    limits = _Limits(
+        None if episodes is None else _checks.integer("episodes", episodes, 2, 2**31 - 1),
+        _checks.real("standard_error", standard_error, 0),
+        _checks.integer("max_episodes", max_episodes, 2, 2**31 - 1),
+    )
+    if num_threads is not None:
+        num_threads = _checks.integer("num_threads", num_threads, 1, 1024)
+    discount = None if discount is None else _checks.real("discount", discount, 0, 1)
+    seed = _checks.integer("seed", seed, 0, 2**63 - 1)
+    played = settings_of([*agents, other], game, settings, discount, seed)
+    with seat_threads(2 if num_threads is None else num_threads) as pool:
+        results = tuple(
+            _evaluate_one(one, other, played, limits, pool, statistics) for one in agents
+        )
+    return results[0] if len(results) == 1 else _over_seeds(results)
+
+
+@contextmanager
+def seat_threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Up to `count` threads in which torch works alone: nothing is gained by splitting products as
+    small as these, and the threads' barriers cost more than they bring.
+
+    What the process says of gradients, autocast and the precision of products does not count inside.
+    """
+    with usual_torch(num_threads=1):
+        pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class _Limits:
+    episodes: int | None
+    standard_error: float
+    max_episodes: int
+
+
+def _as_agents(agent: Any) -> list[Player]:
+    if isinstance(agent, list | tuple) and not agent:
+        raise ValueError("agent must be a player or a list of players, got an empty list")
+    several = isinstance(agent, list | tuple) and not all(
+        isinstance(one, numbers.Real) for one in agent
+    )
+    if not several:
+        return [as_player(agent)]
+    groups = grouped([as_player(one) for one in agent])
+    firsts = [group[0] for group in groups]
+    if len(groups) > 1:
+        told = " and ".join(
+            f"{one.name} ({name})" for one, name in zip(firsts, group_names(firsts), strict=True)
+        )
+        raise ValueError(
+            f"the agents are no seeds of one another, their mean would mix what differs: {told}; "
+            f"evaluate each by itself"
+        )
+    return named_apart(groups[0])
+
+
+def _evaluate_one(
+    agent: Player,
+    opponent: Player,
+    settings: Settings,
+    limits: _Limits,
+    pool: ThreadPoolExecutor,
+    statistics: bool,
+) -> MatchResult:
+    target = limits.max_episodes if limits.episodes is None else limits.episodes
+    block = min(_BLOCK, target)
+    matches = [
+        Match(seats, settings, block, 1, statistics, stream)
+        for stream, seats in enumerate(((agent, opponent), (opponent, agent)))
+    ]
+    played: list[list[Episodes]] = [[], []]
+    while True:
+        numbers = [len(parts) for parts in played]
+        for parts, episodes in zip(played, pool.map(Match.play, matches, numbers), strict=True):
+            parts.append(episodes)
+        done = len(played[0]) * block
+        seats = tuple(_score(seat, parts, target) for seat, parts in enumerate(played))
+        total = _both_seats(seats)
+        errors = [estimate.standard_error for estimate in total.reward]
+        enough = limits.episodes is None and max(errors) <= limits.standard_error
+        if done >= target or (enough and len(played[0]) > 1):
+            break
+    spec = matches[0].env.spec
+    rules = {**rules_of(matches[0].env), "discount": matches[0].discount}
+    return MatchResult(
+        agent.name,
+        opponent.name,
+        spec.game,
+        spec.preset,
+        spec.episode_length,
+        total,
+        seats,
+        (),
+        rules,
+    )
+
+
+def _score(seat: int, parts: Sequence[Episodes], most: int) -> Score:
+    """The agent's numbers and its opponent's where the agent sat in `seat`, of at most `most`
+    episodes; statistics are of whole blocks."""
+    order = (seat, 1 - seat)
+    rewards = torch.cat([part.rewards for part in parts])[:most]
+    returns = torch.cat([part.returns for part in parts])[:most]
+    statistics = {}
+    for name in parts[0].statistics:
+        values = np.array([part.statistics[name] for part in parts])
+        known = [column[np.isfinite(column)] for column in values.T]
+        means = [float(column.mean()) if len(column) else math.nan for column in known]
+        statistics[name] = (means[order[0]], means[order[1]])
+    reward = [Estimate.of_samples(rewards[:, one]) for one in order]
+    discounted = [Estimate.of_samples(returns[:, one]) for one in order]
+    return Score(
+        seat, len(rewards), (reward[0], reward[1]), (discounted[0], discounted[1]), statistics
+    )
+
+
+def _both_seats(seats: Sequence[Score]) -> Score:
+    def mean(estimates: Sequence[Estimate]) -> Estimate:
+        error = math.sqrt(sum(one.standard_error**2 for one in estimates)) / len(estimates)
+        return Estimate.normal(sum(one.mean for one in estimates) / len(estimates), error)
+
+    def pair(name: str) -> tuple[Estimate, Estimate]:
+        columns = [[getattr(seat, name)[who] for seat in seats] for who in (0, 1)]
+        return mean(columns[0]), mean(columns[1])
+
+    statistics = {
+        name: (
+            float(np.mean([seat.statistics[name][0] for seat in seats])),
+            float(np.mean([seat.statistics[name][1] for seat in seats])),
+        )
+        for name in seats[0].statistics
+    }
+    episodes = sum(seat.episodes for seat in seats)
+    return Score(None, episodes, pair("reward"), pair("discounted_return"), statistics)
+
+
+def _over_seeds(results: tuple[MatchResult, ...]) -> MatchResult:
+    def pair(name: str) -> tuple[Estimate, Estimate]:
+        columns = [[getattr(one.total, name)[who].mean for one in results] for who in (0, 1)]
+        return Estimate.bootstrap(columns[0]), Estimate.bootstrap(columns[1])
+
+    first = results[0]
+    statistics = {
+        name: (
+            float(np.mean([one.total.statistics[name][0] for one in results])),
+            float(np.mean([one.total.statistics[name][1] for one in results])),
+        )
+        for name in first.total.statistics
+    }
+    episodes = sum(one.total.episodes for one in results)
+    total = Score(None, episodes, pair("reward"), pair("discounted_return"), statistics)
+    name = " + ".join(one.agent for one in results)
+    return MatchResult(
+        name, first.opponent, first.game, first.preset, first.episode_length, total, (), results,
+        first.rules,
+    )  # fmt: skip
+
+
+def to_csv(results: Sequence[MatchResult]) -> str:
+    """One line for each result, seat and seed."""
+    lines = []
+    for result in results:
+        scores = [(result.agent, result.total)]
+        for one in result.seeds or (result,):
+            scores += [(one.agent, score) for score in one.seats]
+        for agent, score in scores:
+            line: dict[str, Any] = {
+                "agent": agent,
+                "opponent": result.opponent,
+                "game": result.game,
+                "preset": result.preset,
+                "seat": "both" if score.seat is None else score.seat,
+                "episodes": score.episodes,
+            }
+            for what in ("reward", "discounted_return"):
+                for who, estimate in zip(("agent", "opponent"), getattr(score, what), strict=True):
+                    for name, value in asdict(estimate).items():
+                        line[f"{who}_{what}_{name}"] = value
+            for name, pair in score.statistics.items():
+                line[f"agent_{name}"], line[f"opponent_{name}"] = pair
+            lines.append(line)
+    text = io.StringIO()
+    columns = list(dict.fromkeys(name for line in lines for name in line))
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

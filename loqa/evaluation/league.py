@@ -1,0 +1,420 @@
+"""A league: every pair of agents, in both seats, and what each algorithm does on average.
+
+Results of pairs are kept in `pairs.jsonl`, one line each as soon as it is known, under a key made of
+what the two agents do and how they were played: a league that is interrupted, or grows, plays only
+what is missing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from loqa import _checks
+from loqa._files import output_directory, write_json, write_text
+from loqa._native import core
+from loqa._torch_settings import usual_torch
+from loqa.evaluation.evaluate import Estimate, seat_threads
+from loqa.evaluation.groups import distinct, group_names, named_apart
+from loqa.evaluation.league_store import Pair, Store, in_order
+from loqa.evaluation.match_settings import Settings, make_env, rules_of, settings_of
+from loqa.evaluation.matches import Match
+from loqa.evaluation.players import Player, as_player, expand, with_digest
+
+_BLOCK = 500
+INTERVALS = "bootstrap over agents; * one agent on each side: over episodes"
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class GroupPair:
+    """Two algorithms: what agents of the first and of the second earn when they meet.
+
+    Attributes:
+        first, second: algorithms.
+        pairs: number of pairs of agents; within one algorithm each agent meets itself too. The same
+            agent under two names counts once.
+        reward: of (first, second): mean over pairs, with a 95% interval.
+        deviation: standard deviation over pairs, of (first, second).
+        interval: "agents", a bootstrap over agents; "episodes" where each side has one agent: then
+            nothing can be said of other agents of the algorithm.
+    """
+
+    first: str
+    second: str
+    pairs: int
+    reward: tuple[Estimate, Estimate]
+    deviation: tuple[float, float]
+    interval: str
+
+
+@dataclass(frozen=True)
+class League:
+    """The results of a league.
+
+    Attributes:
+        names, groups: of the agents, `[N]`. Runs of unlike configurations are of different groups.
+        game, settings: what was played, in full.
+        pairs: every pair i <= j.
+        group_pairs: every pair of algorithms, in order of appearance.
+        not_stored: name of an agent -> why its pairs are played anew each time.
+    """
+
+    names: tuple[str, ...]
+    groups: tuple[str, ...]
+    game: str
+    settings: dict[str, Any]
+    pairs: tuple[Pair, ...]
+    group_pairs: tuple[GroupPair, ...]
+    not_stored: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """Mean reward per step of row against column, `[N, N]` float64; the diagonal is the mean of
+        both sides of self-play."""
+        place = {name: number for number, name in enumerate(self.names)}
+        table = np.full((len(self.names),) * 2, np.nan)
+        for pair in self.pairs:
+            i, j = place[pair.first], place[pair.second]
+            if i == j:
+                table[i, i] = (pair.reward[0].mean + pair.reward[1].mean) / 2
+            else:
+                table[i, j], table[j, i] = pair.reward[0].mean, pair.reward[1].mean
+        return table
+
+    def group_matrix(self) -> tuple[list[str], np.ndarray]:
+        """Algorithms, and the mean reward per step of row against column, `[G, G]`."""
+        names = list(dict.fromkeys(self.groups))
+        table = np.full((len(names),) * 2, np.nan)
+        for pair in self.group_pairs:
+            i, j = names.index(pair.first), names.index(pair.second)
+            if i == j:
+                table[i, i] = (pair.reward[0].mean + pair.reward[1].mean) / 2
+            else:
+                table[i, j], table[j, i] = pair.reward[0].mean, pair.reward[1].mean
+        return names, table
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers for JSON."""
+        return {**asdict(self), "matrix": self.matrix.tolist()}
+
+    def to_latex(self) -> str:
+        """The table of algorithms (booktabs): reward of row, with its 95% interval, against column."""
+        names = list(dict.fromkeys(self.groups))
+        cells: dict[tuple[str, str], str] = {}
+        for pair in self.group_pairs:
+            mark = "^{*}" if pair.interval == "episodes" else ""
+            mine, others = (f"${one.mean:.3f} \\pm {_half(one):.3f}{mark}$" for one in pair.reward)
+            cells[pair.second, pair.first] = others
+            cells[pair.first, pair.second] = mine
+        lines = [
+            f"% 95% intervals: {INTERVALS}",
+            rf"\begin{{tabular}}{{l{'r' * len(names)}}}",
+            r"\toprule",
+            " & ".join(["", *map(_escape, names)]) + r" \\",
+            r"\midrule",
+        ]
+        for row in names:
+            values = [cells[row, column] for column in names]
+            lines.append(" & ".join([_escape(row), *values]) + r" \\")
+        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+@usual_torch()
+def league(
+    agents: Mapping[str, Any] | Sequence[Any],
+    *,
+    episodes: int = 1000,
+    out: str | Path | None = None,
+    game: str | None = None,
+    seed: int = 0,
+    num_threads: int | None = None,
+    groups: Mapping[str, str] | None = None,
+    report: Report | None = None,
+    **settings: Any,
+) -> League:
+    """Plays all pairs of agents, and each agent against itself, half of the episodes in each seat.
+
+    Pairs are spread over threads; each works alone, so that results do not depend on their number.
+    With `out`, a league that was interrupted or has new agents plays only what is missing. What is there
+    already is told by the contents of the agents; where they cannot be read for sure (a policy that
+    holds an open file, say), a warning says so and nothing is stored.
+
+    Args:
+        agents: players as `loqa.evaluation.players.as_player` takes them, in a list, or a mapping from names.
+            A directory stands for the agents in it. The same run twice is one agent.
+        episodes: of each pair, an even number of 4 or more.
+        out: directory for pairs.jsonl, league.json, league.csv, league.tex, and heatmaps.
+        game, seed, settings: as in `loqa.evaluate`.
+        num_threads: pairs that are played at once; all cores by default.
+        groups: name of an agent -> algorithm, instead of what its file says. By default runs are of one
+            group if only their seeds differ; else the group's name says what differs.
+        report: called with (pairs done, pairs in all).
+
+    Returns:
+        A `League`.
+
+    Raises:
+        ValueError, TypeError, FileNotFoundError: as `loqa.evaluate`; fewer than two agents.
+        PolicyError: a player's policy fails, or its answers are no log-probabilities.
+        BlockingIOError: another process writes in `out`.
+        KeyboardInterrupt: interrupted; with `out`, the finished pairs are kept.
+    """
+    players = _as_players(agents)
+    # One in each seat would leave the standard error unknown.
+    episodes = _checks.integer("episodes", episodes, 4, 2**31 - 1)
+    if episodes % 2:
+        raise ValueError(f"episodes must be even, half of them in each seat, got {episodes}")
+    seed = _checks.integer("seed", seed, 0, 2**63 - 1)
+    threads = (
+        core.default_num_threads()
+        if num_threads is None
+        else _checks.integer("num_threads", num_threads, 1, 1024)
+    )
+    played = settings_of(players, game, settings, None, seed)
+    rules = rules_of(make_env(played, 1, 0, 1))
+    unknown = {one.name: one.unknown for one in players if one.unknown}
+    if out is not None and unknown:
+        told = "; ".join(f"{name}: {why}" for name, why in unknown.items())
+        warnings.warn(f"not stored, played anew each time: {told}", stacklevel=2)
+    with output_directory(out, "league") as directory:
+        store = Store(directory, played, rules, episodes)
+        return _league(players, played, store, threads, groups or {}, unknown, report)
+
+
+def _league(
+    players: Sequence[Player],
+    played: Settings,
+    store: Store,
+    threads: int,
+    chosen: Mapping[str, str],
+    unknown: Mapping[str, str],
+    report: Report | None,
+) -> League:
+    couples = [(a, b) for a, b in itertools.combinations_with_replacement(players, 2)]
+    _play_missing(couples, store, played, store.episodes, threads, report)
+    of_agent = {
+        one.name: chosen.get(one.name, group)
+        for one, group in zip(players, group_names(players), strict=True)
+    }
+    pairs = tuple(store.pair(a, b) for a, b in couples)
+    result = League(
+        tuple(of_agent),
+        tuple(of_agent.values()),
+        played.game,
+        {"episodes": store.episodes, "seed": played.seed, **store.rules},
+        pairs,
+        tuple(_group_pairs(pairs, _counted(players, of_agent))),
+        {**unknown, **store.changed},
+    )
+    if store.directory is not None:
+        _write(result, store.directory)
+    return result
+
+
+def _as_players(agents: Mapping[str, Any] | Sequence[Any]) -> list[Player]:
+    if isinstance(agents, Mapping):
+        players = [
+            replace(as_player(given, name), name=name, source="") for name, given in agents.items()
+        ]
+    else:
+        given = [
+            one
+            for each in agents
+            for one in (expand([each]) if isinstance(each, str | Path) else [each])
+        ]
+        players = distinct([as_player(one) for one in given])
+    # A policy may have changed since it was made a player.
+    players = named_apart([with_digest(one) for one in players])
+    if len(players) < 2:
+        raise ValueError(
+            f"a league needs at least two agents, got {len(players)} (the same run twice is one)"
+        )
+    return players
+
+
+def _counted(players: Sequence[Player], group_of: Mapping[str, str]) -> dict[str, str]:
+    """Name of an agent -> group, without those that are another one of their group again."""
+    seen: set[tuple[str, str]] = set()
+    found = {}
+    for one in players:
+        what = (group_of[one.name], one.digest)
+        if what not in seen:
+            seen.add(what)
+            found[one.name] = group_of[one.name]
+    return found
+
+
+# --- playing
+
+
+def _play_missing(
+    couples: Sequence[tuple[Player, Player]],
+    store: Store,
+    settings: Settings,
+    episodes: int,
+    threads: int,
+    report: Report | None,
+) -> None:
+    missing = [couple for couple in couples if not store.has(*couple)]
+    done = len(couples) - len(missing)
+    if report is not None:
+        report(done, len(couples))
+    stop = threading.Event()
+    with seat_threads(threads) as pool:
+        running: set[Future[None]] = {
+            pool.submit(_play_pair, couple, store, settings, episodes, stop) for couple in missing
+        }
+        try:
+            while running:
+                finished, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    future.result()
+                    done += 1
+                    if report is not None:
+                        report(done, len(couples))
+        finally:
+            stop.set()
+
+
+def _play_pair(
+    couple: tuple[Player, Player],
+    store: Store,
+    settings: Settings,
+    episodes: int,
+    stop: threading.Event,
+) -> None:
+    """Plays and stores one pair: for each seating the mean and standard error of both, and how many
+    episodes."""
+    first, second = players = in_order(*couple)
+    alone = first.digest == second.digest
+    share = episodes if alone else episodes // 2
+    seats = []
+    for stream in range(1 if alone else 2):
+        order = (stream, 1 - stream)
+        match = Match(
+            (players[order[0]], players[order[1]]), settings, min(_BLOCK, share), 1, False
+        )
+        parts: list[torch.Tensor] = []
+        while sum(len(part) for part in parts) < share:
+            if stop.is_set():
+                return
+            parts.append(match.play(len(parts)).rewards)
+        rewards = torch.cat(parts)[:share]
+        each = [Estimate.of_samples(rewards[:, who]) for who in order]
+        seats.append([*([one.mean, one.standard_error] for one in each), [float(share)]])
+    store.add(first, second, seats)
+
+
+# --- algorithms
+
+
+def _group_pairs(pairs: Iterable[Pair], group_of: Mapping[str, str]) -> Iterable[GroupPair]:
+    names = list(dict.fromkeys(group_of.values()))
+    number = {name: place for place, name in enumerate(group_of)}
+    cells: dict[tuple[str, str], list[tuple[int, int, float, float]]] = {}
+    by_cell: dict[tuple[str, str], Pair] = {}
+    for pair in pairs:
+        if pair.first not in group_of or pair.second not in group_of:
+            continue
+        key = (group_of[pair.first], group_of[pair.second])
+        mine, others = (one.mean for one in pair.reward)
+        cell = (number[pair.first], number[pair.second], mine, others)
+        if names.index(key[0]) > names.index(key[1]):
+            key, cell = (key[1], key[0]), (cell[1], cell[0], cell[3], cell[2])
+        cells.setdefault(key, []).append(cell)
+        by_cell[key] = pair
+    for (first, second), members in cells.items():
+        values = np.array([member[2:] for member in members])
+        if len(members) == 1:  # one agent on each side: there is nothing to draw again
+            pair = by_cell[first, second]
+            reward = pair.reward if group_of[pair.first] == first else pair.reward[::-1]
+            yield GroupPair(first, second, 1, (reward[0], reward[1]), (0.0, 0.0), "episodes")
+            continue
+        means = values.mean(0)
+        spread = values.std(0)
+        intervals = _bootstrap_cells(members, values)
+        estimates = [
+            Estimate(float(means[who]), *(float(bound) for bound in intervals[who]))
+            for who in (0, 1)
+        ]
+        yield GroupPair(
+            first,
+            second,
+            len(members),
+            (estimates[0], estimates[1]),
+            (float(spread[0]), float(spread[1])),
+            "agents",
+        )
+
+
+def _bootstrap_cells(
+    members: Sequence[tuple[int, int, float, float]], values: np.ndarray, resamples: int = 2000
+) -> list[tuple[float, float, float]]:
+    """Standard error and 95% interval of the mean over pairs when agents, not pairs, are drawn again:
+    pairs that share an agent are not independent.
+
+    Each side's agents are drawn with replacement; a pair weighs as the product of how often its two
+    agents were drawn.
+    """
+    generator = np.random.default_rng(0)
+    agents, places = np.unique([member[:2] for member in members], return_inverse=True)
+    places = places.reshape(-1, 2)
+    within = bool(set(places[:, 0]) & set(places[:, 1]))
+    weights = np.zeros((resamples, 2, len(agents)))
+    sides = [np.unique(places)] if within else [np.unique(places[:, side]) for side in (0, 1)]
+    for side, own in enumerate(sides):
+        drawn = generator.multinomial(len(own), np.full(len(own), 1 / len(own)), resamples)
+        weights[:, side][:, own] = drawn
+    if within:
+        weights[:, 1] = weights[:, 0]
+    joint = weights[:, 0][:, places[:, 0]] * weights[:, 1][:, places[:, 1]]
+    total = joint.sum(1)
+    means = (joint[total > 0] @ values) / total[total > 0][:, None]
+    low, high = np.quantile(means, (0.025, 0.975), axis=0)
+    return [(float(means[:, w].std()), float(low[w]), float(high[w])) for w in (0, 1)]
+
+
+# --- files
+
+
+def _write(result: League, directory: Path) -> None:
+    from loqa.plotting.league import plot_heatmap
+
+    write_json(directory / "league.json", result.to_dict())
+    for name, text in (("league.tex", result.to_latex()), ("league.csv", _csv(result))):
+        write_text(directory / name, text)
+    for kind in ("png", "svg"):
+        plot_heatmap(list(result.names), result.matrix, directory / f"agents.{kind}",
+                     groups=list(result.groups))  # fmt: skip
+        plot_heatmap(*result.group_matrix(), directory / f"algorithms.{kind}")
+
+
+def _csv(result: League) -> str:
+    lines = [
+        "first,second,episodes,first_reward,first_standard_error,second_reward,second_standard_error"
+    ]
+    for pair in result.pairs:
+        numbers = [
+            f"{value:.6f}" for one in pair.reward for value in (one.mean, one.standard_error)
+        ]
+        names = ['"' + name.replace('"', '""') + '"' for name in (pair.first, pair.second)]
+        lines.append(",".join([*names, str(pair.episodes), *numbers]))
+    return "\n".join(lines) + "\n"
+
+
+def _half(estimate: Estimate) -> float:
+    return (estimate.high - estimate.low) / 2
+
+
+def _escape(name: str) -> str:
+    return "".join("\\" + letter if letter in "_&%#$" else letter for letter in name)

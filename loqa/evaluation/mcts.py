@@ -1,0 +1,319 @@
+"""A best response to a frozen player of the Coin Game by Monte-Carlo tree search, nothing trained.
+
+Before each move the game is played on many times from where it stands. The frozen player is part of
+the environment: its memory is carried along every line of play, its choices and the places of new coins
+are drawn afresh. Within the tree the responder's actions are chosen by UCT (Kocsis & Szepesvari 2006),
+
+    argmax_a  mean(s, a) + c sigma sqrt( ln N(s) / n(s, a) ),    sigma: deviation of the root's returns,
+
+beyond it by a guide, a player whose own reward is what the search improves upon. A node is a history: the
+children of an action are told apart by where the players and the coin ended up. Each simulation adds one
+node. Several trees a game, independent of each other, are grown side by side and their counts added
+(root parallelisation, Chaslot et al. 2008), so that everything is done for all games, trees and lanes
+of the simulator at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from loqa import _checks
+from loqa._random import stream
+from loqa.envs.coin_game.env import make_coin_game
+from loqa.evaluation.evaluate import evaluate
+from loqa.evaluation.match_settings import make_env, settings_of
+from loqa.evaluation.matches import Actors, uniform
+from loqa.evaluation.players import COIN, Player, as_player, with_digest
+
+_GUIDES = ("always-cooperate", "always-defect")
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How moves are searched for.
+
+    Attributes:
+        trees: independent trees of each game.
+        simulations: lines of play in each tree, before each move.
+        horizon: steps that a line of play looks ahead; less at the end of the episode.
+        exploration: c.
+        discount: of rewards within a line of play.
+    """
+
+    trees: int = 8
+    simulations: int = 48
+    horizon: int = 16
+    exploration: float = 1.0
+    discount: float = 0.96
+
+    def __post_init__(self) -> None:
+        for name in ("trees", "simulations", "horizon"):
+            _checks.integer(name, getattr(self, name), 1, 2**20)
+        _checks.real("exploration", self.exploration, 0, 1000)
+        _checks.real("discount", self.discount, 0, 1)
+
+
+def mcts_best_response(
+    player: Any,
+    *,
+    guide: Any = None,
+    episode_length: int | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    seed: int = 0,
+    search: SearchSettings | None = None,
+) -> Player:
+    """The response to a frozen player of the Coin Game (rules: loqa24) that searches every move.
+
+    Args:
+        player: of any kind, as `loqa.evaluation.players.as_player` takes it.
+        guide: plays on where the tree ends; by default always-cooperate or always-defect, whichever
+            earns more against the player.
+        episode_length: T; the search knows when the episode ends. The player's own, or 50.
+        height, width: of the board; the network's, or 3.
+        seed: of the simulations.
+        search: `SearchSettings()` by default.
+
+    Returns:
+        The response, to be played by `loqa.evaluate` against the same player.
+
+    Raises:
+        ValueError, TypeError, FileNotFoundError: no such player, or a value out of range.
+    """
+    opponent = as_player(player)
+    given = [] if guide is None else [as_player(guide)]
+    asked = {"height": height, "width": width, "episode_length": episode_length}
+    played = settings_of([opponent, *given], COIN, {**asked, "preset": None}, None, 0)
+    if played.make["preset"] != "loqa24":
+        raise ValueError(f"the search knows the rules of loqa24 only, not {played.make['preset']}")
+    board = (int(played.make["height"]), int(played.make["width"]))
+    length = make_env(played, 1, 0, 1).episode_length
+    search = search or SearchSettings()
+    if not given:
+        made = {"height": board[0], "width": board[1], "episode_length": length}
+        earned = [
+            evaluate(name, opponent, game=COIN, episodes=256, seed=seed, statistics=False, **made)
+            .total.reward[0].mean
+            for name in _GUIDES
+        ]  # fmt: skip
+        given = [as_player(_GUIDES[int(np.argmax(earned))])]
+    policy = MCTSPolicy(opponent, given[0], board, length, seed, search)
+    return with_digest(
+        Player(f"search against {opponent.name}", "best response", (COIN,), "", policy=policy,
+               grid=board, rules="loqa24", made_for={"episode_length": length})
+    )  # fmt: skip
+
+
+class MCTSPolicy:
+    """Searches every move of one seat against a known opponent in the other.
+
+    State of a game, `[1 + ...]` float64: the step, the opponent's memory and the guide's.
+
+    Args:
+        opponent, guide: players of the Coin Game.
+        board: height and width.
+        episode_length: T.
+        seed, search: see `mcts_best_response`.
+    """
+
+    def __init__(
+        self,
+        opponent: Player,
+        guide: Player,
+        board: tuple[int, int],
+        episode_length: int,
+        seed: int,
+        search: SearchSettings,
+    ) -> None:
+        self.opponent, self.guide, self.board = opponent, guide, board
+        self.episode_length, self.seed, self.search = episode_length, seed, search
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        memories = [_flat(player.policy.initial_state(batch_size))
+                    for player in (self.opponent, self.guide) if player.policy is not None]  # fmt: skip
+        clock = torch.zeros(batch_size, 1, dtype=torch.float64, device="cpu")
+        return torch.cat([clock, *memories], -1)
+
+    def step(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The move that was best in the simulations, with probability 1."""
+        counts, means = self.values(obs, state)
+        best = torch.where(counts > 0, means, -torch.inf).argmax(-1)
+        log_probs = torch.full(counts.shape, -torch.inf, dtype=torch.float64, device="cpu")
+        log_probs[torch.arange(len(best), device="cpu"), best] = 0
+        after = [state[:, :1] + 1]
+        views = (_of_other(obs), obs)
+        players = (self.opponent, self.guide)
+        for player, memory, seen in zip(players, self._memories(state), views, strict=True):
+            if player.policy is not None and memory is not None:
+                after.append(_flat(player.policy.step(seen, memory)[1]))
+        return log_probs, torch.cat(after, -1)
+
+    def values(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """How often each action was tried, and the mean return after it, both `[B, K]`.
+
+        Args:
+            obs: planes of this seat, `[B, 4, H, W]`.
+            state: `[B, S]`.
+        """
+        if obs.shape[1:] != (4, *self.board):
+            raise ValueError(
+                f"the search knows the planes {[4, *self.board]} of loqa24, got {list(obs.shape[1:])}"
+            )
+        games, trees = len(obs), self.search.trees
+        t = int(state[0, 0])
+        # What is drawn must differ from batch to batch, and be the same when played again.
+        key = hashlib.sha256(f"{self.seed}/{t}".encode() + obs.numpy().tobytes()).digest()
+        grown = _Trees(self, _game_state(obs, t), trees, np.random.default_rng(list(key)))
+        grown.memories = [
+            None if memory is None else memory.repeat_interleave(trees, 0)
+            for memory in reversed(self._memories(state))
+        ]
+        for number in range(1, self.search.simulations + 1):
+            grown.simulate(number)
+        counts = torch.from_numpy(grown.visits[:, 0].reshape(games, trees, -1).sum(1))
+        totals = torch.from_numpy(grown.totals[:, 0].reshape(games, trees, -1).sum(1))
+        return counts, totals / counts.clamp(min=1)
+
+    def _memories(self, state: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """The opponent's, and the guide's."""
+        place = 1
+        found: list[Tensor | None] = []
+        for player in (self.opponent, self.guide):
+            if player.policy is None:
+                found.append(None)
+                continue
+            like = player.policy.initial_state(1)
+            size = like[0].numel()
+            own = state[:, place : place + size].to(like.dtype)
+            found.append(own.reshape(len(state), *like.shape[1:]))
+            place += size
+        return found[0], found[1]
+
+
+class _Trees:
+    """M trees over N nodes each (node 0 is the root), grown by one line of play at a time.
+
+    The responder is player 0 of the simulations, whatever its seat.
+
+    Attributes:
+        visits, totals: of each node and action, `[M, N, K]`: lines of play, and the sum of their
+            returns from there.
+        memories: of the guide and the opponent at the root.
+    """
+
+    def __init__(
+        self,
+        policy: MCTSPolicy,
+        root: dict[str, Tensor],
+        trees: int,
+        rng: np.random.Generator,
+    ) -> None:
+        self.search, self.rng = policy.search, rng
+        self.players = (policy.guide, policy.opponent)
+        self.root = {name: value.repeat_interleave(trees, 0) for name, value in root.items()}
+        count, nodes = len(self.root["t"]), policy.search.simulations + 1
+        height, width = policy.board
+        self.env = make_coin_game("loqa24", count, height=height, width=width, num_threads=1,
+                                  episode_length=policy.episode_length)  # fmt: skip
+        self.steps = min(policy.search.horizon, policy.episode_length - int(self.root["t"][0]))
+        self.actions = self.env.num_actions
+        self.visits = np.zeros((count, nodes, self.actions))
+        self.totals = np.zeros((count, nodes, self.actions))
+        self.keys = np.full((count, nodes), -1, np.int64)  # how a node was come to
+        self.squares = np.zeros(count)  # of the root's returns, summed
+        self.lanes = np.arange(count)
+        self.memories: list[Tensor | None] = [None, None]
+        self.generator = stream(int(rng.integers(2**63)), "simulations")
+
+    def simulate(self, number: int) -> None:
+        """One line of play in every tree; a node that it adds is node `number`."""
+        obs = self.env.reset(seed=int(self.rng.integers(2**63)))
+        self.env.set_state(**self.root)
+        actors = Actors(self.env, self.players)
+        actors.states = list(self.memories)
+        node, inside = np.zeros(len(self.lanes), np.int64), np.ones(len(self.lanes), bool)
+        way: list[tuple[Any, Any, Any]] = []
+        rewards = np.zeros((self.steps, len(self.lanes)))
+        draws = uniform((self.steps, len(self.lanes), 2), self.generator)
+        for step, draw in enumerate(draws):
+            actions = actors.choose(obs, draw)
+            growing = bool(inside.any())
+            if growing:
+                chosen = self._choose(node)
+                mine = actions[:, 0].numpy()
+                mine[inside] = chosen[inside]
+                way.append((self.lanes[inside], node[inside], chosen[inside]))
+            obs, paid, _, _ = self.env.step(actions)
+            rewards[step] = paid[:, 0].numpy()
+            if growing:
+                key = (node * self.actions + chosen) * self._outcomes + self._outcome()
+                same = self.keys == key[:, None]
+                known = same.any(1)
+                self.keys[inside & ~known, number] = key[inside & ~known]
+                node = np.where(known, same.argmax(1), 0)
+                inside &= known
+        returns = np.zeros(len(self.lanes))
+        for step in range(self.steps - 1, -1, -1):
+            returns = rewards[step] + self.search.discount * returns
+            if step < len(way):
+                lanes = way[step][0]
+                self.visits[way[step]] += 1
+                self.totals[way[step]] += returns[lanes]
+        self.squares += returns**2
+
+    def _choose(self, node: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The action of UCT at a node of each tree; what was never tried comes first."""
+        visits = self.visits[self.lanes, node]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            means = self.totals[self.lanes, node] / visits
+            count = self.visits[:, 0].sum(1)
+            deviation = np.sqrt(self.squares / count - (self.totals[:, 0].sum(1) / count) ** 2)
+            width = np.sqrt(np.log(visits.sum(1, keepdims=True)) / visits)
+            bound = means + self.search.exploration * np.nan_to_num(deviation)[:, None] * width
+        # Beyond all bounds where nothing was tried; equals in a random order.
+        bound = np.where(visits == 0, 1e9, bound)
+        bound += 1e-6 * self.rng.random(bound.shape)
+        return np.asarray(bound.argmax(1))
+
+    @property
+    def _outcomes(self) -> int:
+        return 2 * (self.env.height * self.env.width) ** 3
+
+    def _outcome(self) -> NDArray[np.int64]:
+        """A number for where both players and the coin are, and whose it is."""
+        state = self.env.get_state()
+        cells = self.env.height * self.env.width
+        players = state["players_pos"][..., 0] * self.env.width + state["players_pos"][..., 1]
+        coin = state["coin_pos"][:, 0] * self.env.width + state["coin_pos"][:, 1]
+        code = ((players[:, 0] * cells + players[:, 1]) * cells + coin) * 2 + state["coin_owner"]
+        return np.asarray(code.numpy())
+
+
+def _flat(memory: Tensor) -> Tensor:
+    """`[B, ...]` of any type -> `[B, S]` float64, which holds every float32 and integer up to 2^53."""
+    return memory.flatten(1).double()
+
+
+def _of_other(obs: Tensor) -> Tensor:
+    """What the other player sees, from what one sees: planes self, other, own coin, other's coin."""
+    return obs[:, [1, 0, 3, 2]]
+
+
+def _game_state(obs: Tensor, t: int) -> dict[str, Tensor]:
+    """The state of games whose player 0 sees `obs [B, 4, H, W]` at step t."""
+    width = obs.shape[-1]
+    places = torch.stack([obs[:, 0], obs[:, 1], obs[:, 2] + obs[:, 3]], 1).flatten(2).argmax(-1)
+    cells = torch.stack([places // width, places % width], -1)
+    return {
+        "players_pos": cells[:, :2],
+        "coin_pos": cells[:, 2],
+        "coin_owner": (obs[:, 3].flatten(1).sum(-1) > 0).long(),
+        "t": torch.full((len(obs),), t, dtype=torch.int64, device="cpu"),
+    }

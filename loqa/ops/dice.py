@@ -1,0 +1,366 @@
+"""The DiCE operators: values that do not move, derivatives of every order that do.
+
+`loaded_dice` is Rhat = R + sum_s (scan of (R - v) d), where R are discounted returns and d are the
+DiCE weights of `loqa.ops.dice_weights`; with `shift` it is r_s + gamma Rhat_{s+1}. In either case
+the value is R bit for bit, because d = 0. Writing S for the forward scan of the cotangent g,
+
+    first derivatives      dl_t = (R_t - v_t) S_t,    dR_t = g_t + S_t d_t .
+
+`loaded_dice_vjp` is dl. The derivatives of dl in direction u follow from those of d,
+
+    q = J_d u = box(w) U - box(w - l) (U - u),   U the scan of u as w is that of l;
+
+q has the value u. All scans stop at the ends of episodes (`ends` of `loqa.ops.primitives`), so that no
+action is a cause of anything in another episode. `n_step_dice` uses box(c_{s,k}) = box(C_{s+k})
+box(-C_s), C the running sum of l,
+so that Q = N(a box(C)) box(-C) with N the n-step sum and a the rewards minus the baseline.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from loqa.ops import register as operators
+from loqa.ops.primitives import linear_scan, magic_box, n_step, n_step_vjp
+from loqa.ops.register import (
+    check_ends,
+    check_rows,
+    check_sequence,
+    check_window,
+    codes,
+    define,
+    new,
+    rows,
+    sequence,
+)
+
+
+def dice_weights(logps: Tensor, discount: float, ends: Tensor | None = None) -> Tensor:
+    """box(w_t) - box(w_t - l_t), w_t = discount w_{t-1} + l_t."""
+    weight = linear_scan(logps, None, discount, False, ends)
+    return magic_box(weight) - magic_box(weight - logps)
+
+
+def _unless_ended(x: Tensor, ends: Tensor | None) -> Tensor:
+    """x_t [T - 1, ...] where step t does not end an episode, else 0."""
+    return x if ends is None else torch.where(ends[: len(x)] != 0, torch.zeros_like(x), x)
+
+
+def _caused(grad: Tensor, gamma: float, decay: float, shift: bool, ends: Tensor | None) -> Tensor:
+    """S_t = sum_{s<=t} decay^(t-s) g_s, or gamma sum_{s<t} decay^(t-1-s) g_s with `shift`."""
+    total: Tensor = linear_scan(grad, None, decay, False, ends)
+    if not shift:
+        return total
+    return torch.cat([torch.zeros_like(total[:1]), _unless_ended(gamma * total[:-1], ends)])
+
+
+def _causing(
+    weights: Tensor, gamma: float, decay: float, shift: bool, ends: Tensor | None
+) -> Tensor:
+    """The adjoint of `_caused`."""
+    if shift:
+        later = _unless_ended(gamma * weights[1:], ends)
+        weights = torch.cat([later, torch.zeros_like(weights[:1])])
+    out: Tensor = linear_scan(weights, None, decay, True, ends)
+    return out
+
+
+def _check_loaded_dice(rewards: Tensor, values: Tensor, logps: Tensor, ends: Tensor | None) -> None:
+    check_sequence("rewards", rewards)
+    check_rows("values", values, rewards, rewards.shape[0] + 1)
+    check_rows("logps", logps, rewards, rewards.shape[0])
+    check_ends(ends, rewards, rewards.shape[0])
+
+
+def _loaded_dice(
+    rewards: Tensor,
+    values: Tensor,
+    logps: Tensor,
+    gamma: float,
+    dice_discount: float,
+    shift: bool,
+    ends: Tensor | None = None,
+) -> Tensor:
+    rewards = sequence("rewards", rewards)
+    _check_loaded_dice(rewards, values, logps, ends)
+    steps, out = rewards.shape[0], new(rewards)
+    ends = codes(ends, rewards, steps)
+    operators.launch("linear_scan", steps, rewards, (rewards, None, ends), (out,), gamma, True)
+    return out
+
+
+def _loaded_dice_fake(
+    rewards: Tensor,
+    values: Tensor,
+    logps: Tensor,
+    gamma: float,
+    dice_discount: float,
+    shift: bool,
+    ends: Tensor | None = None,
+) -> Tensor:
+    _check_loaded_dice(rewards, values, logps, ends)
+    return new(rewards)
+
+
+def _loaded_dice_save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    rewards, values, logps, ctx.gamma, ctx.dice_discount, ctx.shift, ends = inputs
+    ctx.save_for_backward(rewards, values, logps, ends, output)
+
+
+def _loaded_dice_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    rewards, values, logps, ends, returns = ctx.saved_tensors
+    if torch.is_grad_enabled():  # R as a function of the rewards alone
+        returns = linear_scan(rewards, None, ctx.gamma, True, ends)
+    grad_rewards = grad_logps = None
+    if ctx.needs_input_grad[2]:
+        grad_logps = loaded_dice_vjp(
+            grad, returns, values, logps, ctx.gamma, ctx.dice_discount, ctx.shift, ends
+        )
+    if ctx.needs_input_grad[0]:
+        if torch.is_grad_enabled():
+            total = _caused(grad, ctx.gamma, ctx.gamma * ctx.dice_discount, ctx.shift, ends)
+            grad = grad + total * dice_weights(logps, ctx.dice_discount, ends)
+        grad_rewards = linear_scan(grad, None, ctx.gamma, False, ends)
+    return grad_rewards, None, grad_logps, None, None, None, None
+
+
+loaded_dice = define(
+    "loaded_dice(Tensor rewards, Tensor values, Tensor logps, float gamma, float dice_discount,"
+    " bool shift, Tensor? ends=None) -> Tensor",
+    _loaded_dice,
+    _loaded_dice_fake,
+    _loaded_dice_save,
+    _loaded_dice_backward,
+)
+
+
+def _loaded_dice_vjp(
+    grad: Tensor,
+    returns: Tensor,
+    values: Tensor,
+    logps: Tensor,
+    gamma: float,
+    dice_discount: float,
+    shift: bool,
+    ends: Tensor | None = None,
+) -> Tensor:
+    grad = sequence("grad", grad)
+    steps, out = grad.shape[0], new(grad)
+    returns = rows("returns", returns, grad, steps)
+    values = rows("values", values, grad, steps + 1)
+    check_rows("logps", logps, grad, steps)
+    ends = codes(ends, grad, steps)
+    operators.launch(
+        "loaded_dice_vjp", steps, grad,
+        (grad, returns, values, ends), (out,), gamma, dice_discount, shift,
+    )  # fmt: skip
+    return out
+
+
+def _loaded_dice_vjp_fake(
+    grad: Tensor,
+    returns: Tensor,
+    values: Tensor,
+    logps: Tensor,
+    gamma: float,
+    dice_discount: float,
+    shift: bool,
+    ends: Tensor | None = None,
+) -> Tensor:
+    check_sequence("grad", grad)
+    check_rows("returns", returns, grad, grad.shape[0])
+    _check_loaded_dice(grad, values, logps, ends)
+    return new(grad)
+
+
+def _loaded_dice_vjp_save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    *tensors, ctx.gamma, ctx.dice_discount, ctx.shift, ends = inputs
+    ctx.save_for_backward(*tensors, ends)
+
+
+def _loaded_dice_vjp_backward(ctx: Any, direction: Tensor) -> tuple[Any, ...]:
+    grad, returns, values, logps, ends = ctx.saved_tensors
+    decay = ctx.gamma * ctx.dice_discount
+    advantages = returns - values[:-1].detach()
+    total = _caused(grad, ctx.gamma, decay, ctx.shift, ends)
+    weight = linear_scan(logps, None, ctx.dice_discount, False, ends)
+    moved = linear_scan(direction, None, ctx.dice_discount, False, ends)
+    before = magic_box(weight - logps) * (moved - direction)
+    weights = magic_box(weight) * moved - before  # q
+    loads = advantages * total
+    grad_logps = linear_scan(loads * weights, None, ctx.dice_discount, True, ends)
+    return (
+        _causing(advantages * weights, ctx.gamma, decay, ctx.shift, ends),
+        total * weights,
+        None,
+        grad_logps + loads * before,
+        None,
+        None,
+        None,
+        None,
+    )
+
+
+loaded_dice_vjp = define(
+    "loaded_dice_vjp(Tensor grad, Tensor returns, Tensor values, Tensor logps, float gamma,"
+    " float dice_discount, bool shift, Tensor? ends=None) -> Tensor",
+    _loaded_dice_vjp,
+    _loaded_dice_vjp_fake,
+    _loaded_dice_vjp_save,
+    _loaded_dice_vjp_backward,
+)
+
+
+def _running_sum(x: Tensor, ends: Tensor | None) -> Tensor:
+    out: Tensor = linear_scan(x, None, 1.0, False, ends)
+    return out
+
+
+def _windows(x: Tensor, gamma: float, n: int, ends: Tensor | None) -> Tensor:
+    """N(x)_s = sum_{k<n} gamma^k x_{s+k}."""
+    no_values = x.new_zeros((x.shape[0] + 1, *x.shape[1:]))
+    out: Tensor = n_step(x, no_values, gamma, n, ends)
+    return out
+
+
+def _check_n_step_dice(
+    rewards: Tensor, values: Tensor, centred: Tensor, logps: Tensor, n: int, ends: Tensor | None
+) -> None:
+    check_sequence("rewards", rewards)
+    steps = rewards.shape[0]
+    check_window(n, steps)
+    check_rows("values", values, rewards, steps + 1)
+    check_rows("centred", centred, rewards, steps)
+    check_rows("logps", logps, rewards, steps)
+    check_ends(ends, rewards, steps)
+
+
+def _n_step_dice(
+    rewards: Tensor,
+    values: Tensor,
+    centred: Tensor,
+    logps: Tensor,
+    gamma: float,
+    n: int,
+    ends: Tensor | None = None,
+) -> Tensor:
+    rewards = sequence("rewards", rewards)
+    _check_n_step_dice(rewards, values, centred, logps, n, ends)
+    steps = rewards.shape[0]
+    values, ends = rows("values", values, rewards, steps + 1), codes(ends, rewards, steps)
+    out = new(rewards, steps + 1 - n)
+    operators.launch("n_step", steps, rewards, (rewards, values, ends), (out,), gamma, n)
+    return out
+
+
+def _n_step_dice_fake(
+    rewards: Tensor,
+    values: Tensor,
+    centred: Tensor,
+    logps: Tensor,
+    gamma: float,
+    n: int,
+    ends: Tensor | None = None,
+) -> Tensor:
+    _check_n_step_dice(rewards, values, centred, logps, n, ends)
+    return new(rewards, rewards.shape[0] + 1 - n)
+
+
+def _n_step_dice_save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    _, _, centred, logps, ctx.gamma, ctx.n, ends = inputs
+    ctx.save_for_backward(centred, logps, ends)
+
+
+def _n_step_dice_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    centred, logps, ends = ctx.saved_tensors
+    grad_rewards = grad_values = grad_centred = grad_logps = None
+    if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
+        grad_rewards, grad_values = n_step_vjp(grad, ctx.gamma, ctx.n, ends)
+    if ctx.needs_input_grad[2] and torch.is_grad_enabled():
+        # sum_k gamma^k (box(c) - 1) g: the value is zero, the derivatives are not.
+        caused = _running_sum(logps, ends)
+        boxed = grad * magic_box(-caused[: grad.shape[0]])
+        grad_centred = magic_box(caused) * n_step_vjp(boxed, ctx.gamma, ctx.n, ends)[0]
+        grad_centred = grad_centred - n_step_vjp(grad, ctx.gamma, ctx.n, ends)[0]
+    if ctx.needs_input_grad[3]:
+        grad_logps = n_step_dice_vjp(grad, centred, logps, ctx.gamma, ctx.n, ends)
+    return grad_rewards, grad_values, grad_centred, grad_logps, None, None, None
+
+
+n_step_dice = define(
+    "n_step_dice(Tensor rewards, Tensor values, Tensor centred, Tensor logps, float gamma,"
+    " int n, Tensor? ends=None) -> Tensor",
+    _n_step_dice,
+    _n_step_dice_fake,
+    _n_step_dice_save,
+    _n_step_dice_backward,
+)
+
+
+def _n_step_dice_vjp(
+    grad: Tensor,
+    centred: Tensor,
+    logps: Tensor,
+    gamma: float,
+    n: int,
+    ends: Tensor | None = None,
+) -> Tensor:
+    centred = sequence("centred", centred)
+    steps = centred.shape[0]
+    check_window(n, steps)
+    grad = rows("grad", grad, centred, steps + 1 - n)
+    check_rows("logps", logps, centred, steps)
+    ends, out = codes(ends, centred, steps), new(centred)
+    operators.launch("n_step_dice_vjp", steps, centred, (grad, centred, ends), (out,), gamma, n)
+    return out
+
+
+def _n_step_dice_vjp_fake(
+    grad: Tensor,
+    centred: Tensor,
+    logps: Tensor,
+    gamma: float,
+    n: int,
+    ends: Tensor | None = None,
+) -> Tensor:
+    check_sequence("centred", centred)
+    steps = centred.shape[0]
+    check_window(n, steps)
+    check_rows("grad", grad, centred, steps + 1 - n)
+    check_rows("logps", logps, centred, steps)
+    check_ends(ends, centred, steps)
+    return new(centred)
+
+
+def _n_step_dice_vjp_save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    *tensors, ctx.gamma, ctx.n, ends = inputs
+    ctx.save_for_backward(*tensors, ends)
+
+
+def _n_step_dice_vjp_backward(ctx: Any, direction: Tensor) -> tuple[Any, ...]:
+    grad, centred, logps, ends = ctx.saved_tensors
+    gamma, n, count = ctx.gamma, ctx.n, grad.shape[0]
+    caused, moved = _running_sum(logps, ends), _running_sum(direction, ends)
+    box, unbox = magic_box(caused), magic_box(-caused[:count])
+    along = _windows(centred * box * moved, gamma, n, ends)
+    grad_grad = unbox * (along - moved[:count] * _windows(centred * box, gamma, n, ends))
+    boxed = grad * unbox
+    back = moved * n_step_vjp(boxed, gamma, n, ends)[0]
+    grad_centred = box * (back - n_step_vjp(boxed * moved[:count], gamma, n, ends)[0])
+    own = grad * grad_grad
+    grad_caused = centred * grad_centred - torch.cat([own, torch.zeros_like(logps[count:])])
+    grad_logps = linear_scan(grad_caused, None, 1.0, True, ends)
+    return grad_grad, grad_centred, grad_logps, None, None, None
+
+
+n_step_dice_vjp = define(
+    "n_step_dice_vjp(Tensor grad, Tensor centred, Tensor logps, float gamma, int n,"
+    " Tensor? ends=None) -> Tensor",
+    _n_step_dice_vjp,
+    _n_step_dice_vjp_fake,
+    _n_step_dice_vjp_save,
+    _n_step_dice_vjp_backward,
+)

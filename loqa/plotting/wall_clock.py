@@ -1,0 +1,124 @@
+"""Wall clock against grid size: own runs beside what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from loqa.envs.coin_game.thresholds import THRESHOLDS
+from loqa.plotting.runs import Run, read_run
+from loqa.plotting.style import BLACK, BLUE, GREY, ORANGE, VERMILION, check_suffix, new_figure, save
+
+PUBLISHED_SIZES = (3, 4, 5, 6, 7)
+PUBLISHED: Mapping[tuple[str, str], tuple[float, ...]] = {
+    ("LOQA", "weak"): (157, 163, 239, 392, 1194),
+    ("LOQA", "medium"): (157, 218, 340, 575, 2670),
+    ("LOQA", "strong"): (237, 312, 644, 1224, 2805),
+    ("POLA", "weak"): (1581, 1595, 2582, 2746, 5247),
+    ("M-FOS", "weak"): (2308, 5618, 8436, 8542, 4321),
+}
+"""Mean seconds to a threshold on square boards of `PUBLISHED_SIZES`, on an A100 (three runs each; strong
+on 7 x 7: the two that reached it). Source: Aghajohari et al. 2024, figure of wall-clock time against
+grid size. Strong, which POLA reached on 3 x 3 only (23,895 s) and M-FOS never, is left out for both."""
+
+_COLOURS = {"weak": ORANGE, "medium": BLUE, "strong": VERMILION}
+_MARKERS = {"weak": "o", "medium": "s", "strong": "^"}
+_TICKS = (1, 3, 10, 30, 60, 180, 600, 1800, 3600, 10_800, 36_000, 108_000, 360_000)
+
+
+def plot_wall_clock(directories: Sequence[str | Path], out: Path) -> Path:
+    """Seconds to each threshold by board, own runs and published means; returns `out`.
+
+    Own runs: the median over those that reached a threshold, a bar from the fastest to the slowest,
+    and "n/m" where only n of m did.
+
+    Raises:
+        FileNotFoundError: a directory holds no run.
+        ValueError: a run is damaged, not finished, or not of the Coin Game.
+    """
+    check_suffix(out)
+    runs = [read_run(directory) for directory in directories]
+    for run in runs:
+        if run.game != "coin":
+            raise ValueError(
+                f"{run.path} is a run of {run.game!r}; wall clock needs Coin Game runs"
+            )
+        if set(THRESHOLDS) - set(run.summary.get("seconds_to_threshold", {})):
+            raise ValueError(f"{run.path} has no seconds_to_threshold in its summary.json yet")
+    figure, (axes,) = new_figure(1, width=7.6)
+    figure.set_figheight(4.8)
+    _draw_published(axes)
+    _draw_own(axes, runs)
+    boards = {(size, size) for size in PUBLISHED_SIZES} | {_board(run) for run in runs}
+    ordered = sorted(boards, key=_place)
+    axes.set_xticks([_place(board) for board in ordered], [f"{h} x {w}" for h, w in ordered])
+    axes.set_yscale("log")
+    axes.margins(x=0.06, y=0.08)
+    low, high = axes.get_ylim()
+    axes.set_yticks([tick for tick in _TICKS if low <= tick <= high])
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _: _words(seconds)))
+    axes.set(xlabel="board", ylabel="training time to the threshold")
+    handles = [Line2D([], [], color=_COLOURS[name], marker=_MARKERS[name], lw=2.2, label=name)
+               for name in THRESHOLDS]  # fmt: skip
+    devices = ", ".join(sorted({str(run.summary.get("device", "cpu")).upper() for run in runs}))
+    handles += [
+        Line2D([], [], color=BLACK, marker="o", lw=2.2, label=f"loqa, here ({devices})"),
+        Line2D([], [], color=BLACK, marker="o", mfc="white", lw=1.2, ls="--",
+               label="LOQA, published (A100)"),
+    ]  # fmt: skip
+    figure.legend(handles=handles, loc="outside upper center", ncols=5, frameon=False,
+                  fontsize="small")  # fmt: skip
+    return save(figure, out)
+
+
+def _draw_published(axes: Axes) -> None:
+    for (algorithm, name), seconds in PUBLISHED.items():
+        loqa = algorithm == "LOQA"
+        colour = _COLOURS[name] if loqa else GREY
+        axes.plot(PUBLISHED_SIZES, seconds, "--", color=colour, marker=_MARKERS[name], mfc="white",
+                  lw=1.2, ms=5, alpha=0.9)  # fmt: skip
+        if not loqa:
+            axes.annotate(f"{algorithm}, weak", (5, seconds[2]), xytext=(0, 7), ha="center",
+                          textcoords="offset points", fontsize="small", color=GREY)  # fmt: skip
+
+
+def _draw_own(axes: Axes, runs: Sequence[Run]) -> None:
+    boards = sorted({_board(run) for run in runs}, key=_place)
+    for offset, name in zip((-0.07, 0.0, 0.07), THRESHOLDS, strict=True):
+        places, medians = [], []
+        for board in boards:
+            mine = [run for run in runs if _board(run) == board]
+            times = [run.summary["seconds_to_threshold"][name] for run in mine]
+            reached = np.array([time for time in times if time is not None], np.float64)
+            if not len(reached):
+                continue
+            place = _place(board) + offset
+            places.append(place)
+            medians.append(float(np.median(reached)))
+            axes.vlines(place, reached.min(), reached.max(), color=_COLOURS[name], lw=1.5)
+            if len(reached) < len(mine):
+                axes.annotate(f"{len(reached)}/{len(mine)}", (place, reached.max()), xytext=(0, 4),
+                              textcoords="offset points", ha="center", fontsize="x-small",
+                              color=_COLOURS[name])  # fmt: skip
+        axes.plot(places, medians, "-", color=_COLOURS[name], marker=_MARKERS[name], lw=2.2, ms=7,
+                  zorder=5)  # fmt: skip
+
+
+def _board(run: Run) -> tuple[int, int]:
+    return int(run.config["height"]), int(run.config["width"])
+
+
+def _place(board: tuple[int, int]) -> float:
+    return (board[0] + board[1]) / 2
+
+
+def _words(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:g} s"
+    return f"{seconds / 60:g} min" if seconds < 3600 else f"{seconds / 3600:g} h"

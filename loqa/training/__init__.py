@@ -1,0 +1,1 @@
+"""One run: configuration, trainer, run directory."""

@@ -1,0 +1,165 @@
+"""The files of a run: where they are, who may write them, and what they must look like."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from loqa._files import locked, output_directory, remove_leftovers, write_json
+from loqa._reading import FileError, read_lines, read_object, reading, wrong
+from loqa.training.config import GAMES, TrainConfig
+from loqa.training.run_names import run_name
+
+_EVERY_LINE: dict[str, type | tuple[type, ...]] = {
+    "iteration": int,
+    "env_steps": int,
+    "seconds": (int, float),
+}
+
+
+class RunDirectory:
+    """The files of a run: config.json, metrics.jsonl, checkpoints/, figures/, summary.json.
+
+    Args:
+        path: the directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "config.json"
+        self.metrics_file = path / "metrics.jsonl"
+        self.summary_file = path / "summary.json"
+        self.checkpoints = path / "checkpoints"
+        self.figures = path / "figures"
+
+    @classmethod
+    @contextmanager
+    def create(cls, path: Path | None, config: TrainConfig) -> Iterator[RunDirectory]:
+        """A new run directory, locked while it is open; None takes the first free name below runs/.
+
+        If an error ends it before there is a checkpoint or a line of metrics, what was made is removed.
+
+        Raises:
+            FileExistsError: the directory already holds a run.
+            BlockingIOError: another process writes in it.
+            OSError: it cannot be written.
+        """
+        run = cls(_new_directory(config) if path is None else path)
+        fresh = not (run.path.is_dir() and any(run.path.iterdir()))
+        with output_directory(run.path, "run"):
+            if run.config_file.exists():
+                raise FileExistsError(
+                    f"{run.path} already holds a run; go on with `loqa resume {run.path}` or give "
+                    f"another --out"
+                )
+            try:
+                run.checkpoints.mkdir(exist_ok=True)
+                run.figures.mkdir(exist_ok=True)
+                run.write_config(config)
+                yield run
+            except BaseException:
+                run._discard(fresh)
+                raise
+
+    def _discard(self, fresh: bool) -> None:
+        """Removes what was written for a run that has come to nothing."""
+        if self.latest_checkpoint() is not None or (
+            self.metrics_file.exists() and self.metrics_file.stat().st_size
+        ):
+            return
+        self.config_file.unlink(missing_ok=True)
+        self.metrics_file.unlink(missing_ok=True)
+        if fresh:
+            for name in ("replay", "tensorboard"):
+                shutil.rmtree(self.path / name, ignore_errors=True)
+        for directory in (self.checkpoints, self.figures):
+            with suppress(OSError):
+                directory.rmdir()
+
+    @contextmanager
+    def reopened(self) -> Iterator[None]:
+        """Locks an old run directory, and removes what killed processes left half written.
+
+        Raises:
+            BlockingIOError: another process writes in it.
+        """
+        with locked(self.path, "run"):
+            for directory in (self.path, self.checkpoints, self.figures, self.path / "replay"):
+                remove_leftovers(directory)
+            yield
+
+    def write_config(self, config: TrainConfig) -> None:
+        """Writes config.json."""
+        write_json(self.config_file, {"game": config.game, **config.to_dict()})
+
+    @classmethod
+    def unused(cls, config: TrainConfig) -> Path:
+        """The first free name below runs/."""
+        base = f"runs/{run_name(config)}"
+        names = [base, *(f"{base}-{number}" for number in range(2, 10_000))]
+        return next(Path(name) for name in names if not Path(name).exists())
+
+    def config(self) -> TrainConfig:
+        """The run's configuration.
+
+        Raises:
+            FileNotFoundError: this is no run directory.
+            FileError: config.json is damaged, or of another version of loqa.
+        """
+        if not self.config_file.is_file():
+            raise FileNotFoundError(f"{self.path} is no run directory: it has no config.json")
+        return config_of(read_object(self.config_file), self.config_file)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; a last line cut short by a crash is left out.
+
+        Raises:
+            FileError: names the first line that is damaged.
+        """
+        return read_lines(self.metrics_file, _EVERY_LINE)
+
+    def checkpoint_file(self, iteration: int) -> Path:
+        """Where the checkpoint of an iteration is."""
+        return self.checkpoints / f"iteration_{iteration:08d}.safetensors"
+
+    def all_checkpoints(self) -> list[Path]:
+        """The checkpoints, the newest first."""
+        return sorted(self.checkpoints.glob("iteration_*.safetensors"), reverse=True)
+
+    def latest_checkpoint(self) -> Path | None:
+        """The newest checkpoint, None before the first."""
+        return next(iter(self.all_checkpoints()), None)
+
+
+def config_of(values: dict[str, Any], path: Path) -> TrainConfig:
+    """The configuration that the JSON of a file is.
+
+    Raises:
+        FileError: it lacks fields, or one has a bad value.
+    """
+    with reading(path):
+        fields = dict(values)
+        game = fields.pop("game", None)
+        if not isinstance(game, str) or game not in GAMES:
+            raise wrong("game", f"one of {', '.join(GAMES)}", game)
+        missing = GAMES[game].field_types().keys() - fields.keys()
+        if missing:  # their defaults would make it another run
+            raise FileError(
+                "another version of loqa made this run, go on with that one",
+                path,
+                f"lacks {', '.join(sorted(missing))}",
+            )
+        return GAMES[game].from_dict(fields)
+
+
+def _new_directory(config: TrainConfig) -> Path:
+    """Makes the first free directory below runs/: no two processes get the same."""
+    while True:
+        path = RunDirectory.unused(config)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            path.mkdir()
+            return path

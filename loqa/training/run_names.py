@@ -1,0 +1,181 @@
+"""What runs are called: words for what differs between their configurations."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from loqa._checks import plural
+from loqa.training.config import NOT_LEARNED as NOT_LEARNED
+from loqa.training.config import CoinConfig, IPDConfig, TrainConfig
+
+_LONGEST = 100  # of a file name; systems allow 255 bytes, and other names are made from it
+_OWN_PLACE = ("preset", "algo", "shared_reward", "seed")  # in a run's name, whatever they are
+
+
+def alike(config: TrainConfig) -> TrainConfig:
+    """The configuration without what seeds of one experiment may differ in: the seed, the device, which
+    draws other numbers as another seed does, and what does not change learning."""
+    free = NOT_LEARNED | {"seed", "device"}
+    return dataclasses.replace(config, **{name: getattr(type(config), name) for name in free})
+
+
+def differences(configs: Sequence[TrainConfig], ignore: Collection[str] = ()) -> list[str]:
+    """What tells each configuration from the others, for example "actor gru, payoff 0,-1,1,-10".
+
+    Two texts are equal if, and only if, the configurations are (less the fields in `ignore`). Where
+    presets differ, a preset's name stands for the fields that it sets.
+
+    Args:
+        configs: of one game or of several.
+        ignore: fields that do not count: {"seed"} for the seeds of one configuration,
+            `loqa.training.config.NOT_LEARNED` for what does not change the result.
+
+    Returns:
+        A text for each; all are empty where nothing differs.
+    """
+    told = []
+    for mine in configs:
+        same_game = [other for other in configs if other.game == mine.game]
+        rivals = [other for other in same_game if other.preset == mine.preset]
+        said = [mine.game] if len(same_game) < len(configs) else []
+        if len(rivals) < len(same_game):
+            said.append(f"preset {mine.preset}")
+        known = mine.of_preset(mine.preset)
+        names = [
+            name
+            for name in mine.field_types()
+            if name not in ignore and name != "preset"
+            if _differs(mine, name, rivals)
+            or (_differs(mine, name, same_game) and _differs(mine, name, [known]))
+        ]
+        told.append(", ".join([*said, *_words(mine, names, " ")]))
+    return told
+
+
+def changes(config: TrainConfig, ignore: Collection[str] = ()) -> list[str]:
+    """What a configuration changes in its preset, for example ["actor gru", "board 5x5"]."""
+    return _words(config, _changed(config, ignore), " ")
+
+
+def run_name(config: TrainConfig) -> str:
+    """A file name for a run, such as "ipd-default-loqa-actor=gru-seed0": game, preset, algorithm,
+    what differs from the preset, and the seed.
+
+    Configurations that differ in any field have different names. Letters that not every system
+    allows are replaced, and what is too long is cut; then a digest of the configuration follows.
+    """
+    shared = ["shared"] if config.shared_reward else []
+    parts = [config.game, config.preset, config.algo, *shared]
+    changed = _words(config, _changed(config, _OWN_PLACE), "=")
+    text = "-".join([*parts, *changed])
+    legal = re.sub(r"[^A-Za-z0-9.,=_+-]", "_", text)
+    seed = f"-seed{config.seed}"
+    free = config.wandb or ""  # the one text that could look like another field
+    if legal != text or len(legal + seed) > _LONGEST or re.search("[-=]", free):
+        values = json.dumps(config.to_dict(), sort_keys=True)
+        seed = f"-{hashlib.sha256(values.encode()).hexdigest()[:8]}{seed}"
+        legal = legal[: _LONGEST - len(seed)].rstrip("-")
+    return legal + seed
+
+
+def describe(config: TrainConfig) -> list[str]:
+    """Lines that say what a run is: algorithm and preset, the game as it is played, the work, and
+    what else differs from the preset, in vain too."""
+    learner = {"loqa": "LOQA", "naive": "naive learner"}[config.algo]
+    shared = ", shared reward" if config.shared_reward else ""
+    threads = "1 thread" if config.num_threads == 1 else f"{config.num_threads} threads"
+    shown = {*_OWN_PLACE, "iterations", "batch_size", "episode_length", "num_threads", "device"}
+    game = ""
+    if isinstance(config, IPDConfig):
+        payoff = zip(("CC", "CD", "DC", "DD"), config.payoff, strict=True)
+        game = "payoff " + ", ".join(f"{state} {value_text(paid)}" for state, paid in payoff)
+        game += f"; actor {config.actor}, critic {config.critic}"
+        shown |= {"payoff", "actor", "critic"}
+    elif isinstance(config, CoinConfig):
+        game = f"board {config.height} x {config.width}, {config.opponents} past agents a batch"
+        shown |= {"height", "width", "opponents"}
+    work = (
+        f"{config.iterations:,} {plural(config.iterations, 'iteration')} of "
+        f"{config.batch_size:,} {plural(config.batch_size, 'episode')} of "
+        f"{config.episode_length} {plural(config.episode_length, 'step')}"
+    )
+    where = f"on {config.device}, {threads}"
+    lines = [f"{learner}{shared}, preset {config.preset}, seed {config.seed}", game, work, where]
+    if other := changes(config, shown):
+        lines.append(f"changed: {', '.join(other)}")
+    idle = without_effect(config)
+    if said := [f"{name} ({idle[name]})" for name in _changed(config, _OWN_PLACE) if name in idle]:
+        lines.append(f"without effect: {', '.join(said)}")
+    return lines
+
+
+def without_effect(config: TrainConfig) -> dict[str, str]:
+    """Fields that do nothing in this configuration, each with the setting that is the reason."""
+    found: dict[str, str] = {}
+
+    def idle(where: bool, reason: str, *names: str) -> None:
+        if where:
+            found.update((name, reason) for name in names if name not in found)
+
+    shaping = ("shaping", "dice_discount", "n_step", "softmax_temperature", "self_play_target",
+               "current_reward_differentiable", "stop_normaliser_gradient", "opponent_baseline",
+               "shaping_advantage")  # fmt: skip
+    idle(config.algo == "naive", "algo naive", "shaping_weight", *shaping)
+    idle(config.shaping_weight == 0, "shaping_weight 0", *shaping)
+    idle(config.shaping == "loaded-dice", "shaping loaded-dice", "n_step")
+    idle(config.shaping == "n-step", "shaping n-step", "dice_discount")
+    idle(config.shaping == "n-step", "shaping n-step", "current_reward_differentiable")
+    idle(config.shaping == "n-step", "shaping n-step", "opponent_baseline")
+    idle(config.advantage == "td0", "advantage td0", "shaping_advantage")
+    idle(config.advantage != "gae", f"advantage {config.advantage}", "advantage_lambda")
+    idle(config.advantage != "td0", f"advantage {config.advantage}", "advantage_gradient")
+    idle(config.critic_target != "lambda", f"critic_target {config.critic_target}", "critic_lambda")
+    idle(config.critic_target == "returns", "critic_target returns", "target_ema")
+    if isinstance(config, IPDConfig):
+        gru = "gru" in (config.actor, config.critic)
+        networks = f"actor {config.actor}, critic {config.critic}"
+        idle(config.actor == "logits", "actor logits", "actor_hidden")
+        idle(not gru, networks, "layers_before_gru")
+        idle(config.exploration == 0, "exploration 0", "played_policy")
+    elif isinstance(config, CoinConfig):
+        idle(config.anneal == 0, "anneal 0", "entropy_final", "actor_lr_final", "critic_lr_final")
+    return {name: reason for name, reason in found.items() if name in config.field_types()}
+
+
+def value_text(value: Any) -> str:
+    """A field's value as it is typed on the command line; different values give different texts."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return ",".join(map(value_text, value))
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return str(value)
+
+
+def _changed(config: TrainConfig, ignore: Collection[str]) -> list[str]:
+    known = config.of_preset(config.preset)
+    names = [name for name in config.field_types() if name not in ignore and name != "preset"]
+    return [name for name in names if _differs(config, name, [known])]
+
+
+def _differs(config: TrainConfig, name: str, others: Sequence[TrainConfig]) -> bool:
+    return any(getattr(config, name) != getattr(other, name) for other in others)
+
+
+def _words(config: TrainConfig, names: Sequence[str], between: str) -> list[str]:
+    """Each field with its value; height and width are one word."""
+    words = []
+    for name in names:
+        if isinstance(config, CoinConfig) and name in ("height", "width"):
+            word = f"board{between}{config.height}x{config.width}"
+        else:
+            word = f"{name}{between}{value_text(getattr(config, name))}"
+        if word not in words:
+            words.append(word)
+    return words

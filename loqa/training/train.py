@@ -1,0 +1,440 @@
+"""The training loop: run directory, metrics, checkpoints, interruption and resumption."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from loqa._device import current, training_device
+from loqa._distributed import ProcessGroup, world_size
+from loqa._files import (
+    WriteError,
+    append_line,
+    sync,
+    write_json,
+    write_text,
+)
+from loqa._reading import FileError, out_of_memory, reading, wrong
+from loqa._torch_settings import usual_torch
+from loqa.agents.actor_critic import Agent
+from loqa.agents.networks import shapes_only
+from loqa.training import checkpoint, coin, ipd
+from loqa.training.config import GAMES, MATMUL_PRECISION, RESUMABLE, CoinConfig, TrainConfig
+from loqa.training.run_directory import RunDirectory, config_of
+from loqa.training.stopping import StopRequest
+from loqa.training.trackers import Tracker, check_installed, trackers
+from loqa.training.trainer import Trainer
+
+_TRAINERS: dict[str, Any] = {"ipd": ipd.IPDTrainer, "coin": coin.CoinTrainer}
+_AGENTS: dict[str, Any] = {"ipd": ipd.make_agent, "coin": coin.make_agent}
+
+TRAINED: dict[str, Path] = {
+    file.stem: file
+    for file in sorted((Path(__file__).parents[1] / "trained").glob("*.safetensors"))
+}
+"""Agents that come with the package, by name; loqa/trained/README.md says how they were made."""
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class TrainingError(RuntimeError):
+    """A run cannot go on: a loss is NaN or infinite, or the device's memory is full."""
+
+
+@usual_torch()
+def train(
+    config: TrainConfig, out: str | Path | None = None, report: Report | None = None
+) -> dict[str, Any]:
+    """Trains a configuration in a new run directory.
+
+    Args:
+        config: for example `IPDConfig.of_preset("default", seed=3)`.
+        out: the run directory; the first free name below runs/ by default.
+        report: called with each line of metrics.
+    Returns:
+        The summary that is also written to summary.json, and "out", the directory. "status" is
+        "finished", "time limit", or "interrupted" by one of `loqa.training.stopping.SIGNALS` (Ctrl-C,
+        SIGTERM, SIGHUP...): the iteration comes to its end and everything is saved.
+    Raises:
+        FileExistsError, OSError: the directory holds a run already, or cannot be written.
+        ValueError: the device cannot be used.
+        TrainingError: a loss is not finite, or memory ran out; the last good checkpoint stays.
+    """
+    processes = _join(config)
+    check_installed(config)
+    with ExitStack() as stack:
+        run = None
+        if processes.leads:
+            path = None if out is None else Path(out)
+            run = stack.enter_context(RunDirectory.create(path, config))
+        path = processes.of_leader(run.path if run else None)
+        return _run(config, run or RunDirectory(path), None, report, processes)
+
+
+@usual_torch()
+def resume(
+    out: str | Path,
+    iterations: int | None = None,
+    report: Report | None = None,
+    device: str | None = None,
+    **fields: Any,
+) -> dict[str, Any]:
+    """Goes on with a run from its newest checkpoint, with the numbers of an uninterrupted run.
+
+    What is changed counts from now on, and config.json says so.
+
+    Args:
+        out: the run directory.
+        iterations: a new total; as configured by default.
+        device: another one; then the numbers are not those of an uninterrupted run.
+        fields: others of `loqa.training.config.RESUMABLE`: time_limit, of this session; num_threads, of which
+            another number can round sums differently; log_every, checkpoint_every, wandb.
+        report, returns, raises: as in `train`; FileNotFoundError and ValueError if the directory
+            holds no run or a damaged one.
+    """
+    run = RunDirectory(Path(out))
+    config = run.config()
+    given = {"iterations": iterations, "device": device}
+    given = {name: value for name, value in given.items() if value is not None}
+    config = config.resumed(**given, **fields)
+    processes = _join(config)
+    check_installed(config)
+    with run.reopened() if processes.leads else nullcontext():
+        state = _newest_state(run, config)
+        reached = 0 if state is None else state["trainer"]["iteration"]
+        if config.iterations < reached:
+            raise ValueError(f"the run is at iteration {reached}, iterations must not be fewer")
+        if processes.leads:
+            run.write_config(config)
+            lines = [line for line in run.metrics() if line["iteration"] <= reached]
+            write_text(run.metrics_file, "".join(json.dumps(line) + "\n" for line in lines))
+        return _run(config, run, state, report, processes)
+
+
+def _advice(run: RunDirectory, config: TrainConfig) -> str:
+    """How to go on when the newest checkpoint, or a file that it needs, is damaged."""
+    files = run.all_checkpoints()
+    for number, file in enumerate(files[1:], 1):
+        with suppress(ValueError, OSError), reading(file):
+            _make_trainer(config).load_state_dict(
+                checkpoint.load_checkpoint(file)["trainer"], run.path
+            )
+            newer = ", ".join(str(one) for one in files[:number])
+            return (
+                f"the newest good checkpoint is {file}: to go on from it, delete {newer} and run "
+                f"`loqa resume {run.path}` again"
+            )
+    return "there is no good checkpoint before it"
+
+
+def _newest_state(run: RunDirectory, config: TrainConfig) -> dict[str, Any] | None:
+    """What the newest checkpoint holds, checked as far as it can be without building the agent.
+
+    Raises:
+        FileError: it is damaged, or config.json is not the configuration that it was made with.
+    """
+    latest = run.latest_checkpoint()
+    if latest is None:
+        return None
+    try:
+        state = checkpoint.load_checkpoint(latest)
+        made_with = _agent_of(state, latest, config)[1]
+    except FileError as error:
+        raise FileError(f"{error}; {_advice(run, config)}") from error
+    differing = [
+        f"{name} {getattr(config, name)!r} (the checkpoint: {getattr(made_with, name)!r})"
+        for name in made_with.field_types()
+        if name not in RESUMABLE and getattr(config, name) != getattr(made_with, name)
+    ]
+    if differing:
+        raise FileError(
+            f"expected the configuration that {latest} was made with, got {', '.join(differing)}: "
+            f"undo the change to go on, or train anew with another --out",
+            run.config_file,
+            "was changed",
+        )
+    return state
+
+
+def _agent_of(
+    state: dict[str, Any], path: Path, resumed: TrainConfig | None = None
+) -> tuple[Agent, TrainConfig]:
+    """The agent in a checkpoint, and its configuration.
+
+    No more memory is taken than the checkpoint's own tensors: the shapes that the configuration asks
+    for are compared with theirs on an agent without storage.
+
+    Raises:
+        FileError: they do not fit together, or a parameter is NaN.
+    """
+    says = "is not a checkpoint of a training run"
+    with reading(path, says):
+        for name in ("config", "trainer"):
+            if not isinstance(state.get(name), dict):
+                raise wrong(name, "a mapping", state.get(name))
+        trainer = state["trainer"]
+        iteration: Any = trainer.get("iteration")
+        seconds: Any = state.get("seconds")
+        wanted = resumed is not None
+        if (iteration is not None or wanted) and (
+            type(iteration) is not int or not 0 <= iteration < 2**31
+        ):
+            raise wrong("trainer/iteration", "a number of iterations", iteration)
+        if wanted and (type(seconds) not in (int, float) or not 0 <= seconds < math.inf):
+            raise wrong("seconds", "a number of seconds", seconds)
+        config = (
+            GAMES[state["config"]["game"]].from_dict(
+                {name: value for name, value in state["config"].items() if name != "game"}
+            )
+            if resumed is None
+            else config_of(state["config"], path)
+        )
+        parameters = trainer["learner"]["agent"]
+        with shapes_only():
+            agent: Agent = _AGENTS[config.game](config)
+        shapes = {name: list(value.shape) for name, value in agent.state_dict().items()}
+        for name in shapes.keys() | parameters.keys():
+            value, shape = parameters.get(name), shapes.get(name)
+            fits = isinstance(value, Tensor) and value.dtype == torch.float32
+            if not fits or list(value.shape) != shape:
+                got = [value.dtype, *value.shape] if isinstance(value, Tensor) else value
+                raise wrong(f"trainer/learner/agent/{name}", f"float32 {shape}", got)
+        checkpoint.check_finite(parameters, str(path))
+        agent.load_state_dict(parameters, assign=True)
+        agent.iteration = iteration
+        return agent, config
+
+
+@usual_torch()
+def export_agent(source: str | Path, file: str | Path, note: str = "") -> None:
+    """Writes the agent of a run or checkpoint alone, small and loadable like a checkpoint.
+
+    Args:
+        source: run directory or checkpoint.
+        file: to write, atomically; its name ends in .safetensors.
+        note: kept in the file, for example how the agent was made.
+
+    Raises:
+        FileNotFoundError, ValueError: as in `load_agent`, or `file` has another ending.
+    """
+    if Path(file).suffix != ".safetensors":
+        raise ValueError(f"the file's name must end in .safetensors, got {file}")
+    agent = load_agent(source)
+    source = Path(source)
+    latest = RunDirectory(source).latest_checkpoint() if source.is_dir() else source
+    assert latest is not None  # the agent was loaded from it
+    whole = checkpoint.load_checkpoint(latest)
+    trainer = {"iteration": agent.iteration, "learner": {"agent": agent.state_dict()}}
+    alone = {"config": whole["config"], "seconds": whole.get("seconds"), "trainer": trainer}
+    checkpoint.save_checkpoint(Path(file), {**alone, "note": note})
+
+
+@usual_torch()
+def load_agent(path: str | Path) -> Agent:
+    """The agent of a checkpoint file, of a run directory's newest checkpoint, or of `TRAINED`.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        ValueError: the file is damaged or holds NaN.
+    """
+    path = TRAINED.get(str(path), Path(path))
+    if path.is_dir():
+        latest = RunDirectory(path).latest_checkpoint()
+        if latest is None:
+            raise FileNotFoundError(f"{path} holds no checkpoint")
+        path = latest
+    return _agent_of(checkpoint.load_checkpoint(path), path)[0]
+
+
+def _join(config: TrainConfig) -> ProcessGroup:
+    """The processes that torchrun started with this one.
+
+    Raises:
+        ValueError: there are several, and this game cannot be shared; or the device cannot be used.
+    """
+    training_device(config.device)
+    if world_size() > 1 and not isinstance(config, CoinConfig):
+        raise ValueError("only `loqa train coin` can be shared by several processes")
+    return ProcessGroup.of_environment(config.device)
+
+
+def _run(
+    config: TrainConfig,
+    run: RunDirectory,
+    state: dict[str, Any] | None,
+    report: Report | None,
+    processes: ProcessGroup,
+) -> dict[str, Any]:
+    device = training_device(config.device)
+    with usual_torch(MATMUL_PRECISION[config.matmul], config.num_threads):
+        with _failures(run, config), current(device), StopRequest(processes.leads) as stop:
+            trainer = _make_trainer(config, processes)
+            seconds = 0.0
+            if state is not None:
+                _restore(trainer, state, run)
+                seconds = float(state["seconds"])
+            status, seconds = _loop(trainer, run, seconds, report, processes, stop)
+            summary = {
+                "status": status,
+                "game": config.game,
+                "preset": config.preset,
+                "algo": config.algo,
+                "shared_reward": config.shared_reward,
+                "seed": config.seed,
+                "device": config.device,
+                "iterations": trainer.iteration,
+                "env_steps": trainer.env_steps,
+                "seconds": seconds,
+                **trainer.summary(),
+            }
+            if processes.leads:
+                write_json(run.summary_file, summary)
+        return {**summary, "out": str(run.path)}
+
+
+def _make_trainer(config: TrainConfig, processes: ProcessGroup | None = None) -> Trainer:
+    if isinstance(config, CoinConfig):
+        return coin.CoinTrainer(config, processes)
+    trainer: Trainer = _TRAINERS[config.game](config)
+    return trainer
+
+
+def _restore(trainer: Trainer, state: dict[str, Any], run: RunDirectory) -> None:
+    """Puts a trainer where the newest checkpoint left it.
+
+    Raises:
+        FileError: the checkpoint, or a file that it needs, is damaged; says how to go on.
+    """
+    latest = run.latest_checkpoint()
+    assert latest is not None
+    try:
+        with reading(latest, "is not a checkpoint of a training run"):
+            trainer.load_state_dict(state["trainer"], run.path)
+    except (FileError, FileNotFoundError) as error:
+        raise FileError(f"{error}; {_advice(run, trainer.config)}") from error
+
+
+def _loop(
+    trainer: Trainer,
+    run: RunDirectory,
+    seconds_before: float,
+    report: Report | None,
+    processes: ProcessGroup,
+    stop: StopRequest,
+) -> tuple[str, float]:
+    """Iterates until the end; returns how it ended and the seconds of training in all."""
+    config = trainer.config
+    status = "finished"
+    saved = trainer.iteration if run.latest_checkpoint() else -1
+    started = time.perf_counter()
+    seconds = seconds_before
+
+    def save() -> None:
+        nonlocal saved
+        if not processes.leads:
+            return
+        trainer.settle()
+        state = {
+            "config": {"game": config.game, **config.to_dict()},
+            "seconds": seconds,
+            "trainer": trainer.state_dict(),
+        }
+        trainer.save_files(run.path)
+        if run.metrics_file.exists():
+            sync(run.metrics_file)  # lines up to here are not written again
+        checkpoint.save_checkpoint(run.checkpoint_file(trainer.iteration), state)
+        trainer.drop_files(run.path)
+        saved = trainer.iteration
+
+    with _metrics_of(run, config, processes) as publish:
+        while not trainer.finished:
+            trainer.iterate()
+            logs = trainer.iteration % config.log_every == 0
+            if logs or trainer.evaluates_now or trainer.finished:
+                trainer.settle()  # or the clock would not count what a GPU has still to do
+            seconds = seconds_before + time.perf_counter() - started
+            trainer.evaluate(seconds)
+            last = trainer.finished
+            if last or logs:
+                line = _metrics_line(trainer, seconds)
+                publish(line)
+                if report is not None and processes.leads:
+                    try:
+                        report(line)
+                    except BaseException:  # a closed pipe, for example, ends the run, not its work
+                        save()
+                        raise
+            if trainer.iteration % config.checkpoint_every == 0:
+                save()
+            if processes.any(stop.requested):
+                status = "interrupted"
+                break
+            limit = math.inf if config.time_limit is None else config.time_limit
+            if processes.any(seconds - seconds_before >= limit) and not last:
+                status = "time limit"
+                break
+        if saved != trainer.iteration:
+            save()
+    return status, seconds
+
+
+@contextmanager
+def _metrics_of(
+    run: RunDirectory, config: TrainConfig, processes: ProcessGroup
+) -> Iterator[Tracker]:
+    """Where lines of metrics go: to metrics.jsonl and the trackers, from the process that leads."""
+    if not processes.leads:
+        yield lambda line: None
+        return
+    with trackers(run.path, config) as track:
+
+        def publish(line: dict[str, Any]) -> None:
+            append_line(run.metrics_file, line)
+            track(line)
+
+        yield publish
+
+
+def _metrics_line(trainer: Trainer, seconds: float) -> dict[str, Any]:
+    return {
+        "iteration": trainer.iteration,
+        "env_steps": trainer.env_steps,
+        "seconds": seconds,
+        **trainer.metrics(),
+    }
+
+
+@contextmanager
+def _failures(run: RunDirectory, config: TrainConfig) -> Iterator[None]:
+    """Turns what ends a run into TrainingError; says where and what is left."""
+    try:
+        yield
+    except FloatingPointError as error:
+        raise TrainingError(f"{error}; {_left(run)}") from error
+    except WriteError as error:
+        raise TrainingError(f"{error}; {_left(run)}") from error
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        sizes = ["batch_size", "actor_hidden", "critic_hidden"]
+        if isinstance(config, CoinConfig):
+            sizes[1:1] = ["opponents", "replay_capacity"]
+        lower = ", ".join(
+            f"--{name.replace('_', '-')} (now {getattr(config, name)})" for name in sizes
+        )
+        first_line = str(error).partition("\n")[0].partition(". ")[0] or "MemoryError"
+        raise TrainingError(
+            f"{config.device} is out of memory ({first_line}): lower one of {lower}; {_left(run)}"
+        ) from error
+
+
+def _left(run: RunDirectory) -> str:
+    return f"the last checkpoint is {run.latest_checkpoint() or 'none'}"

@@ -1,0 +1,55 @@
+"""The agents that come with the package play as its README says, and agents can be exported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from loqa import evaluate
+from loqa.agents.actor_critic import Agent
+from loqa.cli.main import main
+from loqa.evaluation.players import as_player
+from loqa.training.checkpoint import load_checkpoint
+from loqa.training.config import CoinConfig
+from loqa.training.train import TRAINED, export_agent, load_agent, train
+
+
+def test_there_are_two() -> None:
+    assert list(TRAINED) == ["loqa-coin-0", "loqa-coin-1"]
+    for name, file in TRAINED.items():
+        assert file.stat().st_size < 300_000
+        assert "loqa train coin --seed" in load_checkpoint(file)["note"]
+        assert isinstance(load_agent(name), Agent)
+        player = as_player(name)
+        assert (player.name, player.grid, player.games) == (name, (3, 3), ("coin_game",))
+
+
+@pytest.mark.parametrize("name", list(TRAINED))
+def test_they_reciprocate(name: str) -> None:
+    def reward(other: str) -> float:
+        result = evaluate(name, other, episodes=200, seed=1)
+        return float(result.total.reward[0].mean)
+
+    # The standard error of 200 episodes in each seat is about 0.002.
+    assert reward(name) > 0.31
+    assert reward("always-cooperate") > 0.33
+    assert reward("always-defect") > -0.08
+
+
+def test_export(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    config = CoinConfig(iterations=1, batch_size=4, opponents=2, episode_length=3,
+                        evaluation_episodes=2, actor_hidden=4, critic_hidden=4)  # fmt: skip
+    train(config, tmp_path / "run")
+    file = tmp_path / "agent.safetensors"
+    assert main(["export", str(tmp_path / "run"), str(file), "--note", "by hand"]) == 0
+    assert capsys.readouterr().out.strip() == str(file)
+    assert load_checkpoint(file)["note"] == "by hand"
+    run, alone = load_agent(tmp_path / "run"), load_agent(file)
+    for name, value in run.state_dict().items():
+        assert torch.equal(value, alone.state_dict()[name])
+    with pytest.raises(ValueError, match=r"must end in \.safetensors"):
+        export_agent(file, tmp_path / "agent.npz")
+    with pytest.raises(FileNotFoundError):
+        export_agent(tmp_path / "nothing", file)

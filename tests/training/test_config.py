@@ -1,0 +1,114 @@
+"""Configurations: presets, parsing, and errors that name what was expected."""
+
+import dataclasses
+import inspect
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from loqa import CoinConfig, IPDConfig
+from loqa.training.config import RESUMABLE
+
+
+def test_presets_differ_where_code_and_paper_do():
+    paper = IPDConfig.of_preset("paper")
+    assert (paper.batch_size, paper.actor_lr, paper.critic_lr) == (2048, 1e-3, 1e-2)
+    assert (paper.gamma, paper.dice_discount, paper.exploration) == (0.96, 0.9, 0.2)
+    assert paper.advantage_gradient
+    assert paper.advantage_baseline == "none"
+    assert IPDConfig.of_preset("default") == IPDConfig()
+
+
+def test_survives_json():
+    config = IPDConfig.of_preset("paper", seed=7, payoff=(3, 0, 5, 1), time_limit=2.5)
+    assert IPDConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_parses_the_text_of_a_command_line():
+    config = IPDConfig.from_dict(
+        {"seed": "3", "gamma": "0.5", "advantage_gradient": "true", "payoff": "1,2,3,4.5",
+         "clip_norm": "none", "time_limit": "7"}
+    )  # fmt: skip
+    assert (config.seed, config.gamma, config.advantage_gradient) == (3, 0.5, True)
+    assert config.payoff == (1.0, 2.0, 3.0, 4.5)
+    assert (config.clip_norm, config.time_limit) == (None, 7.0)
+
+
+def test_what_a_run_may_change_when_it_goes_on():
+    config = IPDConfig.of_preset("paper", seed=7, time_limit=5)
+    changed = config.resumed(time_limit="none", num_threads="2", log_every=1, iterations=9)
+    assert (changed.time_limit, changed.num_threads, changed.log_every) == (None, 2, 1)
+    back = dataclasses.replace(
+        changed, time_limit=5.0, num_threads=1, log_every=10, iterations=25_000
+    )
+    assert back == config
+    for name in {field.name for field in dataclasses.fields(IPDConfig)} - RESUMABLE:
+        with pytest.raises(ValueError, match=f"a run keeps its {name} to the end"):
+            config.resumed(**{name: getattr(config, name)})
+    with pytest.raises(ValueError, match="no field 'time_limt'; did you mean 'time_limit'"):
+        config.resumed(time_limt=3)
+
+
+def test_every_field_is_documented():
+    docs = IPDConfig.field_docs()
+    assert {field.name for field in dataclasses.fields(IPDConfig)} <= docs.keys()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"gama": 0.9}, "no field 'gama'; did you mean 'gamma'?"),
+        ({"gamma": 1.5}, r"gamma must be in \[0, 1\], got 1.5"),
+        ({"gamma": float("nan")}, "gamma must be"),
+        ({"actor_lr": float("inf")}, "actor_lr must be a finite number"),
+        ({"actor": "lstm"}, "actor must be one of logits, mlp, gru, got 'lstm'"),
+        ({"critic_target": "sarsaa"}, "critic_target must be one of"),
+        ({"iterations": 0}, "iterations must be an integer in"),
+        ({"iterations": "many"}, "iterations must be int, got 'many'"),
+        ({"iterations": 1.5}, "iterations must be int, got 1.5"),
+        ({"shared_reward": "perhaps"}, "shared_reward must be bool, got 'perhaps'"),
+        ({"payoff": (1, 2, 3)}, "payoff must be 4 numbers"),
+        ({"payoff": (1, 2, 3, float("nan"))}, "payoff must be finite"),
+        ({"exploration": 2}, "exploration must be a finite number in"),
+        ({"device": "tpu"}, "device must be 'cpu', 'cuda'"),
+    ],
+)
+def test_bad_values_name_expected_and_got(fields, message):
+    with pytest.raises(ValueError, match=message):
+        IPDConfig.from_dict(fields)
+
+
+def test_unknown_preset_names_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 'paper'"):
+        IPDConfig.of_preset("papers")
+
+
+@pytest.mark.parametrize("kind", [IPDConfig, CoinConfig])
+def test_help_is_whole_whether_python_strips_indentation_or_not(kind, monkeypatch):
+    before = kind.field_docs()
+    assert before["exploration" if kind is IPDConfig else "early_opponents"].endswith(".")
+    for base in kind.__mro__:
+        if "Attributes:" in (base.__doc__ or ""):
+            indented = inspect.cleandoc(base.__doc__).replace("\n", "\n    ")
+            for text in (inspect.cleandoc(base.__doc__), indented):  # Python 3.13; before it
+                monkeypatch.setattr(base, "__doc__", text)
+                assert kind.field_docs() == before
+
+
+@pytest.mark.parametrize("command", ["info", "train coin --help", "{train}"])
+def test_commands_work_without_docstrings(command, tmp_path):
+    command = command.format(
+        train=f"train ipd --iterations 2 --batch-size 4 --out {tmp_path / 'run'}"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "loqa", *command.split()],
+        env={**os.environ, "PYTHONOPTIMIZE": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Config(" not in done.stdout  # what a dataclass says in place of a docstring
