@@ -39,10 +39,15 @@ struct DlExchange {
 enum DlCode : uint8_t { kDlInt = 0, kDlUnsigned = 1, kDlBool = 6 };
 constexpr int32_t kDlCpu = 1;
 constexpr uintptr_t kLowest = uintptr_t{1} << 32;
+// From here on looking at the size of a tensor's storage takes no measurable part of a step.
+constexpr int64_t kWorthALook = 64 << 10;
 
 // torch.Tensor, and how to ask where one lies (null: by calling its methods). Set once at import.
 PyTypeObject* g_tensor_type = nullptr;
-PyObject* g_is_neg = nullptr;  // torch.Tensor.is_neg
+PyObject* g_is_neg = nullptr;   // torch.Tensor.is_neg
+PyObject* g_storage = nullptr;  // torch.Tensor.untyped_storage
+PyObject* g_offset = nullptr;   // torch.Tensor.storage_offset
+PyObject* g_nbytes = nullptr;   // torch.UntypedStorage.nbytes
 PyTypeObject* g_memory_type = nullptr;
 int (*g_tensor_of)(void*, DlTensor*) = nullptr;
 
@@ -60,6 +65,29 @@ bool stands_for_negative(py::handle tensor) {
   const bool negative = answer != Py_False;
   Py_XDECREF(answer);
   return negative;
+}
+
+// What a method without arguments answers as a number, -1 if it fails.
+int64_t number_of(PyObject* method, py::handle object) {
+  PyObject* const arguments[] = {object.ptr()};
+  const auto answer =
+      py::reinterpret_steal<py::object>(PyObject_Vectorcall(method, arguments, 1, nullptr));
+  const int64_t number = answer ? PyLong_AsLongLong(answer.ptr()) : -1;
+  PyErr_Clear();
+  return number;
+}
+
+// Whether a tensor's storage reaches to the end of what it shows: it may have been cut under it.
+bool holds(py::handle tensor, int64_t count, int64_t element) {
+  PyObject* const arguments[] = {tensor.ptr()};
+  const auto storage =
+      py::reinterpret_steal<py::object>(PyObject_Vectorcall(g_storage, arguments, 1, nullptr));
+  if (!storage) {
+    PyErr_Clear();
+    return false;
+  }
+  const int64_t offset = number_of(g_offset, tensor);
+  return offset >= 0 && number_of(g_nbytes, storage) >= (offset + count) * element;
 }
 
 // Types wider than a byte that the core reads as signed: what is negative then is out of range.
@@ -108,6 +136,7 @@ bool read_tensor(py::handle given, const std::vector<int64_t>& shape, ActionArra
   const char* data = static_cast<char*>(tensor.data) + tensor.byte_offset;
   if (reinterpret_cast<uintptr_t>(data) < kLowest) return false;
   const int64_t element = tensor.type_bits / 8;
+  if (count * element >= kWorthALook && !holds(given, count, element)) return false;
   return action_type(tensor.type_code == kDlInt, element, &actions->type) &&
          finish(data, count, element, actions);
 }
@@ -191,6 +220,10 @@ void bind_step_arguments(py::module_& module) {
       [](const py::type& type, bool by_exchange) {
         g_tensor_type = reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());
         g_is_neg = py::object(type.attr("is_neg")).release().ptr();
+        g_storage = py::object(type.attr("untyped_storage")).release().ptr();
+        g_offset = py::object(type.attr("storage_offset")).release().ptr();
+        const py::object storages = py::module_::import("torch").attr("UntypedStorage");
+        g_nbytes = py::object(storages.attr("nbytes")).release().ptr();
         g_tensor_of = nullptr;
         constexpr char kTable[] = "__dlpack_c_exchange_api__";
         if (!by_exchange || !py::hasattr(type, kTable)) return false;

@@ -19,6 +19,7 @@ from torch import Generator, Tensor, nn
 from loqa import _checks
 from loqa.agents.networks import NUM_IPD_STATES, GRUHead, Head, LogitsHead, MLPHead, index_to_bits
 from loqa.ops.gru import GRUPolicy
+from loqa.ops.register import check_range
 
 if TYPE_CHECKING:
     from loqa.training.config import TrainConfig
@@ -285,7 +286,7 @@ def _as_states(obs: Tensor) -> Tensor:
     if obs.is_floating_point() or obs.is_complex() or obs.dtype == torch.bool:
         raise ValueError(f"the state index must be of an integer dtype, got {obs.dtype}")
     index = obs.long()
-    _check_range("the state index", index, NUM_IPD_STATES)
+    check_range("the state index", index, NUM_IPD_STATES)
     return index
 
 
@@ -293,16 +294,8 @@ def _as_actions(actions: Tensor, num_actions: int) -> Tensor:
     if actions.is_floating_point() or actions.is_complex():
         raise ValueError(f"actions must be of an integer dtype, got {actions.dtype}")
     actions = actions.long()
-    _check_range("actions", actions, num_actions)
+    check_range("actions", actions, num_actions)
     return actions
-
-
-def _check_range(name: str, values: Tensor, count: int) -> None:
-    """Elsewhere than on the CPU nothing is looked at."""
-    if values.is_cpu and values.numel():
-        low, high = values.aminmax()
-        if int(low) < 0 or int(high) >= count:
-            raise ValueError(f"{name} must be in 0..{count - 1}, got {int(low)} to {int(high)}")
 
 
 def _append_time(features: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 Importing this registers `loqa/CoinGame-v0`, `loqa/IPD-v0` and their like, and the names of
 `loqa.make` (`loqa/coin_game`), for `gymnasium.make_vec`; `import loqa` does so too where gymnasium is
-there already.
+there already. Without an import an id names this module:
+`gymnasium.make_vec("loqa.envs.gymnasium:loqa/CoinGame-v0", num_envs=8)`.
 
 Needs `gymnasium>=1.1` (`pip install loqa[gymnasium]`).
 """

@@ -46,6 +46,8 @@ class VectorEnv(ABC):
     memory of its own. The buffers stay where they are: a tensor that was taken elsewhere (by
     `share_memory_`, a multiprocessing queue, `resize_`, `.data =`) keeps what it had, and `step`
     returns new ones from then on. Actions may lie in a buffer: they are read before it is written.
+    Of a tensor of actions below 64 KiB `step` does not look whether its storage was cut under it
+    (`untyped_storage().resize_`), as torch itself does not: it reads what now lies there.
 
     Ctrl-C ends a long rollout within a tenth of a second: the environment is then as it was before
     the call. A `step` always comes to its end first.

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from loqa._native import core
-from loqa.ops.register import address_of, check_like, describe, is_plain
+from loqa.ops.register import address_of, check_like, check_range, describe, is_plain
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -212,12 +212,15 @@ class GRUPolicy:
         Args:
             x: `[B, F]` features; or integers `[B, N]`, the places of the N ones among features that
                 are zero elsewhere (the Coin Game's observation "cells"): then the first layer is a
-                sum of N rows of its weights.
+                sum of N rows of its weights. Whether they are in range is looked at on the CPU only.
             state: `[B, H]`.
             t: appended to the features, if the head reads the step index.
 
         Returns:
             `[B, K]`, and the next state.
+
+        Raises:
+            ValueError: a place is out of range.
         """
         with torch.no_grad():
             if self.first is None:
@@ -235,6 +238,7 @@ def _input_layer(x: Tensor, t: int | None, weight: Tensor, bias: Tensor) -> Tens
         bias = bias + t * weight[..., -1]
     if x.is_floating_point():
         return affine(x, weight if t is None else weight[..., :-1], bias)
+    check_range("places of ones", x, features - (t is not None))
     rows = weight.mT.reshape(-1, weight.shape[-2])  # F rows a set, one set after the other
     if weight.ndim == 3:
         sets = weight.shape[0]

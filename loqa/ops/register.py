@@ -325,3 +325,11 @@ def define(
             return operator(*args)
 
     return call
+
+
+def check_range(name: str, values: Tensor, count: int) -> None:
+    """ValueError unless all integers are in 0..count-1. On the CPU only: elsewhere a look would wait."""
+    if values.is_cpu and values.numel():
+        low, high = values.aminmax()
+        if int(low) < 0 or int(high) >= count:
+            raise ValueError(f"{name} must be in 0..{count - 1}, got {int(low)} to {int(high)}")

@@ -331,6 +331,22 @@ def no_memory(kind: str, *shape: int, dtype: torch.dtype = torch.int64) -> Tenso
 
 
 @each_game
+def test_a_storage_that_was_cut_under_a_large_tensor(game: str) -> None:
+    env = loqa.make(game, 4096)
+    _, first, second = whole = torch.zeros(3, 4096, 2, dtype=torch.int64)
+    for one in (first, second):
+        env.step(one)
+    env.rollout(whole)
+    whole.untyped_storage().resize_(3 * 4096 * 16 - 8)
+    env.step(first)
+    before = env.get_state()
+    for call, actions in ((env.step, second), (env.rollout, whole)):
+        with pytest.raises(TypeError, match="196608 bytes whose storage has 196600"):
+            call(actions)
+    assert all(torch.equal(value, before[name]) for name, value in env.get_state().items())
+
+
+@each_game
 @each_device
 @pytest.mark.parametrize("kind", ["zero", "meta", "fake", "emptied", "offset"])
 def test_tensors_without_memory(game: str, device: str, kind: str) -> None:

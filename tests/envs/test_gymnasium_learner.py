@@ -218,7 +218,15 @@ def test_ids_of_games_with_settings() -> None:
     "imports", ["import gymnasium, loqa", "import loqa.envs.gymnasium, gymnasium"]
 )
 def test_ids_are_there_after_import(imports: str) -> None:
-    code = f"{imports}; print(gymnasium.make_vec('loqa/CoinGame-v0', num_envs=2).reset()[0].shape)"
+    _made(imports, "loqa/CoinGame-v0")
+
+
+def test_an_id_that_names_its_module_needs_no_import() -> None:
+    _made("import gymnasium", "loqa.envs.gymnasium:loqa/CoinGame-v0")
+
+
+def _made(imports: str, name: str) -> None:
+    code = f"{imports}; print(gymnasium.make_vec({name!r}, num_envs=2).reset()[0].shape)"
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
     )

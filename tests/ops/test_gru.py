@@ -203,3 +203,27 @@ def test_products_in_fewer_bits(with_gradient, kernel_device) -> None:
     if kernel_device == "cuda" and torch.cuda.get_device_capability() >= (8, 0):
         assert not torch.equal(outputs["high"], outputs["highest"])
         assert not torch.equal(outputs["medium"], outputs["high"])
+
+
+@pytest.mark.parametrize("layers", [0, 1])
+@pytest.mark.parametrize("t", [None, 3])
+@pytest.mark.parametrize("sets", [1, 2])
+def test_places_of_ones_are_in_range(sets: int, t: int | None, layers: int) -> None:
+    """Beyond the features of one stacked set lie those of the next."""
+    heads = [GRUHead(5, 3, 8, layers, torch.Generator().manual_seed(i)) for i in range(sets)]
+    stacked = {
+        name: torch.stack([dict(head.named_parameters())[name] for head in heads]).squeeze(0)
+        for name, _ in heads[0].named_parameters()
+    }
+    policy = GRUPolicy.of(stacked)
+    features = 5 if t is None else 4  # the last one is t
+    state = policy.initial_state(2)
+    places = torch.tensor([[0, 2], [1, features - 1]])
+    ones = torch.zeros(2, 5).scatter_(1, places, 1)
+    if t is not None:
+        ones[:, -1] = t
+    torch.testing.assert_close(policy.step(places, state, t)[0], policy.step(ones, state)[0])
+    for wrong in (-1, features):
+        places[1, 0] = wrong
+        with pytest.raises(ValueError, match=rf"places of ones must be in 0..{features - 1}, got"):
+            policy.step(places, state, t)
