@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from test_published import mfos_arrays, pola_arrays
+from torch_settings_changed import default_device, default_dtype, precision
 
 import loqa
 from loqa.agents.actor_critic import build_agent
@@ -18,41 +19,10 @@ from loqa.evaluation.best_response import ResponseSettings
 from loqa.evaluation.exploit import exploit
 from loqa.evaluation.mcts import SearchSettings
 
-
-@contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-@contextmanager
-def default_device(device: str) -> Iterator[None]:
-    torch.set_default_device(device)
-    try:
-        yield
-    finally:
-        torch.set_default_device(None)
-
-
-@contextmanager
-def precision(name: str) -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(name)
-    try:
-        yield
-    finally:
-        assert torch.get_float32_matmul_precision() == name
-        torch.set_float32_matmul_precision(before)
-
-
 DEFAULTS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "float64": lambda: default_dtype(torch.float64),
     "float16": lambda: default_dtype(torch.float16),
-    "device": lambda: default_device("meta"),
+    "device": default_device,
     "device context": lambda: torch.device("meta"),
     "inference mode": torch.inference_mode,
     "no grad": torch.no_grad,

@@ -174,7 +174,7 @@ def _draw_rewards(axes: Axes, group: Group) -> None:
     for seat, (label, colour) in enumerate((("agent", BLUE), ("its copy", ORANGE))):
         x, values = group.curves(partial(_inner, key="reward", part=seat), "iteration")
         draw_spread(axes, x, values, colour, "-", label)
-    x, values = group.curves(lambda line: line.get("self_play", [None])[0], "iteration")
+    x, values = group.curves(lambda line: (line.get("self_play") or [None])[0], "iteration")
     draw_spread(axes, x, values, BLACK, "--", "both, without exploration")
     axes.set(xlabel="iteration", ylabel="mean reward per step, while exploring")
     axes.legend(frameon=False)

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loqa._checks import plural
-from loqa._reading import FileError, read_object
+from loqa._reading import FileError, read_object, reading, wrong
 from loqa.training.config import GAMES, CoinConfig, TrainConfig
+from loqa.training.ipd import STATES
 from loqa.training.run_directory import RunDirectory
 from loqa.training.run_names import alike, changes, differences
 
@@ -143,8 +144,49 @@ def read_run(directory: str | Path) -> Run:
     metrics = files.metrics()
     if not metrics:
         raise FileError(f"{directory} has no metrics yet")
+    with reading(files.metrics_file):
+        for number, line in enumerate(metrics, 1):
+            _check(f"line {number}, ", line, *_LINES[config["game"]])
     summary = read_object(files.summary_file) if files.summary_file.exists() else {}
+    with reading(files.summary_file):
+        _check("", summary, {}, {"strategy": "a text", "seconds_to_threshold": "times by name"})
     return Run(files.path, config, metrics, summary)
+
+
+# Keys that every line of metrics has, and keys that it may have, with what the figures expect there.
+_LINES = {
+    "ipd": ({"p_cooperate": "a number for each state", "reward": "two numbers"},
+            {"self_play": "two numbers"}),
+    "coin": ({}, {"self_play": "two numbers", "vs_always_cooperate": "two numbers",
+                  "vs_always_defect": "two numbers", "own_coin_share": "a number"}),
+}  # fmt: skip
+_EXPECTED: dict[str, Callable[[Any], bool]] = {
+    "a text": lambda value: isinstance(value, str),
+    "a number": lambda value: _is_number(value),
+    "two numbers": lambda value: (
+        isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+    ),
+    "a number for each state": lambda value: (
+        isinstance(value, dict) and all(_is_number(value.get(state)) for state in STATES)
+    ),
+    "times by name": lambda value: (
+        isinstance(value, dict) and all(time is None or _is_number(time) for time in value.values())
+    ),
+}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check(
+    place: str, values: dict[str, Any], required: dict[str, str], optional: dict[str, str]
+) -> None:
+    """FileError unless the values are what the figures expect of them."""
+    for key, expected in {**required, **optional}.items():
+        value = values.get(key)
+        if not (_EXPECTED[expected](value) or (value is None and key in optional)):
+            raise wrong(f"{place}{key}", expected, value)
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:

@@ -3,58 +3,24 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import torch
 from kernel_cases import ALL, draw
 from test_native_rollout import _draws, _env, _stack
 from torch import Tensor
+from torch_settings_changed import default_dtype, deterministic
 
 from loqa import ops
 from loqa.agents.native import StackedHead, play
 from loqa.ops.gru import GRUPolicy, affine, fold, gru, gru_step
 
-
-@contextmanager
-def default_device() -> Iterator[None]:
-    with torch.device("meta"):  # stands in for a GPU
-        yield
-
-
-@contextmanager
-def default_dtype() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-@contextmanager
-def deterministic() -> Iterator[None]:
-    """Fills new memory with NaN, too."""
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(False)
-
-
-@contextmanager
-def anomaly_mode() -> Iterator[None]:
-    with torch.autograd.set_detect_anomaly(True):
-        yield
-
-
 SETTINGS = {
-    "default device": default_device,
-    "default dtype": default_dtype,
+    "default device": lambda: torch.device("meta"),  # stands in for a GPU
+    "default dtype": lambda: default_dtype(torch.float64),
     "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
     "deterministic": deterministic,
-    "anomaly": anomaly_mode,
+    "anomaly": lambda: torch.autograd.set_detect_anomaly(True),
 }
 
 

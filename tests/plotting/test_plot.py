@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 import loqa
+from loqa._reading import FileError
 from loqa.cli.main import main
 from loqa.envs.coin_game.thresholds import THRESHOLDS
 from loqa.plotting import coin_game as plot_coin
@@ -58,6 +59,59 @@ def ipd_run(path: Path, **config: object) -> Path:
     settings = {"iterations": 20, "batch_size": 8, "log_every": 5, **config}
     loqa.train(loqa.IPDConfig.of_preset("default", **settings), path)
     return path
+
+
+@pytest.mark.parametrize(
+    ("game", "key", "value", "message"),
+    [
+        ("ipd", "p_cooperate", None, "p_cooperate: expected a number for each state, got None"),
+        ("ipd", "p_cooperate", {"start": 1.0}, "p_cooperate: expected a number for each state"),
+        ("ipd", "p_cooperate", [1, 2], "p_cooperate: expected a number for each state"),
+        ("ipd", "reward", [1.0], "reward: expected two numbers, got [1.0]"),
+        ("ipd", "self_play", "high", "self_play: expected two numbers, got high"),
+        ("coin", "self_play", [1.0, None], "self_play: expected two numbers, got [1.0, None]"),
+        ("coin", "vs_always_defect", 3, "vs_always_defect: expected two numbers, got 3"),
+        ("coin", "own_coin_share", True, "own_coin_share: expected a number, got True"),
+    ],
+)
+def test_metrics_that_figures_cannot_be_drawn_from(
+    tmp_path: Path, capsys, game: str, key: str, value: object, message: str
+) -> None:
+    run = (coin_run if game == "coin" else ipd_run)(tmp_path / "run")
+    metrics = run / "metrics.jsonl"
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    lines[1][key] = value
+    metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for more in ([], [str(run)]):  # alone, and side by side
+        assert main(["plot", str(run), *more, "--out", str(tmp_path / "x.png")]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"loqa: error: {metrics} is damaged: line 2, {message}")
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_metrics_that_lack_what_figures_can_do_without(tmp_path: Path) -> None:
+    run = ipd_run(tmp_path / "run")
+    metrics = run / "metrics.jsonl"
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    for number, line in enumerate(lines):
+        if number % 2:
+            line["self_play"] = None
+        else:
+            del line["self_play"]
+    metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert is_picture(plot_run(run, tmp_path / "x.png")[0])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("strategy", ["tft"]), ("seconds_to_threshold", {"weak": "soon"})]
+)
+def test_a_summary_that_figures_cannot_be_drawn_from(
+    tmp_path: Path, key: str, value: object
+) -> None:
+    run = coin_run(tmp_path / "run")
+    (run / "summary.json").write_text(json.dumps({key: value}))
+    with pytest.raises(FileError, match=rf"summary.json is damaged: {key}: expected"):
+        plot_run(run)
 
 
 def is_picture(path: Path, wider_than: int = 500) -> bool:
