@@ -1,5 +1,6 @@
 """Opponent shaping at hardware speed: simulators, DiCE kernels and LOQA."""
 
+import sys
 from typing import TYPE_CHECKING
 
 from loqa._lazy import lazy
@@ -43,3 +44,9 @@ def __getattr__(name: str) -> object:
 
         return version("loqa")
     return _get(name)
+
+
+if "gymnasium" in sys.modules:  # then its ids are cheap
+    from loqa.envs.adapters.gymnasium_ids import register_ids
+
+    register_ids()

@@ -29,6 +29,7 @@ from loqa.envs.coin_game.env import CoinGame
 from loqa.envs.coin_game.presets import SCRIPTED_COIN_PLAYERS
 from loqa.envs.device import require_cpu
 from loqa.envs.matrix_game.env import MatrixGame
+from loqa.envs.registry import settings_of
 from loqa.evaluation.players import SHORT_NAMES
 
 Policy = Callable[[Tensor], "Tensor | np.ndarray"]
@@ -75,7 +76,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             FileNotFoundError: the opponent's file is missing.
         """
         own = list(inspect.signature(VectorEnv).parameters)
-        _checks.known_settings("VectorEnv", settings, [*own, *loqa.envs.settings_of(game)])
+        _checks.known_settings("VectorEnv", settings, [*own, *settings_of(game)])
         if autoreset is not False:
             settings["autoreset"] = autoreset
         self.env = env = loqa.make(game, num_envs, **settings)

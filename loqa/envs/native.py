@@ -410,21 +410,21 @@ class VectorEnv(ABC):
     @property
     def single_action_space(self) -> Any:
         """Actions of one player, as a space of Gymnasium (which must be installed)."""
-        from loqa.envs import spaces
+        from loqa.envs.adapters import spaces
 
         return spaces.action_space(self)
 
     @property
     def single_observation_space(self) -> Any:
         """Observations of one player, as a space of Gymnasium (which must be installed)."""
-        from loqa.envs import spaces
+        from loqa.envs.adapters import spaces
 
         return spaces.observation_space(self)
 
     @property
     def action_space(self) -> Any:
         """What `step` takes, [B, A], as a space of Gymnasium (which must be installed)."""
-        from loqa.envs import spaces
+        from loqa.envs.adapters import spaces
 
         return spaces.joint_action_space(self)
 
@@ -432,7 +432,7 @@ class VectorEnv(ABC):
     def observation_space(self) -> Any:
         """What `reset` returns, [B, A, *obs_shape], as a space of Gymnasium (which must be
         installed)."""
-        from loqa.envs import spaces
+        from loqa.envs.adapters import spaces
 
         return spaces.joint_observation_space(self)
 

@@ -17,6 +17,7 @@ import loqa
 from loqa import _checks
 from loqa.envs.adapters.spaces import action_space, observation_space
 from loqa.envs.device import require_cpu
+from loqa.envs.registry import settings_of
 
 
 class ParallelEnv(pettingzoo.ParallelEnv[str, np.ndarray, int]):
@@ -32,7 +33,7 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, np.ndarray, int]):
                 "a parallel environment does not reset itself: autoreset must be False"
             )
         _checks.known_settings(
-            "parallel_env", settings, ["game", "render_mode", *loqa.envs.settings_of(game)]
+            "parallel_env", settings, ["game", "render_mode", *settings_of(game)]
         )
         self.env = loqa.make(game, 1, **settings)
         require_cpu(self.env.device, "PettingZoo's")

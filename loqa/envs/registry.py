@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -72,9 +71,3 @@ def settings_of(game: str) -> list[str]:
     known = inspect.signature(made_by).parameters.values()
     own = [parameter.name for parameter in known if parameter.kind is parameter.KEYWORD_ONLY]
     return ["num_envs", "preset", *own]
-
-
-if "gymnasium" in sys.modules:  # then its ids are cheap
-    from loqa.envs.adapters.gymnasium_ids import register_ids
-
-    register_ids()
