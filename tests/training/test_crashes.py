@@ -19,8 +19,8 @@ import torch
 from loqa import CoinConfig, IPDConfig, load_agent, resume, train
 from loqa._files import locked
 from loqa._reading import FileError
-from loqa.algos import replay
 from loqa.cli.main import main
+from loqa.training import replay
 from loqa.training.checkpoint import load_checkpoint, save_checkpoint
 from loqa.training.run_directory import RunDirectory
 from loqa.training.train import TrainingError
