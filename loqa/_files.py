@@ -140,7 +140,8 @@ def locked(directory: Path, what: str) -> Iterator[None]:
     """
     path = directory / _LOCK
     while True:
-        file = path.open("a+b")
+        # Unbuffered: what a full disk refuses would be tried again at the end.
+        file = path.open("a+b", buffering=0)
         try:
             held = _try_lock(file)
         except BlockingIOError:
@@ -169,7 +170,6 @@ def locked(directory: Path, what: str) -> Iterator[None]:
             file.truncate(0)
             who = f"process {os.getpid()} on {socket.gethostname()}"
             file.write(f"{who} writes this {what}\n".encode())
-            file.flush()
         try:
             yield
         finally:

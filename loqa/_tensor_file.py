@@ -58,7 +58,7 @@ def load_tensors(path: Path, form: str, says: str) -> tuple[dict[str, Tensor], d
         header, start = _header(file.read(8), file.read(min(size, _MAX_HEADER)), size)
         metadata = _metadata(header)
         if metadata.get("format") != form:
-            raise wrong("metadata", f"expected format {form!r}", repr(metadata.get("format")))
+            raise wrong("metadata", f"format {form!r}", repr(metadata.get("format")))
         tensors = {}
         place = 0
         entries = [_entry(name, value) for name, value in header.items()]

@@ -166,6 +166,18 @@ def test_an_output_directory_is_made_and_goes_if_nothing_came_of_it(tmp_path: Pa
     assert [path.name for path in new.iterdir()] == ["pairs.jsonl"]
 
 
+def test_a_full_disk_keeps_nobody_from_a_lock(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, resource, sys\n"
+        "from loqa._files import locked\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "with locked(pathlib.Path(sys.argv[1]), 'run'):\n"
+        "    assert (pathlib.Path(sys.argv[1]) / '.lock').exists()\n"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_threads_exclude_each_other_too(tmp_path: Path) -> None:
     refused = []
 

@@ -41,15 +41,17 @@ using MemoryPtr = std::shared_ptr<Memory>;
 // The product of sizes, or std::invalid_argument where it is negative or does not fit.
 int64_t product_of(std::initializer_list<int64_t> sizes);
 
-// The start of `memory` as an array of that many T, or std::invalid_argument if it is not exactly
-// so long or not aligned.
+// std::invalid_argument if `memory` is not exactly so long, or not aligned.
 void check_memory(const Memory* memory, const char* name, int64_t bytes, int64_t alignment);
+
+// The start of `memory` as an array of that many T, checked; null stands for an array without any.
 template <typename T>
 T* array_of(const MemoryPtr& memory, const char* name, std::initializer_list<int64_t> sizes) {
   const int64_t bytes = product_of({product_of(sizes), static_cast<int64_t>(sizeof(T))});
   check_memory(memory.get(), name, bytes, static_cast<int64_t>(alignof(T)));
   return memory == nullptr ? nullptr : static_cast<T*>(memory->data());
 }
+// The same of elements that are so many bytes long.
 inline void* bytes_of(const MemoryPtr& memory, const char* name,
                       std::initializer_list<int64_t> sizes, int64_t element) {
   check_memory(memory.get(), name, product_of({product_of(sizes), element}), element);

@@ -197,6 +197,7 @@ bool ShownResults::intact() const {
           static_cast<char*>(now.data) + now.byte_offset != place.data ||
           now.rank != static_cast<int32_t>(place.shape.size()) ||
           !std::equal(place.shape.begin(), place.shape.end(), now.shape) ||
+          now.strides == nullptr ||
           !std::equal(place.strides.begin(), place.strides.end(), now.strides)) {
         return false;
       }
