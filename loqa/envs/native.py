@@ -17,6 +17,7 @@ from loqa.envs import saved
 from loqa.envs.autoreset import AUTORESET_MODES, Rollout, checked_autoreset, rollout_by_steps
 from loqa.envs.base import EnvSpec
 from loqa.envs.buffers import Lent, borrow
+from loqa.envs.spaces import Spaces
 
 # Codes of the C++ enum StepOutcome.
 _DONE, _UNREAD, _OUT_OF_RANGE, _NO_ROOM, _MOVED = range(5)
@@ -28,7 +29,7 @@ _MAX_T = 2**31 - 1
 core.set_tensor_type(Tensor, True)
 
 
-class VectorEnv(ABC):
+class VectorEnv(Spaces, ABC):
     """B independent copies of a game that step together, with A players and K actions each.
 
     Randomness is a pure function of (seed, environment number, episode number, step): results do not
@@ -60,6 +61,9 @@ class VectorEnv(ABC):
 
     Copies (`copy.copy`, `copy.deepcopy`, `pickle`) are independent and go on from the same state.
     """
+
+    scripted_players: tuple[str, ...] = ()
+    """Names that `scripted_actions` knows, where the game has it."""
 
     _native: Any
     _bad_action_was: str  # what a device does with an action out of range
@@ -404,37 +408,8 @@ class VectorEnv(ABC):
         """
         saved.load_state_dict(self, state)
 
-    def close(self) -> None:  # noqa: B027, nothing is missing
+    def close(self) -> None:
         """Does nothing: an environment holds only memory, which goes with it."""
-
-    @property
-    def single_action_space(self) -> Any:
-        """Actions of one player, as a space of Gymnasium (which must be installed)."""
-        from loqa.envs.adapters import spaces
-
-        return spaces.action_space(self)
-
-    @property
-    def single_observation_space(self) -> Any:
-        """Observations of one player, as a space of Gymnasium (which must be installed)."""
-        from loqa.envs.adapters import spaces
-
-        return spaces.observation_space(self)
-
-    @property
-    def action_space(self) -> Any:
-        """What `step` takes, [B, A], as a space of Gymnasium (which must be installed)."""
-        from loqa.envs.adapters import spaces
-
-        return spaces.joint_action_space(self)
-
-    @property
-    def observation_space(self) -> Any:
-        """What `reset` returns, [B, A, *obs_shape], as a space of Gymnasium (which must be
-        installed)."""
-        from loqa.envs.adapters import spaces
-
-        return spaces.joint_observation_space(self)
 
     def __repr__(self) -> str:
         spec = self.spec

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from loqa import _checks
-from loqa.envs.base import EnvSpec
-from loqa.envs.coin_game.env import CoinGame, make_coin_game
 from loqa.envs.coin_game.presets import COIN_PRESETS
-from loqa.envs.matrix_game.env import MatrixGame, make_matrix_game
 from loqa.envs.matrix_game.presets import MATRIX_PRESETS
-from loqa.envs.native import VectorEnv
 
-_PRESETS: dict[str, Iterable[str]] = {**MATRIX_PRESETS, "coin-game": COIN_PRESETS}
+if TYPE_CHECKING:
+    from loqa.envs.native import VectorEnv
 
-__all__ = ["CoinGame", "EnvSpec", "MatrixGame", "VectorEnv", "make"]
+# For each name its presets, and the room in whose env.py it is made.
+_GAMES: dict[str, tuple[Iterable[str], str]] = {
+    **{game: (presets, "matrix_game") for game, presets in MATRIX_PRESETS.items()},
+    "coin-game": (COIN_PRESETS, "coin_game"),
+}
+
+
+def names() -> list[str]:
+    """Of all games that `make` knows."""
+    return list(_GAMES)
+
+
+def _maker(name: str) -> tuple[type[VectorEnv], Callable[..., VectorEnv]]:
+    """The class of a game's environments, whose keywords are the settings, and what makes one."""
+    found: tuple[type[VectorEnv], Callable[..., VectorEnv]]
+    found = import_module(f"loqa.envs.{_GAMES[name][1]}.env").MAKES[name]
+    return found
 
 
 def _split_name(game: str, preset: str | None) -> tuple[str, str | None]:
@@ -25,7 +39,7 @@ def _split_name(game: str, preset: str | None) -> tuple[str, str | None]:
         if not isinstance(given, str) and (what, given) != ("preset", None):
             raise TypeError(f"{what} must be a name, got {given!r}")
     name = game.replace("_", "-")
-    for known, presets in _PRESETS.items():
+    for known, (presets, _) in _GAMES.items():
         if name == known:
             return known, preset
         for variant in presets:
@@ -35,7 +49,7 @@ def _split_name(game: str, preset: str | None) -> tuple[str, str | None]:
                         f"game {game!r} names a preset, but preset={preset!r} was given too"
                     )
                 return known, variant
-    return _checks.one_of("game", game, _PRESETS), preset
+    return _checks.one_of("game", game, _GAMES), preset
 
 
 def make(game: str, num_envs: int = 1, *, preset: str | None = None, **settings: Any) -> VectorEnv:
@@ -59,15 +73,12 @@ def make(game: str, num_envs: int = 1, *, preset: str | None = None, **settings:
     """
     name, preset = _split_name(game, preset)
     _checks.known_settings(f"loqa.make({game!r})", settings, settings_of(name))
-    if name == "coin-game":
-        return make_coin_game(preset, num_envs, **settings)
-    return make_matrix_game(name, preset, num_envs, **settings)
+    return _maker(name)[1](preset, num_envs, **settings)
 
 
 def settings_of(game: str) -> list[str]:
     """Names of what `loqa.make` takes for a game, after its name."""
     name, _ = _split_name(game, None)
-    made_by = (CoinGame if name == "coin-game" else MatrixGame).__init__
-    known = inspect.signature(made_by).parameters.values()
+    known = inspect.signature(_maker(name)[0].__init__).parameters.values()
     own = [parameter.name for parameter in known if parameter.kind is parameter.KEYWORD_ONLY]
     return ["num_envs", "preset", *own]

@@ -15,9 +15,9 @@ from loqa import _random
 from loqa.agents.networks import NUM_IPD_STATES
 from loqa.agents.policy import Policy, PolicyError
 from loqa.envs.coin_game.env import CoinGame
-from loqa.envs.coin_game.scripted import by_codes
 from loqa.envs.coin_game.statistics import CoinStatistics, coin_statistics
 from loqa.envs.matrix_game.env import MatrixGame
+from loqa.envs.matrix_game.scripted import by_codes
 from loqa.evaluation.match_settings import Settings, make_env
 from loqa.evaluation.players import MachinePolicy, Player
 

@@ -8,8 +8,8 @@ import torch
 from coin_golden import load
 
 import loqa
-from loqa.envs.coin_game.scripted import memory1
 from loqa.envs.coin_game.statistics import coin_statistics
+from loqa.envs.matrix_game.scripted import memory1
 
 RECORDED = {
     "mean_rewards": "mean_rewards",

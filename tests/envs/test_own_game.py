@@ -13,8 +13,8 @@ import loqa
 from loqa.agents.actor_critic import Agent
 from loqa.agents.memory1 import discounted_value, long_run_value
 from loqa.cli.main import main
-from loqa.envs.coin_game.scripted import memory1
 from loqa.envs.matrix_game.presets import MATRIX_PRESETS
+from loqa.envs.matrix_game.scripted import memory1
 from loqa.evaluation.best_response import ResponseSettings, train_best_response
 from loqa.evaluation.exploit import exploit
 from loqa.evaluation.match_settings import settings_of

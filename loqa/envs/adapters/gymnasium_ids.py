@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import gymnasium
 
-# Name in the registry, and name of `loqa.make`.
-IDS = {
-    "CoinGame": "coin_game",
-    "IPD": "ipd",
-    "MatchingPennies": "matching-pennies",
-    "Chicken": "chicken",
-    "StagHunt": "stag-hunt",
-    "MatrixGame": "matrix-game",
-}
+from loqa.envs.registry import names
 
 
 def register_ids() -> None:
     """`loqa/CoinGame-v0` and its like, and `loqa/coin_game`, for `gymnasium.make_vec`."""
-    for name, game in IDS.items():
-        for identity in (f"loqa/{name}-v0", f"loqa/{game}"):
+    for game in names():
+        parts = game.split("-")  # a short one is an abbreviation
+        name = "".join(part.upper() if len(part) < 4 else part.capitalize() for part in parts)
+        for identity in (f"loqa/{name}-v0", f"loqa/{game}", f"loqa/{game.replace('-', '_')}"):
             if identity not in gymnasium.registry:
                 gymnasium.register(
                     identity,

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from loqa.envs.buffers import numpy_type
-from loqa.envs.coin_game.env import CoinGame
 from loqa.envs.native import VectorEnv
 
 
@@ -23,7 +22,7 @@ def action_space(env: VectorEnv) -> gymnasium.spaces.Discrete:
 
 def observation_space(env: VectorEnv) -> gymnasium.spaces.Box:
     """The space of one player's observation."""
-    low, high = _bounds(env)
+    low, high = env.obs_bounds
     return gymnasium.spaces.Box(low, high, env.obs_shape, _numpy_type(env).type)
 
 
@@ -34,7 +33,7 @@ def joint_action_space(env: VectorEnv) -> gymnasium.spaces.MultiDiscrete:
 
 def joint_observation_space(env: VectorEnv) -> gymnasium.spaces.Box:
     """The space of what `reset` returns, [B, A, *obs_shape]."""
-    low, high = _bounds(env)
+    low, high = env.obs_bounds
     shape = (env.num_envs, env.num_players, *env.obs_shape)
     return gymnasium.spaces.Box(low, high, shape, _numpy_type(env).type)
 
@@ -43,15 +42,3 @@ def _numpy_type(env: VectorEnv) -> Any:
     if env.spec.obs_dtype == torch.bfloat16:
         raise ValueError("obs_dtype must have a NumPy counterpart, got torch.bfloat16")
     return numpy_type(env.spec.obs_dtype)
-
-
-def _bounds(env: VectorEnv) -> tuple[int, int]:
-    low, high = 0, 1
-    if isinstance(env, CoinGame):
-        if env.spec.obs == "cells":
-            high = 2 * env.num_players * env.height * env.width - 1
-        if env.preset.history:  # last rewards
-            low, high = -2, max(high, 2)
-    elif env.spec.obs == "index":
-        high = env.num_actions**2
-    return low, high

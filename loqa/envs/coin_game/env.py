@@ -52,6 +52,7 @@ class CoinGame(VectorEnv):
     `torch.nn.functional.embedding_bag(cells.flatten(0, -2), weight.t(), mode="sum") + bias`.
     """
 
+    scripted_players = SCRIPTED_COIN_PLAYERS
     _bad_action_was = "taken for staying put"
 
     def __init__(
@@ -139,6 +140,15 @@ class CoinGame(VectorEnv):
                 f"on {self.height} x {self.width}, got {dtype}"
             )
         return dtype
+
+    @property
+    def obs_bounds(self) -> tuple[int, int]:
+        high = 1
+        if self.spec.obs == "cells":
+            high = 2 * self.num_players * self.height * self.width - 1
+        return (-2, max(high, 2)) if self.preset.history else (0, high)  # last rewards
+
+    obs_bounds.__doc__ = VectorEnv.obs_bounds.__doc__
 
     def _make_native(self) -> Any:
         players, coins, preset = self.num_players, self.num_coins, self.preset
@@ -357,3 +367,7 @@ def make_coin_game(preset: str | None, num_envs: int, **settings: Any) -> CoinGa
     return CoinGame(
         COIN_PRESETS[_checks.one_of("preset", name, COIN_PRESETS)], num_envs, **settings
     )
+
+
+MAKES = {"coin-game": (CoinGame, make_coin_game)}
+"""For `loqa.envs.registry`."""

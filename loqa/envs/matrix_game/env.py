@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,12 @@ class MatrixGame(VectorEnv):
             discount=preset.discount,
         )
         super().__init__(spec, num_envs, seed, device, num_threads, first_env, autoreset)
+
+    @property
+    def obs_bounds(self) -> tuple[int, int]:
+        return 0, self.num_actions**2 if self.spec.obs == "index" else 1
+
+    obs_bounds.__doc__ = VectorEnv.obs_bounds.__doc__
 
     def _make_native(self) -> Any:
         memory = self._memory
@@ -267,3 +274,7 @@ def make_matrix_game(game: str, preset: str | None, num_envs: int, **settings: A
     presets = MATRIX_PRESETS[game]
     name = next(iter(presets)) if preset is None else preset
     return MatrixGame(game, presets[_checks.one_of("preset", name, presets)], num_envs, **settings)
+
+
+MAKES = {game: (MatrixGame, partial(make_matrix_game, game)) for game in MATRIX_PRESETS}
+"""For `loqa.envs.registry`."""

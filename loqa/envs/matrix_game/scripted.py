@@ -1,17 +1,10 @@
-"""Scripted players by name.
-
-Coin Game players live in the native core: `CoinGame.scripted_actions`, `rollout_scripted`. Those of
-the iterated prisoner's dilemma are memory-1 vectors for `MatrixGame.rollout_memory1`.
-"""
+"""Strategies of the iterated prisoner's dilemma as vectors for `MatrixGame.rollout_memory1`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from loqa import _checks
-from loqa.envs.coin_game.presets import SCRIPTED_COIN_PLAYERS
-
-__all__ = ["MEMORY1_PLAYERS", "SCRIPTED_COIN_PLAYERS", "by_codes", "memory1"]
 
 # Probability of cooperating at the start and after CC, CD, DC, DD (own action first).
 MEMORY1_PLAYERS: dict[str, tuple[float, float, float, float, float]] = {
