@@ -244,6 +244,12 @@ def _named() -> list[Machine]:
 
 NAMED: dict[str, Machine] = {machine.name: machine for machine in _named()}
 """Every named strategy."""
+SHORT_NAMES = {
+    "ac": "always-cooperate",
+    "ad": "always-defect",
+    "tft": "tit-for-tat",
+    "wsls": "win-stay-lose-shift",
+}
 
 
 def strategy(name: str) -> Machine:

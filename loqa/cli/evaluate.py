@@ -17,6 +17,7 @@ from loqa.evaluation.evaluate import MatchResult, evaluate, to_csv
 from loqa.evaluation.groups import distinct, group_names, grouped, named_apart
 from loqa.evaluation.league import league
 from loqa.evaluation.players import as_player
+from loqa.games.registry import names
 
 WHO = (
     "a run directory, a checkpoint, a published agent (npz, safetensors), a strategy's name (ac, ad, "
@@ -59,7 +60,7 @@ def add_commands(commands: Any) -> None:
     bringing.set_defaults(run=_import)
 
     for parser in (one, many, cli_exploit.add_command(commands, WHO)):
-        parser.add_argument("--game", choices=["coin", "ipd"], help="[the one that all play]")
+        parser.add_argument("--game", choices=names(), help="[the one that all play]")
         parser.add_argument("--preset",
                             help="whose game, payoff and episode length included "
                                  "[the runs' own, or loqa24]")  # fmt: skip

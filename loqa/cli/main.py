@@ -9,6 +9,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,10 +22,10 @@ from loqa._native import core
 from loqa._reading import out_of_memory
 from loqa.cli import evaluate as cli_eval
 from loqa.cli.terminal import Terminal, lasting_output
-from loqa.envs.coin_game.env import make_coin_game
 from loqa.evaluation.match_settings import settings_of
-from loqa.evaluation.matches import coin_actor
-from loqa.evaluation.players import COIN, as_player
+from loqa.evaluation.matches import actor
+from loqa.evaluation.players import as_player
+from loqa.games.registry import played as played_games
 from loqa.training.config import GAMES, RESUMABLE, CoinConfig, TrainConfig, docstring
 from loqa.training.run_directory import RunDirectory
 from loqa.training.run_names import describe
@@ -152,13 +153,14 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, _Parser]]:
 
     cli_eval.add_commands(commands)
 
-    watching = commands.add_parser("watch", help="show a Coin Game between agents")
+    watching = commands.add_parser("watch", help="show a game between agents")
     watching.add_argument(
         "players", nargs="+", metavar="PLAYER", help=f"one a seat: {cli_eval.WHO}"
     )
     watching.add_argument(
         "--gif", metavar="FILE", help="write a film (gif, png, webp) instead of showing it here"
     )
+    watching.add_argument("--game", help="[the first that can be shown]")
     watching.add_argument("--preset", help="whose rules [the agents', or loqa24]")
     for name in ("height", "width"):
         watching.add_argument(f"--{name}", type=int, help="[the agents', or 3]")
@@ -325,8 +327,6 @@ def _plot(options: argparse.Namespace, console: Terminal) -> int:
 
 
 def _watch(options: argparse.Namespace, console: Terminal) -> int:
-    from loqa.envs.coin_game.film import coin_film, save_gif, text_frame
-
     speed = _checks.real("speed", options.speed, 0.1, 50)
     players = [as_player(name) for name in options.players]
     asked = {
@@ -335,14 +335,19 @@ def _watch(options: argparse.Namespace, console: Terminal) -> int:
         "width": options.width,
         "episode_length": options.steps,
     }
-    played = settings_of(players, COIN, asked, None, options.seed)
-    env = make_coin_game(
-        num_envs=1, num_players=len(players), seed=options.seed, num_threads=1, **played.make
+    films = {one.env_name: one.film for one, _ in played_games() if one.film}
+    played = settings_of(players, options.game or next(iter(films)), asked, None, options.seed)
+    if played.game not in films:
+        raise ValueError(f"{played.game} cannot be shown, {' and '.join(films)} can")
+    film = import_module(films[played.game])
+    env = played.matches.make(
+        1, num_players=len(players), seed=options.seed, num_threads=1, **played.make
     )
     names = [player.name for player in players]
-    frames = coin_film(env, coin_actor(env, players, options.seed), env.episode_length, names=names)
+    act = actor(env, players, options.seed)
+    frames = film.frames_of(env, act, env.episode_length, names=names)
     if options.gif:
-        console.say(str(save_gif(options.gif, frames, speed)))
+        console.say(str(film.save_gif(options.gif, frames, speed)))
         return DONE
     coloured = console.color_system is not None and not console.no_color
     for frame in frames:
@@ -350,7 +355,7 @@ def _watch(options: argparse.Namespace, console: Terminal) -> int:
             break
         if console.is_terminal:
             console.clear()
-        print(text_frame(frame, coloured), flush=True)
+        print(film.text_frame(frame, coloured), flush=True)
         if console.is_terminal:
             time.sleep(1 / speed)
     return DONE

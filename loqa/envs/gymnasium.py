@@ -21,16 +21,13 @@ from torch import Tensor
 import loqa
 from loqa import _checks, _random
 from loqa.agents.policy import Policy as LoqaPolicy
+from loqa.agents.strategies import SHORT_NAMES
 from loqa.envs.actions import as_array, described
 from loqa.envs.adapters.gymnasium_ids import register_ids
 from loqa.envs.adapters.seated import SeatedPlayer
 from loqa.envs.adapters.spaces import action_space, observation_space
-from loqa.envs.coin_game.env import CoinGame
-from loqa.envs.coin_game.presets import SCRIPTED_COIN_PLAYERS
 from loqa.envs.device import require_cpu
-from loqa.envs.matrix_game.env import MatrixGame
 from loqa.envs.registry import settings_of
-from loqa.evaluation.players import SHORT_NAMES
 
 Policy = Callable[[Tensor], "Tensor | np.ndarray"]
 _MODES = {
@@ -64,9 +61,9 @@ class VectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """
         Args:
             game, num_envs, settings: see `loqa.make`.
-            opponent: "random"; a scripted Coin Game player or a strategy of the iterated prisoner's
-                dilemma by name ("tit-for-tat"); a trained agent, or the path of one; whatever else
-                `loqa.evaluate` takes; or a function from the opponent's observations [B, *obs_shape]
+            opponent: "random"; a scripted player or a strategy by name ("tit-for-tat"); a trained
+                agent, or the path of one; whatever else `loqa.evaluate` takes; or a function from
+                the opponent's observations [B, *obs_shape]
                 (a tensor it must not keep) to its actions [B], integers.
             seat: of the learner, 0 or 1.
             autoreset: "next_step", "same_step" or False.
@@ -79,7 +76,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         _checks.known_settings("VectorEnv", settings, [*own, *settings_of(game)])
         if autoreset is not False:
             settings["autoreset"] = autoreset
-        self.env = env = loqa.make(game, num_envs, **settings)
+        self.env: Any = loqa.make(game, num_envs, **settings)
+        env = self.env
         require_cpu(env.device, "Gymnasium's")
         if env.num_players != 2:
             raise ValueError(f"the game must have 2 players, this one has {env.num_players}")
@@ -162,17 +160,15 @@ class VectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def _player(self, opponent: Any) -> Policy:
         """The function from the observations [B, 2, ...] to the opponent's actions."""
         env, seat = self.env, 1 - self.seat
-        if isinstance(opponent, str) and isinstance(env, CoinGame):
-            name = SHORT_NAMES.get(opponent, opponent)
-            if name in SCRIPTED_COIN_PLAYERS:
-                players: list[str | None] = [None, None]
-                players[seat] = name
-                return lambda _: env.scripted_actions(players)[:, seat]
+        name = SHORT_NAMES.get(opponent, opponent) if isinstance(opponent, str) else None
+        if name in env.scripted_players:
+            players: list[str | None] = [None, None]
+            players[seat] = name
+            return lambda _: env.scripted_actions(players)[:, seat]
         if opponent == "random":
             return lambda _: self.np_random.integers(0, env.num_actions, self.num_envs)
         if callable(opponent) and not isinstance(opponent, LoqaPolicy):
             return lambda obs: opponent(obs[:, seat])
-        assert isinstance(env, CoinGame | MatrixGame)
         seated = SeatedPlayer(env, seat, opponent)
         return lambda obs: seated.choose(obs, self._generator)
 

@@ -23,11 +23,11 @@ from torch.nn.utils import clip_grad_norm_
 from loqa import _checks, ops
 from loqa._random import stream, stream_seed
 from loqa.agents.actor_critic import Agent, build_agent
-from loqa.envs.matrix_game.env import MatrixGame
+from loqa.agents.player import Player
 from loqa.evaluation.evaluate import seat_threads
 from loqa.evaluation.match_settings import Settings, make_env, settings_of
 from loqa.evaluation.matches import Actors, uniform
-from loqa.evaluation.players import COIN, Player, as_player
+from loqa.evaluation.players import as_player
 
 NETWORKS = ("mlp", "gru")
 Report = Callable[[dict[str, float]], None]
@@ -86,7 +86,7 @@ def train_best_response(
 
     Args:
         player: of any kind, as `loqa.evaluation.players.as_player` takes it.
-        game: "coin_game" or "ipd"; by default the Coin Game if the player knows it.
+        game: its name; by default the first that the player knows.
         seed: of everything random.
         report: called after each batch with iteration, reward (per step, of the learner), entropy.
         training: `ResponseSettings()` by default.
@@ -112,18 +112,13 @@ def train_best_response(
     agent = learner.agent.eval().requires_grad_(False)
     made_for = {**played.make, "preset": learner.env.spec.preset,
                 "episode_length": learner.env.episode_length}  # fmt: skip
-    grid, rules = None, None
-    if played.game == COIN:
-        grid = (int(played.make["height"]), int(played.make["width"]))
-        rules = learner.env.spec.preset
     found = as_player(agent, f"response to {opponent.name}")
     return replace(
         found,
         group="best response",
         games=(played.game,),
-        grid=grid,
-        rules=rules,
         made_for=made_for,
+        **played.matches.traits_in(learner.env),
     )
 
 
@@ -137,18 +132,11 @@ class _Learner:
             played, training.batch_size, stream_seed(seed, "best response episodes"), 1
         )
         self.opponent = opponent
-        if isinstance(self.env, MatrixGame) and self.env.num_actions != 2:
-            raise ValueError(
-                f"a response is trained in the Coin Game or a game of 2 actions, this one has "
-                f"{self.env.num_actions}"
-            )
-        shape = self.env.spec.obs_shape
-        # The index of the prisoner's dilemma is read as four bits.
-        features = 4 if shape == () else int(torch.Size(shape).numel())
+        played.matches.check_seat(self.env, opponent)
         self.agent: Agent = build_agent(
             training.network,
             training.network,
-            features,
+            played.matches.num_inputs(self.env),
             self.env.num_actions,
             actor_hidden=training.hidden,
             critic_hidden=training.hidden,

@@ -17,10 +17,11 @@ import torch
 
 from loqa import _checks
 from loqa._torch_settings import usual_torch
+from loqa.agents.player import Player
 from loqa.evaluation.groups import group_names, grouped, named_apart
-from loqa.evaluation.match_settings import Settings, rules_of, settings_of
+from loqa.evaluation.match_settings import Settings, settings_of
 from loqa.evaluation.matches import Episodes, Match
-from loqa.evaluation.players import Player, as_player
+from loqa.evaluation.players import as_player
 
 _Z95 = 1.959963984540054
 _RESAMPLES = 10_000
@@ -135,7 +136,7 @@ def evaluate(
             probabilities, an `Agent`...), or a list of players: seeds of one algorithm. The same run
             twice counts once.
         opponent: a player.
-        game: "coin_game" or "ipd"; by default the one that both play (Coin Game if both).
+        game: its name, "coin" or "ipd"; by default the first that both play.
         episodes: in each seat, exactly; instead of the bound on the standard error.
         standard_error: the bound.
         max_episodes: in each seat, where the bound stays out of reach.
@@ -244,7 +245,7 @@ def _evaluate_one(
         if done >= target or (enough and len(played[0]) > 1):
             break
     spec = matches[0].env.spec
-    rules = {**rules_of(matches[0].env), "discount": matches[0].discount}
+    rules = {**settings.matches.rules_of(matches[0].env), "discount": matches[0].discount}
     return MatchResult(
         agent.name,
         opponent.name,

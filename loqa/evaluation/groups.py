@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from loqa.agents.player import Player, with_digest
 from loqa.agents.strategies import NAMED
-from loqa.evaluation.players import Player, with_digest
 from loqa.training.run_names import alike, differences
 
 

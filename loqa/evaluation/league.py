@@ -23,12 +23,13 @@ from loqa import _checks
 from loqa._files import output_directory, write_json, write_text
 from loqa._native import core
 from loqa._torch_settings import usual_torch
+from loqa.agents.player import Player, with_digest
 from loqa.evaluation.evaluate import Estimate, seat_threads
 from loqa.evaluation.groups import distinct, group_names, named_apart
 from loqa.evaluation.league_store import Pair, Store, in_order
-from loqa.evaluation.match_settings import Settings, make_env, rules_of, settings_of
+from loqa.evaluation.match_settings import Settings, make_env, settings_of
 from loqa.evaluation.matches import Match
-from loqa.evaluation.players import Player, as_player, expand, with_digest
+from loqa.evaluation.players import as_player, expand
 
 _BLOCK = 500
 INTERVALS = "bootstrap over agents; * one agent on each side: over episodes"
@@ -181,7 +182,7 @@ def league(
         else _checks.integer("num_threads", num_threads, 1, 1024)
     )
     played = settings_of(players, game, settings, None, seed)
-    rules = rules_of(make_env(played, 1, 0, 1))
+    rules = played.matches.rules_of(make_env(played, 1, 0, 1))
     unknown = {one.name: one.unknown for one in players if one.unknown}
     if out is not None and unknown:
         told = "; ".join(f"{name}: {why}" for name, why in unknown.items())

@@ -13,9 +13,9 @@ from typing import Any
 
 from loqa._files import append_line, write_text
 from loqa._reading import read_lines, wrong
+from loqa.agents.player import Player, with_digest
 from loqa.evaluation.evaluate import Estimate
 from loqa.evaluation.match_settings import Settings
-from loqa.evaluation.players import Player, with_digest
 
 _FORMAT = 2
 

@@ -7,19 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
 from loqa import _checks
 from loqa._torch_settings import usual_torch
-from loqa.envs.coin_game.env import CoinGame, make_coin_game
-from loqa.envs.matrix_game.env import MatrixGame, make_matrix_game
-from loqa.evaluation.players import COIN, IPD, Player, check_rules, common_game, common_grid
+from loqa.agents.player import Player
+from loqa.evaluation.players import common_game
+from loqa.games import registry
+from loqa.games.matches import MatchRules
 from loqa.training.run_names import value_text
-
-_KNOWN = {
-    COIN: ("preset", "height", "width", "episode_length", "egocentric", "zero_last_reward"),
-    IPD: ("preset", "payoff", "contribution_factor", "episode_length", "noise"),
-}
 
 
 @dataclass(frozen=True)
@@ -27,7 +22,7 @@ class Settings:
     """How matches are played.
 
     Attributes:
-        game: "coin_game" or "ipd".
+        game: as the environment's spec has it.
         make: further settings of the environment (preset, height, width, episode_length, payoff...).
         discount: of the discounted return; the preset's by default.
         seed: of everything random.
@@ -37,6 +32,11 @@ class Settings:
     make: Mapping[str, Any] = field(default_factory=dict)
     discount: float | None = None
     seed: int = 0
+
+    @property
+    def matches(self) -> MatchRules[Any]:
+        """The game's."""
+        return registry.matches_of(self.game)
 
 
 def settings_of(
@@ -55,7 +55,7 @@ def settings_of(
 
     Args:
         players: all that meet.
-        game: "coin_game", "ipd" or None for the one that all play.
+        game: its name, or None for the first that all play.
         settings: what is asked for, by name; None is not asked for.
         discount: of the discounted return, or None.
         seed: of everything random.
@@ -67,19 +67,14 @@ def settings_of(
     """
     game = common_game(players, game)
     given = {name: value for name, value in settings.items() if value is not None}
+    rules = registry.matches_of(game)
     for name in given:
-        if name not in _KNOWN[game]:
-            known = ", ".join(_KNOWN[game])
-            hint = _checks.nearest(name, _KNOWN[game])
+        if name not in rules.settings:
+            known = ", ".join(rules.settings)
+            hint = _checks.nearest(name, rules.settings)
             raise TypeError(f"matches of {game} have no setting {name!r}{hint} (they have {known})")
-    make = {**_made_for(players, given, _KNOWN[game]), **given}
-    if game == COIN:
-        make["preset"] = check_rules(players, make.get("preset"))
-        for one in players:  # a network reads the planes it was made for
-            knows = bool(one.made_for.get("egocentric"))
-            if one.grid is not None and knows != bool(make.get("egocentric")):
-                raise ValueError(f"{one.name} was made for egocentric={knows} observations")
-        make["height"], make["width"] = common_grid(players, make.get("height"), make.get("width"))
+    free = [name for name in rules.settings if not {name, rules.replaced.get(name)} & {*given}]
+    make = rules.agree(players, {**_made_for(players, given, free), **given})
     if discount is None and "preset" not in given:
         own = [one.made_for["discount"] for one in players if "discount" in one.made_for]
         discount = own[0] if own else None
@@ -94,14 +89,11 @@ def _made_for(
         return {}
     found, clashes = {}, []
     for name in names:
-        if name in given or (name == "payoff" and "contribution_factor" in given):
-            continue
         whose: dict[str, tuple[str, Any]] = {}
         for one in players:
             if name in one.made_for:
                 value = one.made_for[name]
-                plain = np.asarray(value).tolist() if name == "payoff" else value
-                whose.setdefault(value_text(plain), (one.name, value))
+                whose.setdefault(value_text(np.asarray(value).tolist()), (one.name, value))
         if len(whose) > 1:
             told = ", ".join(f"{value} ({who})" for value, (who, _) in whose.items())
             clashes.append((name, f"{name} {told}"))
@@ -116,29 +108,7 @@ def _made_for(
 
 
 @usual_torch()
-def make_env(
-    settings: Settings, num_envs: int, seed: int, num_threads: int | None = None
-) -> CoinGame | MatrixGame:
-    """The environment of matches; the prisoner's dilemma shows the state index."""
-    common = {**settings.make, "seed": seed, "num_threads": num_threads, "device": "cpu"}
-    preset = common.pop("preset", None)
-    if settings.game == COIN:
-        return make_coin_game(preset, num_envs, **common)
-    return make_matrix_game(
-        "ipd", preset, num_envs, **{**common, "obs": "index", "obs_dtype": torch.int64}
-    )
-
-
-def rules_of(env: CoinGame | MatrixGame) -> dict[str, Any]:
-    """All that decides what is played in an environment, as plain numbers: the same for the same game,
-    however it was asked for."""
-    spec = env.spec
-    rules: dict[str, Any] = {
-        "preset": spec.preset,
-        "version": spec.version,
-        "episode_length": spec.episode_length,
-    }
-    if isinstance(env, MatrixGame):
-        return {**rules, "payoff": env.payoff.tolist(), "noise": env.noise}
-    names = ("height", "width", "num_players", "egocentric", "zero_last_reward")
-    return {**rules, **{name: getattr(env, name) for name in names}}
+def make_env(settings: Settings, num_envs: int, seed: int, num_threads: int | None = None) -> Any:
+    """The environment of matches."""
+    how = {"seed": seed, "num_threads": num_threads, "device": "cpu"}
+    return settings.matches.make(num_envs, **{**settings.make, **how})

@@ -7,19 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from loqa import _random
-from loqa.agents.networks import NUM_IPD_STATES
+from loqa.agents.player import Player
 from loqa.agents.policy import Policy, PolicyError
-from loqa.envs.coin_game.env import CoinGame
-from loqa.envs.coin_game.statistics import CoinStatistics, coin_statistics
-from loqa.envs.matrix_game.env import MatrixGame
-from loqa.envs.matrix_game.scripted import by_codes
 from loqa.evaluation.match_settings import Settings, make_env
-from loqa.evaluation.players import MachinePolicy, Player
+from loqa.games import registry
 
 _SUMS_TO_1 = (
     1e-2  # log-probabilities in bfloat16 are that far off, logits and probabilities farther
@@ -49,11 +44,11 @@ class Actors:
     and step of 256 games. A policy gets a copy of its observations, which it may keep or change.
 
     Args:
-        env: the environment, which knows the scripted players of the Coin Game.
+        env: the environment, which knows the scripted players.
         players: in seat order.
 
     Attributes:
-        policies: of each seat; None for a scripted player of the Coin Game.
+        policies: of each seat; None for a scripted player.
         states: of the policies, `[B, S]` each; None where there is no policy.
 
     Raises:
@@ -61,11 +56,11 @@ class Actors:
         ValueError: a strategy of two actions in a game of more.
     """
 
-    def __init__(self, env: CoinGame | MatrixGame, players: Sequence[Player]) -> None:
-        self.env = env
-        self.policies = [_policy_in(env, player) for player in players]
+    def __init__(self, env: Any, players: Sequence[Player]) -> None:
+        self.env, self.rules = env, registry.matches_of(env.spec.game)
+        self.policies = [self.rules.policy_in(env, player) for player in players]
         self._names = [player.name for player in players]
-        self._swapped = [swaps_codes(env, player) for player in players]
+        self._swapped = [self.rules.swaps_codes(env, player) for player in players]
         self._scripts = [
             player.scripted if policy is None else None
             for player, policy in zip(players, self.policies, strict=True)
@@ -88,7 +83,8 @@ class Actors:
         Raises:
             PolicyError: a policy fails, or its answer is none.
         """
-        if isinstance(self.env, CoinGame) and None in self.policies:
+        actions: Tensor
+        if None in self.policies:
             actions = self.env.scripted_actions(self._scripts)
         else:
             size = (self.env.num_envs, len(self.policies))
@@ -98,7 +94,7 @@ class Actors:
                 # A copy: what a policy keeps of it must not change with the next step.
                 seen = obs[:, seat].clone()
                 if self._swapped[seat]:
-                    seen = torch.where(seen == 0, seen, NUM_IPD_STATES - seen)
+                    seen = self.rules.swapped(seen)
                 edges = self._probabilities(seat, policy, seen).cumsum(-1)
                 self._check_sums(seat, edges[:, -1])
                 chosen = (draw[:, seat, None] * edges[:, -1:] >= edges[:, :-1]).sum(-1)
@@ -148,22 +144,6 @@ class Actors:
             )
 
 
-def swaps_codes(env: CoinGame | MatrixGame, player: Player) -> bool:
-    """Whether what a player takes for action 0, to cooperate, is the game's action 1.
-
-    Raises:
-        ValueError: no action of the game is cooperation, and the player knows the game by it.
-    """
-    if player.cooperate is None or isinstance(env, CoinGame):
-        return False
-    if env.cooperate is None:
-        raise ValueError(
-            f"{player.name} cooperates or defects, in a game of 2 actions; this one has "
-            f"{env.num_actions}"
-        )
-    return player.cooperate != env.cooperate
-
-
 def _told(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"{list(value.shape)} {value.dtype} on {value.device}"
@@ -203,6 +183,7 @@ class Match:
         self.players, self.block, self.statistics = players, block, statistics
         key = f"{settings.seed}/{stream}/{players[0].digest}/{players[1].digest}".encode()
         self._key = int.from_bytes(hashlib.sha256(key).digest()[:8], "little")
+        self.rules = settings.matches
         self.env = make_env(settings, block, self._key, num_threads)
         natural = self.env.spec.discount
         self.discount = natural if settings.discount is None else settings.discount
@@ -214,34 +195,21 @@ class Match:
         generator = _random.stream(self._key, "match actions", number)
         first_obs = self.env.reset(seed=_random.stream_seed(self._key, "match episodes", number))
         with torch.inference_mode():
-            obs, actions, rewards = self._rollout(first_obs, generator)
+            natively = self.rules.play_natively(self.env, self.players, self.env.episode_length)
+            obs, actions, rewards = natively or self._stepwise(first_obs, generator)
             paid = rewards.double()
-            statistics = self._statistics(obs, actions, rewards) if self.statistics else {}
+            statistics = {}
+            if self.statistics:
+                assert obs is not None
+                statistics = self.rules.statistics(self.env, obs, actions, rewards)
             returns = torch.tensordot(self._discounts, paid, 1)
             return Episodes(paid.mean(0), returns, statistics)
-
-    def _rollout(
-        self, first_obs: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor | None, Tensor, Tensor]:
-        """observations [T+1, ...] (None unless statistics need them), actions and rewards [T, B, 2]."""
-        env, steps = self.env, self.env.episode_length
-        if isinstance(env, CoinGame) and all(one.policy is None for one in self.players):
-            return env.rollout_scripted([player.scripted for player in self.players], steps)
-        if isinstance(env, MatrixGame):
-            machines = [player.machine for player in self.players]
-            vectors = [_memory1_of(machine) for machine in machines]
-            if vectors[0] is not None and vectors[1] is not None:
-                table = [
-                    by_codes(vector, int(swaps_codes(env, player)))
-                    for vector, player in zip(vectors, self.players, strict=True)
-                    if vector is not None
-                ]
-                return env.rollout_memory1(np.array(table, np.float32), steps)
-        return self._stepwise(first_obs, generator)
 
     def _stepwise(
         self, obs: Tensor, generator: torch.Generator
     ) -> tuple[Tensor | None, Tensor, Tensor]:
+        """observations [T+1, B, 2, ...] (None unless statistics need them), actions and rewards
+        [T, B, 2]."""
         env, steps = self.env, self.env.episode_length
         actors = Actors(env, self.players)
         draws = uniform((steps, self.block, 2), generator)
@@ -257,61 +225,14 @@ class Match:
         seen = torch.stack(all_obs) if self.statistics else None
         return seen, torch.stack(all_actions), torch.stack(all_rewards)
 
-    def _statistics(
-        self, obs: Tensor | None, actions: Tensor, rewards: Tensor
-    ) -> dict[str, tuple[float, float]]:
-        if isinstance(self.env, MatrixGame):
-            if self.env.cooperate is None:
-                return {}
-            shares = (actions == self.env.cooperate).double().mean((0, 1)).tolist()
-            return {"cooperation": (shares[0], shares[1])}
-        assert obs is not None
-        if self.env.egocentric:  # places of two steps cannot be compared
-            return {}
-        planes = relative_planes(obs, self.env)
-        first_takes = self.env.preset.first_takes
-        measured: CoinStatistics = coin_statistics(planes, actions, rewards, first_takes)
-        pairs = {name: value.tolist() for name, value in vars(measured).items()}
-        return {name: (pair[0], pair[1]) for name, pair in pairs.items()}
-
-
-def relative_planes(obs: Tensor, env: CoinGame) -> Tensor:
-    """Observations of two players by any preset as loqa24 shows them (history left out):
-    `[T+1, B, 2, ...]` -> planes self, other, own coin, other's coin, `[T+1, B, 2, 4, H, W]`."""
-    if env.preset.layout == "channels_last":
-        planes = obs.movedim(-1, -3)
-    else:
-        planes = obs.reshape(*obs.shape[:3], -1, env.height, env.width)
-    planes = planes[:, :, :, :4]
-    if env.preset.relative:
-        return planes
-    return torch.stack([planes[:, :, 0], planes[:, :, 1][:, :, [1, 0, 3, 2]]], 2)
-
-
-def _policy_in(env: CoinGame | MatrixGame, player: Player) -> Policy | None:
-    """What plays for a player in `env`; None where the simulator itself does."""
-    if player.policy is not None or isinstance(env, CoinGame):
-        return player.policy
-    assert player.machine is not None
-    return MachinePolicy(player.machine)
-
-
-def _memory1_of(machine: Any) -> list[float] | None:
-    """P(C) at the start and after CC, CD, DC, DD if a machine is a memory-1 strategy as it stands."""
-    if machine is None or machine.cooperate.shape != (5,):
-        return None
-    table = machine.transition.reshape(5, 4)
-    return machine.cooperate.tolist() if bool((table == [1, 2, 3, 4]).all()) else None
-
 
 def uniform(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     """Uniform numbers in [0, 1), float32 whatever torch's default is."""
     return torch.rand(tuple(shape), generator=generator, dtype=torch.float32, device="cpu")
 
 
-def coin_actor(env: CoinGame, players: Sequence[Player], seed: int) -> Callable[[Tensor], Tensor]:
-    """Choices of players of the Coin Game in one episode: observations `[B, A, ...]` to actions
-    `[B, A]`."""
+def actor(env: Any, players: Sequence[Player], seed: int) -> Callable[[Tensor], Tensor]:
+    """Choices of players in one episode: observations `[B, A, ...]` to actions `[B, A]`."""
     actors = Actors(env, players)
     generator = _random.stream(seed, "watched actions")
 

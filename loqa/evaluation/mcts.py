@@ -1,13 +1,13 @@
-"""A best response to a frozen player of the Coin Game by Monte-Carlo tree search, nothing trained.
+"""A best response to a frozen player by Monte-Carlo tree search, nothing trained.
 
 Before each move the game is played on many times from where it stands. The frozen player is part of
-the environment: its memory is carried along every line of play, its choices and the places of new coins
-are drawn afresh. Within the tree the responder's actions are chosen by UCT (Kocsis & Szepesvari 2006),
+the environment: its memory is carried along every line of play, its choices and those of chance are drawn
+afresh. Within the tree the responder's actions are chosen by UCT (Kocsis & Szepesvari 2006),
 
     argmax_a  mean(s, a) + c sigma sqrt( ln N(s) / n(s, a) ),    sigma: deviation of the root's returns,
 
 beyond it by a guide, a player whose own reward is what the search improves upon. A node is a history: the
-children of an action are told apart by where the players and the coin ended up. Each simulation adds one
+children of an action are told apart by the state that came out. Each simulation adds one
 node. Several trees a game, independent of each other, are grown side by side and their counts added
 (root parallelisation, Chaslot et al. 2008), so that everything is done for all games, trees and lanes
 of the simulator at once.
@@ -16,7 +16,8 @@ of the simulator at once.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,13 +27,13 @@ from torch import Tensor
 
 from loqa import _checks
 from loqa._random import stream
-from loqa.envs.coin_game.env import make_coin_game
+from loqa.agents.player import Player, with_digest
 from loqa.evaluation.evaluate import evaluate
 from loqa.evaluation.match_settings import make_env, settings_of
 from loqa.evaluation.matches import Actors, uniform
-from loqa.evaluation.players import COIN, Player, as_player, with_digest
-
-_GUIDES = ("always-cooperate", "always-defect")
+from loqa.evaluation.players import as_player
+from loqa.games import registry
+from loqa.games.matches import SearchModel
 
 
 @dataclass(frozen=True)
@@ -64,51 +65,50 @@ def mcts_best_response(
     player: Any,
     *,
     guide: Any = None,
-    episode_length: int | None = None,
-    height: int | None = None,
-    width: int | None = None,
+    game: str | None = None,
     seed: int = 0,
     search: SearchSettings | None = None,
+    **settings: Any,
 ) -> Player:
-    """The response to a frozen player of the Coin Game (rules: loqa24) that searches every move.
+    """The response to a frozen player that searches every move.
 
     Args:
         player: of any kind, as `loqa.evaluation.players.as_player` takes it.
-        guide: plays on where the tree ends; by default always-cooperate or always-defect, whichever
-            earns more against the player.
-        episode_length: T; the search knows when the episode ends. The player's own, or 50.
-        height, width: of the board; the network's, or 3.
+        guide: plays on where the tree ends; by default that one of the game's guides that earns most
+            against the player.
+        game: its name; by default the first that can be searched.
         seed: of the simulations.
         search: `SearchSettings()` by default.
+        settings: of the environment, as in `loqa.evaluate`; the search knows when the episode ends.
 
     Returns:
         The response, to be played by `loqa.evaluate` against the same player.
 
     Raises:
-        ValueError, TypeError, FileNotFoundError: no such player, or a value out of range.
+        ValueError, TypeError, FileNotFoundError: no such player, a game that cannot be searched, or a
+            value out of range.
     """
     opponent = as_player(player)
     given = [] if guide is None else [as_player(guide)]
-    asked = {"height": height, "width": width, "episode_length": episode_length}
-    played = settings_of([opponent, *given], COIN, {**asked, "preset": None}, None, 0)
-    if played.make["preset"] != "loqa24":
-        raise ValueError(f"the search knows the rules of loqa24 only, not {played.make['preset']}")
-    board = (int(played.make["height"]), int(played.make["width"]))
-    length = make_env(played, 1, 0, 1).episode_length
-    search = search or SearchSettings()
+    models = {one.env_name: rules.search for one, rules in registry.played() if rules.search}
+    played = settings_of([opponent, *given], game or next(iter(models)), settings, None, 0)
+    model = models.get(played.game)
+    if model is None or not model.knows(played.make):
+        known = " and ".join(one.said for one in models.values())
+        raise ValueError(f"method 'mcts' plays {known} only")
+    env = make_env(played, 1, 0, 1)
+    made = {**played.make, "episode_length": env.episode_length}  # a preset has its own
     if not given:
-        made = {"height": board[0], "width": board[1], "episode_length": length}
         earned = [
-            evaluate(name, opponent, game=COIN, episodes=256, seed=seed, statistics=False, **made)
-            .total.reward[0].mean
-            for name in _GUIDES
+            evaluate(name, opponent, game=played.game, episodes=256, seed=seed, statistics=False,
+                     **made).total.reward[0].mean
+            for name in model.guides
         ]  # fmt: skip
-        given = [as_player(_GUIDES[int(np.argmax(earned))])]
-    policy = MCTSPolicy(opponent, given[0], board, length, seed, search)
-    return with_digest(
-        Player(f"search against {opponent.name}", "best response", (COIN,), "", policy=policy,
-               grid=board, rules="loqa24", made_for={"episode_length": length})
-    )  # fmt: skip
+        given = [as_player(model.guides[int(np.argmax(earned))])]
+    policy = MCTSPolicy(opponent, given[0], model, made, seed, search or SearchSettings())
+    found = Player(f"search against {opponent.name}", "best response", (played.game,), "",
+                   policy=policy, made_for={"episode_length": env.episode_length})  # fmt: skip
+    return with_digest(replace(found, **played.matches.traits_in(env)))
 
 
 class MCTSPolicy:
@@ -117,9 +117,9 @@ class MCTSPolicy:
     State of a game, `[1 + ...]` float64: the step, the opponent's memory and the guide's.
 
     Args:
-        opponent, guide: players of the Coin Game.
-        board: height and width.
-        episode_length: T.
+        opponent, guide: players of the game.
+        model: of the game.
+        settings: of the environment, episode_length among them.
         seed, search: see `mcts_best_response`.
     """
 
@@ -127,13 +127,13 @@ class MCTSPolicy:
         self,
         opponent: Player,
         guide: Player,
-        board: tuple[int, int],
-        episode_length: int,
+        model: SearchModel[Any],
+        settings: Mapping[str, Any],
         seed: int,
         search: SearchSettings,
     ) -> None:
-        self.opponent, self.guide, self.board = opponent, guide, board
-        self.episode_length, self.seed, self.search = episode_length, seed, search
+        self.opponent, self.guide, self.model, self.settings = opponent, guide, model, settings
+        self.seed, self.search = seed, search
 
     def initial_state(self, batch_size: int) -> Tensor:
         memories = [_flat(player.policy.initial_state(batch_size))
@@ -148,7 +148,7 @@ class MCTSPolicy:
         log_probs = torch.full(counts.shape, -torch.inf, dtype=torch.float64, device="cpu")
         log_probs[torch.arange(len(best), device="cpu"), best] = 0
         after = [state[:, :1] + 1]
-        views = (_of_other(obs), obs)
+        views = (self.model.of_other(obs), obs)
         players = (self.opponent, self.guide)
         for player, memory, seen in zip(players, self._memories(state), views, strict=True):
             if player.policy is not None and memory is not None:
@@ -159,18 +159,16 @@ class MCTSPolicy:
         """How often each action was tried, and the mean return after it, both `[B, K]`.
 
         Args:
-            obs: planes of this seat, `[B, 4, H, W]`.
+            obs: of this seat, `[B, ...]`.
             state: `[B, S]`.
         """
-        if obs.shape[1:] != (4, *self.board):
-            raise ValueError(
-                f"the search knows the planes {[4, *self.board]} of loqa24, got {list(obs.shape[1:])}"
-            )
         games, trees = len(obs), self.search.trees
         t = int(state[0, 0])
         # What is drawn must differ from batch to batch, and be the same when played again.
         key = hashlib.sha256(f"{self.seed}/{t}".encode() + obs.numpy().tobytes()).digest()
-        grown = _Trees(self, _game_state(obs, t), trees, np.random.default_rng(list(key)))
+        grown = _Trees(
+            self, self.model.state(obs, t, self.settings), trees, np.random.default_rng(list(key))
+        )
         grown.memories = [
             None if memory is None else memory.repeat_interleave(trees, 0)
             for memory in reversed(self._memories(state))
@@ -219,10 +217,10 @@ class _Trees:
         self.players = (policy.guide, policy.opponent)
         self.root = {name: value.repeat_interleave(trees, 0) for name, value in root.items()}
         count, nodes = len(self.root["t"]), policy.search.simulations + 1
-        height, width = policy.board
-        self.env = make_coin_game("loqa24", count, height=height, width=width, num_threads=1,
-                                  episode_length=policy.episode_length)  # fmt: skip
-        self.steps = min(policy.search.horizon, policy.episode_length - int(self.root["t"][0]))
+        self.model = policy.model
+        self.env = policy.model.make(count, policy.settings)
+        left = policy.settings["episode_length"] - int(self.root["t"][0])
+        self.steps = min(policy.search.horizon, left)
         self.actions = self.env.num_actions
         self.visits = np.zeros((count, nodes, self.actions))
         self.totals = np.zeros((count, nodes, self.actions))
@@ -253,7 +251,8 @@ class _Trees:
             obs, paid, _, _ = self.env.step(actions)
             rewards[step] = paid[:, 0].numpy()
             if growing:
-                key = (node * self.actions + chosen) * self._outcomes + self._outcome()
+                outcome, outcomes = self.model.outcome(self.env)
+                key = (node * self.actions + chosen) * outcomes + outcome
                 same = self.keys == key[:, None]
                 known = same.any(1)
                 self.keys[inside & ~known, number] = key[inside & ~known]
@@ -282,38 +281,7 @@ class _Trees:
         bound += 1e-6 * self.rng.random(bound.shape)
         return np.asarray(bound.argmax(1))
 
-    @property
-    def _outcomes(self) -> int:
-        return 2 * (self.env.height * self.env.width) ** 3
-
-    def _outcome(self) -> NDArray[np.int64]:
-        """A number for where both players and the coin are, and whose it is."""
-        state = self.env.get_state()
-        cells = self.env.height * self.env.width
-        players = state["players_pos"][..., 0] * self.env.width + state["players_pos"][..., 1]
-        coin = state["coin_pos"][:, 0] * self.env.width + state["coin_pos"][:, 1]
-        code = ((players[:, 0] * cells + players[:, 1]) * cells + coin) * 2 + state["coin_owner"]
-        return np.asarray(code.numpy())
-
 
 def _flat(memory: Tensor) -> Tensor:
     """`[B, ...]` of any type -> `[B, S]` float64, which holds every float32 and integer up to 2^53."""
     return memory.flatten(1).double()
-
-
-def _of_other(obs: Tensor) -> Tensor:
-    """What the other player sees, from what one sees: planes self, other, own coin, other's coin."""
-    return obs[:, [1, 0, 3, 2]]
-
-
-def _game_state(obs: Tensor, t: int) -> dict[str, Tensor]:
-    """The state of games whose player 0 sees `obs [B, 4, H, W]` at step t."""
-    width = obs.shape[-1]
-    places = torch.stack([obs[:, 0], obs[:, 1], obs[:, 2] + obs[:, 3]], 1).flatten(2).argmax(-1)
-    cells = torch.stack([places // width, places % width], -1)
-    return {
-        "players_pos": cells[:, :2],
-        "coin_pos": cells[:, 2],
-        "coin_owner": (obs[:, 3].flatten(1).sum(-1) > 0).long(),
-        "t": torch.full((len(obs),), t, dtype=torch.int64, device="cpu"),
-    }

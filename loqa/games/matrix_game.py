@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from loqa.envs.matrix_game.presets import MATRIX_PRESETS
 from loqa.games.base import Game
+from loqa.games.matrix_matches import MatrixMatches
 from loqa.games.registry import register
 
-IPD = register(Game(name="ipd", env_name="ipd"))
+IPD = register(
+    Game(name="ipd", env_name="ipd", kin=tuple(MATRIX_PRESETS), matches=MatrixMatches("ipd"))
+)

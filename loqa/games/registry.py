@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 from loqa import _checks
 from loqa.games.base import Game
+from loqa.games.matches import MatchRules
 
 # Loaded when they are first asked for: a run of one game needs none of the others.
-_BUILT_IN = {"ipd": "loqa.games.matrix_game", "coin": "loqa.games.coin_game"}
+_BUILT_IN = {"coin": "loqa.games.coin_game", "ipd": "loqa.games.matrix_game"}
 _games: dict[str, Game] = {}
 
 
@@ -36,12 +38,43 @@ def game(name: str) -> Game:
     Raises:
         ValueError: there is none; the nearest name is given.
     """
-    wanted = name.replace("-", "_")
-    for known in names():
-        if known not in _games:
-            import_module(_BUILT_IN[known])
-        found = _games[known]
-        if wanted in (found.name.replace("-", "_"), found.env_name.replace("-", "_")):
+    for found in _records():
+        if _plain(name) in (_plain(found.name), _plain(found.env_name)):
             return found
     _checks.one_of("game", name, names())
     raise AssertionError("unreachable")
+
+
+def played() -> list[tuple[Game, MatchRules[Any]]]:
+    """The games in which players can meet, and their rules of matches; where players share several games,
+    they meet in the first."""
+    return [(one, one.matches) for one in _records() if one.matches is not None]
+
+
+def matches_of(name: str) -> MatchRules[Any]:
+    """The rules of matches of an environment, by the name in its spec; errors as `meeting_in`."""
+    return meeting_in(name)[1]
+
+
+def meeting_in(name: str) -> tuple[str, MatchRules[Any]]:
+    """The game as which players meet in an environment, by the name in its spec ("ipd" for "chicken"), and
+    its rules of matches.
+
+    Raises:
+        ValueError: players of it cannot meet, or nothing is known of it.
+    """
+    for one, rules in played():
+        if _plain(name) in map(_plain, (one.env_name, *one.kin)):
+            return one.env_name, rules
+    raise ValueError(f"no record says how players of {name} meet")
+
+
+def _records() -> list[Game]:
+    for known in names():
+        if known not in _games:
+            import_module(_BUILT_IN[known])
+    return [_games[known] for known in names()]
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "_")

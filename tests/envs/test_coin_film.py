@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import loqa
-from loqa.envs.coin_game.film import CoinFrame, coin_film, draw_frame, save_gif, text_frame
+from loqa.envs.coin_game.film import CoinFrame, draw_frame, frames_of, save_gif, text_frame
 from loqa.envs.coin_game.render import COLOURS
 
 
@@ -41,7 +41,7 @@ def test_render() -> None:
 def test_film(tmp_path: Path, settings: dict[str, object]) -> None:
     env = loqa.make("coin_game", num_envs=3, **settings)
     names = ["always-defect"] * env.num_players
-    frames = list(coin_film(env, lambda _: env.scripted_actions(names), 30, index=2))
+    frames = list(frames_of(env, lambda _: env.scripted_actions(names), 30, index=2))
     assert len(frames) == 31
     assert frames[0].taken == []
     assert any(frame.taken for frame in frames)
@@ -87,9 +87,9 @@ def test_a_film_names_its_players() -> None:
     assert draw_frame(later).shape == image.shape
     env = loqa.make("coin_game", num_envs=1)
     act = lambda _: env.scripted_actions(["random"] * 2)  # noqa: E731
-    assert next(coin_film(env, act, 1, names=NAMES)).names == NAMES
+    assert next(frames_of(env, act, 1, names=NAMES)).names == NAMES
     with pytest.raises(ValueError, match="names must be 2, one a player"):
-        next(coin_film(env, act, 1, names=["alone"]))
+        next(frames_of(env, act, 1, names=["alone"]))
 
 
 @pytest.mark.parametrize(("suffix", "kind"), [(".gif", "GIF"), (".PNG", "PNG"), (".webp", "WEBP")])

@@ -15,10 +15,11 @@ from test_published import head_arrays, pola_arrays, reference_agents
 import loqa
 from loqa.agents.actor_critic import build_agent
 from loqa.agents.memory1 import discounted_value
+from loqa.agents.player import MachinePolicy
 from loqa.agents.strategies import NAMED, memory1_machine
 from loqa.envs.coin_game.presets import COIN_PRESETS
 from loqa.evaluation.evaluate import Estimate, to_csv
-from loqa.evaluation.players import MachinePolicy, as_player, expand
+from loqa.evaluation.players import as_player, expand
 from loqa.evaluation.tournament import tournament
 
 

@@ -11,9 +11,10 @@ import torch
 
 import loqa
 from loqa.agents.memory1 import discounted_value
+from loqa.agents.player import Player
 from loqa.cli.main import main
 from loqa.evaluation.groups import distinct, group_names, grouped, named_apart
-from loqa.evaluation.players import Player, as_player
+from loqa.evaluation.players import as_player
 from loqa.training.ipd import make_agent
 
 

@@ -11,8 +11,9 @@ from coin_dp import CoinModel
 
 import loqa
 from loqa.agents.actor_critic import build_agent
+from loqa.agents.player import Player
 from loqa.evaluation.mcts import MCTSPolicy, SearchSettings, mcts_best_response
-from loqa.evaluation.players import Player, as_player
+from loqa.evaluation.players import as_player
 
 
 @pytest.fixture(autouse=True)

@@ -7,15 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loqa.envs.coin_game.env import CoinGame
-from loqa.envs.matrix_game.env import MatrixGame
+from loqa.envs.native import VectorEnv
 
 
 class SeatedPlayer:
     """A named strategy, trained agent or policy in one seat of every game of a batch.
 
     Args:
-        env: of two players; the Coin Game with planes, a matrix game with two actions.
+        env: of two players, as their game's rules of matches (`loqa.games.matches`) allow it.
         seat: that it plays in.
         given: as `loqa.evaluation.players.as_player` takes it: a name, five probabilities, a path, an
             agent or a policy.
@@ -24,28 +23,21 @@ class SeatedPlayer:
         ValueError, TypeError, FileNotFoundError: there is no such player, or it does not play this game.
     """
 
-    def __init__(self, env: CoinGame | MatrixGame, seat: int, given: Any) -> None:
+    def __init__(self, env: VectorEnv, seat: int, given: Any) -> None:
         # Players know of training, which knows of environments.
-        from loqa.evaluation import players
         from loqa.evaluation.matches import Actors
+        from loqa.evaluation.players import as_player
+        from loqa.games.registry import meeting_in
 
-        player = players.as_player(given)
-        game = players.COIN if isinstance(env, CoinGame) else players.IPD
-        if game not in player.games or env.num_actions not in (2, 4, 5):
+        player = as_player(given)
+        game, self._rules = meeting_in(env.spec.game)
+        if game not in player.games:
             raise ValueError(
                 f"opponent {player.name} plays {' or '.join(player.games)}, not {env.spec.game}"
             )
-        if isinstance(env, CoinGame):
-            players.check_rules([player], env.preset.name)
-            players.common_grid([player], env.height, env.width)
-            if player.policy is not None and env.spec.obs != "planes":
-                raise ValueError(f"opponent {player.name} reads obs='planes', got {env.spec.obs!r}")
-        elif env.num_actions != 2:
-            raise ValueError(
-                f"opponent {player.name} plays games of 2 actions, this one has {env.num_actions}"
-            )
+        self._rules.check_seat(env, player)
         self.env, self.seat = env, seat
-        learner = players.as_player("always-cooperate")  # fills the seat; what it does is dropped
+        learner = as_player("always-cooperate")  # fills the seat; what it does is dropped
         seats = [learner, learner]
         seats[seat] = player
         self._actors = Actors(env, seats)
@@ -68,5 +60,4 @@ class SeatedPlayer:
             (env.num_envs, 2), generator=generator, dtype=torch.float32, device="cpu"
         )
         with torch.inference_mode():
-            seen = env.joint_index() if isinstance(env, MatrixGame) else obs
-            return self._actors.choose(seen, draws)[:, self.seat]
+            return self._actors.choose(self._rules.seen(env, obs), draws)[:, self.seat]

@@ -43,7 +43,7 @@ class CoinFrame:
     """Of the players; none are shown if there are none."""
 
 
-def coin_film(
+def frames_of(
     env: CoinGame,
     act: Callable[[Tensor], Tensor | np.ndarray],
     steps: int,

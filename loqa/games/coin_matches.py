@@ -1,0 +1,169 @@
+"""Matches of the Coin Game."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from loqa.agents.player import Player
+from loqa.agents.strategies import Machine
+from loqa.envs.coin_game.env import CoinGame, make_coin_game
+from loqa.envs.coin_game.presets import SCRIPTED_COIN_PLAYERS
+from loqa.envs.coin_game.statistics import coin_statistics
+from loqa.games.matches import MatchRules, Pairs, SearchModel
+
+_RULES = "loqa24"  # that networks learn
+
+
+class CoinMatches(MatchRules[CoinGame]):
+    """Networks know the board, the planes and the action codes that they were made for."""
+
+    settings = ("preset", "height", "width", "episode_length", "egocentric", "zero_last_reward")
+    scripted = SCRIPTED_COIN_PLAYERS
+    published = _RULES
+
+    def __init__(self) -> None:
+        self.search = CoinSearch()
+
+    def make(self, num_envs: int, **settings: Any) -> CoinGame:
+        return make_coin_game(settings.pop("preset", None), num_envs, **settings)
+
+    def agree(self, players: Sequence[Player], settings: dict[str, Any]) -> dict[str, Any]:
+        agreed = {**settings, "preset": check_rules(players, settings.get("preset"))}
+        for one in players:  # a network reads the planes it was made for
+            knows = bool(one.made_for.get("egocentric"))
+            if one.grid is not None and knows != bool(agreed.get("egocentric")):
+                raise ValueError(f"{one.name} was made for egocentric={knows} observations")
+        height, width = common_grid(players, agreed.get("height"), agreed.get("width"))
+        return {**agreed, "height": height, "width": width}
+
+    def rules_of(self, env: CoinGame) -> dict[str, Any]:
+        names = ("height", "width", "num_players", "egocentric", "zero_last_reward")
+        return {**super().rules_of(env), **{name: getattr(env, name) for name in names}}
+
+    def plays(self, machine: Machine) -> bool:
+        return machine.name in self.scripted
+
+    def traits(self, config: Any) -> dict[str, Any]:
+        return {"grid": (config.height, config.width), "rules": _RULES}
+
+    def traits_in(self, env: CoinGame) -> dict[str, Any]:
+        return {"grid": (env.height, env.width), "rules": env.spec.preset}
+
+    def check_seat(self, env: CoinGame, player: Player) -> None:
+        check_rules([player], env.preset.name)
+        common_grid([player], env.height, env.width)
+        if player.policy is not None and env.spec.obs != "planes":
+            raise ValueError(f"{player.name} reads obs='planes', got {env.spec.obs!r}")
+
+    def play_natively(
+        self, env: CoinGame, players: Sequence[Player], steps: int
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
+        if any(one.policy is not None for one in players):
+            return None
+        return env.rollout_scripted([player.scripted for player in players], steps)
+
+    def statistics(self, env: CoinGame, obs: Tensor, actions: Tensor, rewards: Tensor) -> Pairs:
+        if env.egocentric:  # places of two steps cannot be compared
+            return {}
+        planes = _relative_planes(obs, env)
+        measured = coin_statistics(planes, actions, rewards, env.preset.first_takes)
+        pairs = {name: value.tolist() for name, value in vars(measured).items()}
+        return {name: (pair[0], pair[1]) for name, pair in pairs.items()}
+
+
+def common_grid(
+    players: Sequence[Player], height: int | None = None, width: int | None = None
+) -> tuple[int, int]:
+    """The board asked for, else that of the networks among them, else 3 x 3.
+
+    Raises:
+        ValueError: two networks are for different boards, or one for another than is asked for.
+    """
+    grids = {one.grid: one.name for one in players if one.grid is not None}
+    if len(grids) > 1:
+        said = ", ".join(f"{name} is for {h} x {w}" for (h, w), name in grids.items())
+        raise ValueError(f"the players are for different boards: {said}")
+    natural, name = next(iter(grids.items()), ((3, 3), ""))
+    wanted = (natural[0] if height is None else height, natural[1] if width is None else width)
+    if grids and wanted != natural:
+        raise ValueError(
+            f"{name} is for a board of {natural[0]} x {natural[1]}, got {wanted[0]} x {wanted[1]}"
+        )
+    return wanted
+
+
+def check_rules(players: Sequence[Player], preset: str | None) -> str:
+    """The preset of the Coin Game asked for, else the one that the networks among them know, else
+    loqa24.
+
+    Raises:
+        ValueError: a network knows other rules than those of the preset, or two know different ones.
+    """
+    known = [one.rules for one in players if one.rules is not None]
+    natural = known[0] if known else "loqa24"
+    wanted = natural if preset is None else preset.replace("_", "-")
+    for one in players:
+        if one.rules not in (None, wanted):
+            raise ValueError(f"{one.name} plays by the rules of {one.rules}, not {wanted}")
+    return wanted
+
+
+def _relative_planes(obs: Tensor, env: CoinGame) -> Tensor:
+    """Observations of two players by any preset as loqa24 shows them (history left out):
+    `[T+1, B, 2, ...]` -> planes self, other, own coin, other's coin, `[T+1, B, 2, 4, H, W]`."""
+    if env.preset.layout == "channels_last":
+        planes = obs.movedim(-1, -3)
+    else:
+        planes = obs.reshape(*obs.shape[:3], -1, env.height, env.width)
+    planes = planes[:, :, :, :4]
+    if env.preset.relative:
+        return planes
+    return torch.stack([planes[:, :, 0], planes[:, :, 1][:, :, [1, 0, 3, 2]]], 2)
+
+
+class CoinSearch(SearchModel[CoinGame]):
+    """Reads the planes of loqa24, from which the state can be told."""
+
+    guides = ("always-cooperate", "always-defect")
+    said = f"the Coin Game by the rules of {_RULES}"
+
+    def knows(self, settings: Mapping[str, Any]) -> bool:
+        return bool(settings["preset"] == _RULES)
+
+    def make(self, num_envs: int, settings: Mapping[str, Any]) -> CoinGame:
+        return make_coin_game(num_envs=num_envs, num_threads=1, **settings)
+
+    def state(self, obs: Tensor, t: int, settings: Mapping[str, Any]) -> dict[str, Tensor]:
+        board = [4, settings["height"], settings["width"]]
+        if list(obs.shape[1:]) != board:
+            raise ValueError(
+                f"the search knows the planes {board} of {_RULES}, got {list(obs.shape[1:])}"
+            )
+        width = obs.shape[-1]
+        places = torch.stack([obs[:, 0], obs[:, 1], obs[:, 2] + obs[:, 3]], 1).flatten(2)
+        cells = places.argmax(-1)
+        where = torch.stack([cells // width, cells % width], -1)
+        return {
+            "players_pos": where[:, :2],
+            "coin_pos": where[:, 2],
+            "coin_owner": (obs[:, 3].flatten(1).sum(-1) > 0).long(),
+            "t": torch.full((len(obs),), t, dtype=torch.int64, device="cpu"),
+        }
+
+    def of_other(self, obs: Tensor) -> Tensor:
+        return obs[:, [1, 0, 3, 2]]
+
+    def outcome(self, env: CoinGame) -> tuple[NDArray[np.int64], int]:
+        """Where both players and the coin are, and whose it is."""
+        state = env.get_state()
+        cells = env.height * env.width
+        players = state["players_pos"][..., 0] * env.width + state["players_pos"][..., 1]
+        coin = state["coin_pos"][:, 0] * env.width + state["coin_pos"][:, 1]
+        code = ((players[:, 0] * cells + players[:, 1]) * cells + coin) * 2 + state["coin_owner"]
+        return np.asarray(code.numpy()), 2 * cells**3

@@ -1,0 +1,150 @@
+"""What matches between players ask of a game."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from loqa.agents.player import Player
+from loqa.agents.policy import Policy
+from loqa.agents.strategies import Machine
+
+E = TypeVar("E", bound=Any)
+"""The game's environment."""
+Pairs = dict[str, tuple[float, float]]
+"""Numbers by name, of seat 0 and seat 1."""
+
+
+class MatchRules(ABC, Generic[E]):
+    """How a game is played by players who may never have met: each method is of one question.
+
+    Attributes:
+        settings: names of what `make` takes and a match may be given.
+        replaced: setting -> another one that stands for it where it is given.
+        observes: what networks of this game read, as `Agent.observes` says it.
+        scripted: names of the players that the simulator itself has.
+        published: preset of the agents that `loqa.agents.published` reads, if it is this game they play.
+        search: for `loqa.evaluation.mcts`; None where moves cannot be searched for.
+    """
+
+    settings: tuple[str, ...] = ("preset", "episode_length")
+    replaced: ClassVar[Mapping[str, str]] = {}
+    observes: str = "features"
+    scripted: tuple[str, ...] = ()
+    published: str | None = None
+    search: SearchModel[E] | None = None
+
+    @abstractmethod
+    def make(self, num_envs: int, **settings: Any) -> E:
+        """The environment of matches: `settings`, and seed, device and num_threads."""
+
+    def agree(self, players: Sequence[Player], settings: dict[str, Any]) -> dict[str, Any]:
+        """The settings that all players can play by, made from those asked for.
+
+        Raises:
+            ValueError: there are none.
+        """
+        return settings
+
+    def rules_of(self, env: E) -> dict[str, Any]:
+        """All that decides what is played, as plain numbers: the same for the same game, however it was
+        asked for."""
+        spec = env.spec
+        return {
+            "preset": spec.preset,
+            "version": spec.version,
+            "episode_length": spec.episode_length,
+        }
+
+    def plays(self, machine: Machine) -> bool:
+        """Whether a strategy that cooperates or defects knows what to do."""
+        return False
+
+    def made_for(self, config: Any) -> dict[str, Any]:
+        """The settings that a run's agent was made for, and its discount."""
+        return {"episode_length": config.episode_length, "discount": config.gamma}
+
+    def traits(self, config: Any) -> dict[str, Any]:
+        """What else a `Player` should know of a run's agent, by field."""
+        return {}
+
+    def traits_in(self, env: E) -> dict[str, Any]:
+        """The same of an agent that learned in an environment."""
+        return {}
+
+    def check_seat(self, env: E, player: Player) -> None:
+        """Raises ValueError unless a player of this game can sit in this environment."""
+
+    def num_inputs(self, env: E) -> int:
+        """Of a network that reads this environment."""
+        return int(np.prod(env.spec.obs_shape))
+
+    # --- while they play
+
+    def policy_in(self, env: E, player: Player) -> Policy | None:
+        """What plays for a player; None where the simulator itself does."""
+        return player.policy
+
+    def seen(self, env: E, obs: Tensor) -> Tensor:
+        """What players are shown of an environment's observations."""
+        return obs
+
+    def swaps_codes(self, env: E, player: Player) -> bool:
+        """Whether what a player takes for action 0 is the game's action 1.
+
+        Raises:
+            ValueError: no action of the game is cooperation, and the player knows the game by it.
+        """
+        return False
+
+    def swapped(self, obs: Tensor) -> Tensor:
+        """One seat's observations for a player whose action codes are swapped."""
+        return obs
+
+    def play_natively(
+        self, env: E, players: Sequence[Player], steps: int
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Whole episodes in one call where the simulator can: observations [T+1, B, A, ...], actions and
+        rewards [T, B, A]."""
+        return None
+
+    def statistics(self, env: E, obs: Tensor, actions: Tensor, rewards: Tensor) -> Pairs:
+        """What the literature measures of episodes of two players."""
+        return {}
+
+
+class SearchModel(ABC, Generic[E]):
+    """What a search for moves (`loqa.evaluation.mcts`) knows of a game of two players.
+
+    Attributes:
+        guides: players whose choices may end a line of play.
+        said: what is searched, for messages.
+    """
+
+    guides: tuple[str, ...]
+    said: str
+
+    @abstractmethod
+    def knows(self, settings: Mapping[str, Any]) -> bool:
+        """Whether the game is played by rules that the search knows."""
+
+    @abstractmethod
+    def make(self, num_envs: int, settings: Mapping[str, Any]) -> E:
+        """The environment of the simulations."""
+
+    @abstractmethod
+    def state(self, obs: Tensor, t: int, settings: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The state, as `set_state` takes it, of games whose player 0 sees `obs` at step t."""
+
+    @abstractmethod
+    def of_other(self, obs: Tensor) -> Tensor:
+        """What the other player sees."""
+
+    @abstractmethod
+    def outcome(self, env: E) -> tuple[NDArray[np.int64], int]:
+        """A number for the state of each game, and how many such numbers there are."""

@@ -1,0 +1,103 @@
+"""Matches of matrix games: networks and strategies read the index of the last joint action."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from loqa.agents.networks import NUM_IPD_STATES
+from loqa.agents.player import MachinePolicy, Player
+from loqa.agents.policy import Policy
+from loqa.agents.strategies import Machine
+from loqa.envs.matrix_game.env import MatrixGame, make_matrix_game
+from loqa.envs.matrix_game.scripted import by_codes
+from loqa.games.matches import MatchRules, Pairs
+
+
+class MatrixMatches(MatchRules[MatrixGame]):
+    """Players that cooperate or defect play games of two actions, by whichever code cooperates."""
+
+    settings = ("preset", "payoff", "contribution_factor", "episode_length", "noise")
+    replaced: ClassVar = {"payoff": "contribution_factor"}
+    observes = "states"
+
+    def __init__(self, game: str) -> None:
+        self.game = game
+
+    def make(self, num_envs: int, **settings: Any) -> MatrixGame:
+        preset = settings.pop("preset", None)
+        shown = {"obs": "index", "obs_dtype": torch.int64}
+        return make_matrix_game(self.game, preset, num_envs, **settings, **shown)
+
+    def rules_of(self, env: MatrixGame) -> dict[str, Any]:
+        return {**super().rules_of(env), "payoff": env.payoff.tolist(), "noise": env.noise}
+
+    def plays(self, machine: Machine) -> bool:
+        return True
+
+    def made_for(self, config: Any) -> dict[str, Any]:
+        return {**super().made_for(config), "preset": "loqa24", "payoff": config.payoff}
+
+    def traits(self, config: Any) -> dict[str, Any]:
+        return {"cooperate": 0}
+
+    def check_seat(self, env: MatrixGame, player: Player) -> None:
+        if env.num_actions != 2:
+            raise ValueError(
+                f"{player.name} plays in a game of 2 actions, this one has {env.num_actions}"
+            )
+
+    def num_inputs(self, env: MatrixGame) -> int:
+        return 4  # the index is read as four bits
+
+    def policy_in(self, env: MatrixGame, player: Player) -> Policy | None:
+        if player.policy is not None:
+            return player.policy
+        assert player.machine is not None
+        return MachinePolicy(player.machine)
+
+    def seen(self, env: MatrixGame, obs: Tensor) -> Tensor:
+        return env.joint_index()
+
+    def swaps_codes(self, env: MatrixGame, player: Player) -> bool:
+        if player.cooperate is None:
+            return False
+        if env.cooperate is None:
+            raise ValueError(
+                f"{player.name} cooperates or defects, in a game of 2 actions; this one has "
+                f"{env.num_actions}"
+            )
+        return player.cooperate != env.cooperate
+
+    def swapped(self, obs: Tensor) -> Tensor:
+        return torch.where(obs == 0, obs, NUM_IPD_STATES - obs)
+
+    def play_natively(
+        self, env: MatrixGame, players: Sequence[Player], steps: int
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
+        table = []
+        for player in players:
+            vector = _memory1_of(player.machine)
+            if vector is None:
+                return None
+            table.append(by_codes(vector, int(self.swaps_codes(env, player))))
+        return env.rollout_memory1(np.array(table, np.float32), steps)
+
+    def statistics(self, env: MatrixGame, obs: Tensor, actions: Tensor, rewards: Tensor) -> Pairs:
+        if env.cooperate is None:
+            return {}
+        shares = (actions == env.cooperate).double().mean((0, 1)).tolist()
+        return {"cooperation": (shares[0], shares[1])}
+
+
+def _memory1_of(machine: Machine | None) -> list[float] | None:
+    """P(C) at the start and after CC, CD, DC, DD if a machine is a memory-1 strategy as it stands."""
+    if machine is None or machine.cooperate.shape != (5,):
+        return None
+    table = machine.transition.reshape(5, 4)
+    vector: list[float] = machine.cooperate.tolist()
+    return vector if bool((table == [1, 2, 3, 4]).all()) else None
