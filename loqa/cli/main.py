@@ -25,8 +25,8 @@ from loqa.cli.terminal import Terminal, lasting_output
 from loqa.evaluation.match_settings import settings_of
 from loqa.evaluation.matches import actor
 from loqa.evaluation.players import as_player
-from loqa.games.registry import played as played_games
-from loqa.training.config import GAMES, RESUMABLE, CoinConfig, TrainConfig, docstring
+from loqa.games.registry import game, played
+from loqa.training.config import GAMES, RESUMABLE, TrainConfig, docstring
 from loqa.training.run_directory import RunDirectory
 from loqa.training.run_names import describe
 from loqa.training.train import TrainingError, export_agent, resume, train
@@ -100,12 +100,12 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, _Parser]]:
     training = commands.add_parser("train", help="train an agent in a new run directory")
     games = training.add_subparsers(required=True, metavar="GAME", dest="game")
     train_parsers = {}
-    for game, kind in GAMES.items():
+    for name, kind in GAMES.items():
         summary, _, rest = docstring(kind).partition("\n\n")
         one = games.add_parser(
-            game, help=summary, description=rest.partition("Attributes:")[0], epilog=_FIELDS
+            name, help=summary, description=rest.partition("Attributes:")[0], epilog=_FIELDS
         )
-        train_parsers[game] = one
+        train_parsers[name] = one
         one.add_argument("--out", metavar="DIR", help="run directory (default: a new one in runs/)")
         one.add_argument("--preset", default="default", help=f"{' or '.join(kind.presets)}")
         _add_fields(one, kind)
@@ -215,7 +215,7 @@ def _say_what_runs(console: Terminal, command: str, config: TrainConfig, out: Pa
     console.say(Text.assemble((command, "bold"), f"  {first}"))
     cores = core.default_num_threads()
     if (
-        isinstance(config, CoinConfig)
+        game(config.game).gains_from_threads
         and config.device == "cpu"
         and config.num_threads == 1 < cores
     ):
@@ -255,19 +255,18 @@ def _follow(console: Terminal, config: TrainConfig, done: tuple[int, float], wor
 
     `done` are the iterations and the seconds of training before this session.
     """
-    from loqa.cli.progress import CoinView, Pace, ipd_view, training_progress
+    from loqa.cli.progress import Pace, training_progress
     from loqa.plotting.plot import plot_run
 
-    view = CoinView() if isinstance(config, CoinConfig) else ipd_view
     pace = Pace(config.iterations, *done, config.time_limit)
-    with training_progress(console, view, pace) as report, console.not_needed():
+    with training_progress(console, game(config.game).view(), pace) as report, console.not_needed():
         summary = work(report)
     out = summary["out"]
 
     if summary["status"] == "interrupted":  # whoever interrupts may not wait for the figures
         console.say(f"Interrupted and saved. Go on with: loqa resume {out}")
     figures = [] if console.quiet or not RunDirectory(Path(out)).metrics() else plot_run(out)
-    console.say(_outcome(summary))
+    console.say(game(config.game).outcome(summary))
     console.say(
         f"{summary['iterations']:,} {_checks.plural(summary['iterations'], 'iteration')}, "
         f"{summary['env_steps']:,} env steps in {summary['seconds']:.1f} s"
@@ -283,33 +282,8 @@ def _follow(console: Terminal, config: TrainConfig, done: tuple[int, float], wor
     return DONE
 
 
-def _outcome(summary: dict[str, Any]) -> str:
-    if "p_cooperate" in summary:
-        answers = ", ".join(f"{state} {p:.2f}" for state, p in summary["p_cooperate"].items())
-        reward = sum(summary["self_play"]) / 2
-        return f"P(cooperate): {answers}\nreward per step in self-play, without exploration: {reward:.3f}"
-    if "self_play" not in summary:
-        return "Stopped before the first evaluation"
-    times = summary["seconds_to_threshold"]
-    return "\n".join(
-        [
-            "reward per step: self-play {:+.3f} {:+.3f}, ".format(*summary["self_play"])
-            + "against always-cooperate {:+.3f} (it: {:+.3f}), ".format(
-                *summary["vs_always_cooperate"]
-            )
-            + "against always-defect {:+.3f} (it: {:+.3f})".format(*summary["vs_always_defect"]),
-            "thresholds: "
-            + ", ".join(
-                f"{name} {'not reached' if seconds is None else f'{seconds:.0f} s'}"
-                for name, seconds in times.items()
-            ),
-        ]
-    )
-
-
 def _plot(options: argparse.Namespace, console: Terminal) -> int:
-    from loqa.plotting.plot import plot_comparison, plot_run
-    from loqa.plotting.wall_clock import plot_wall_clock
+    from loqa.plotting.plot import plot_comparison, plot_run, plot_wall_clock
 
     if options.wall_clock:
         if options.label:
@@ -335,13 +309,13 @@ def _watch(options: argparse.Namespace, console: Terminal) -> int:
         "width": options.width,
         "episode_length": options.steps,
     }
-    films = {one.env_name: one.film for one, _ in played_games() if one.film}
-    played = settings_of(players, options.game or next(iter(films)), asked, None, options.seed)
-    if played.game not in films:
-        raise ValueError(f"{played.game} cannot be shown, {' and '.join(films)} can")
-    film = import_module(films[played.game])
-    env = played.matches.make(
-        1, num_players=len(players), seed=options.seed, num_threads=1, **played.make
+    films = {one.env_name: one.film for one, _ in played() if one.film}
+    shown = settings_of(players, options.game or next(iter(films)), asked, None, options.seed)
+    if shown.game not in films:
+        raise ValueError(f"{shown.game} cannot be shown, {' and '.join(films)} can")
+    film = import_module(films[shown.game])
+    env = shown.matches.make(
+        1, num_players=len(players), seed=options.seed, num_threads=1, **shown.make
     )
     names = [player.name for player in players]
     act = actor(env, players, options.seed)
@@ -369,10 +343,10 @@ def _bench(options: argparse.Namespace, console: Terminal) -> int:
         console.say(text)
 
     row("million env steps/s", "step", "rollout", "plain Python", "step / plain Python")
-    for game in GAMES:
-        speed = bench(game, options.num_envs, options.num_threads)
+    for name in GAMES:
+        speed = bench(name, options.num_envs, options.num_threads)
         rates = (rate / 1e6 for rate in (speed.step, speed.rollout, speed.python))
-        row(game, *(f"{rate:.3f}" for rate in rates), f"{speed.step / speed.python:,.0f}")
+        row(name, *(f"{rate:.3f}" for rate in rates), f"{speed.step / speed.python:,.0f}")
     return DONE
 
 

@@ -4,39 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from loqa.training.ipd import STATES
+from loqa.games.view import Part, View
 from loqa.training.train import Report
 
 _SECONDS_BETWEEN_LINES = 10.0
 _SHARE_BETWEEN_LINES = 1 / 20
 _BAR = (8, 30)  # narrowest and widest, in columns
 _WIDTH_WITH_BAR = 60
-
-
-@dataclass(frozen=True)
-class Part:
-    """A number of a line of metrics.
-
-    Attributes:
-        text: with its name, in rich's markup.
-        rank: where it comes when columns are short; 0 is dropped last.
-    """
-
-    text: str
-    rank: int
-
-
-View = Callable[[dict[str, Any]], Sequence[Part]]
-"""Says a line of metrics, in the order in which the parts are shown."""
 
 
 class Pace:
@@ -197,57 +179,3 @@ def duration(seconds: float | None) -> str:
     if hours:
         return f"{hours}:{minutes % 60:02d}:{whole % 60:02d}"
     return f"{minutes}:{whole % 60:02d}"
-
-
-def ipd_view(line: dict[str, Any]) -> list[Part]:
-    """The five cooperation probabilities, rewards without and with exploration, and speed."""
-    ranks = {"start": 5, "CC": 0, "CD": 1, "DC": 4, "DD": 3}
-    parts = [Part("P(C)", 0)]
-    for state in STATES:
-        p = line["p_cooperate"][state]
-        colour = "dodger_blue1" if p >= 0.5 else "dark_orange"
-        parts.append(Part(f"{state} [{colour}]{p:.2f}[/]", ranks[state]))
-    return [
-        *parts,
-        Part(f"reward {_mean(line['self_play']):+.2f}", 2),
-        Part(f"exploring {_mean(line['reward']):+.2f}", 7),
-        Part(_speed(line), 6),
-    ]
-
-
-class CoinView:
-    """The newest evaluation, thresholds met, speed, and where the time goes."""
-
-    def __init__(self) -> None:
-        self._evaluation = [Part("not evaluated yet", 0)]
-        self._met = Part("no threshold yet", 4)
-
-    def __call__(self, line: dict[str, Any]) -> list[Part]:
-        if "self_play" in line:
-            share = line["own_coin_share"]
-            self._evaluation = [
-                Part(f"self-play {_mean(line['self_play']):+.3f}", 0),
-                Part(f"vs AC {line['vs_always_cooperate'][0]:+.3f}", 3),
-                Part(f"vs AD {line['vs_always_defect'][0]:+.3f}", 1),
-                Part(f"own coins {'-' if share is None else f'{share:.0%}'}", 2),
-            ]
-            met = [
-                f"[green]{name} {seconds:.0f} s[/]"
-                for name, seconds in line["seconds_to_threshold"].items()
-                if seconds is not None
-            ]
-            if met:
-                self._met = Part(" ".join(met), 4)
-        phases = line["phase_seconds"]
-        spent = sum(phases.values()) or 1.0
-        times = " ".join(f"{name} {seconds / spent:.0%}" for name, seconds in phases.items())
-        return [*self._evaluation, self._met, Part(_speed(line), 5), Part(times, 6)]
-
-
-def _mean(numbers: list[float]) -> float:
-    return sum(numbers) / len(numbers)
-
-
-def _speed(line: dict[str, Any]) -> str:
-    rate = line["env_steps"] / max(line["seconds"], 1e-9)
-    return f"{rate / 1e6:.1f}M steps/s" if rate >= 1e6 else f"{rate / 1e3:.0f}k steps/s"

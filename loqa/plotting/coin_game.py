@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from loqa.envs.coin_game.thresholds import THRESHOLDS, score
-from loqa.plotting.runs import Group, Run
+from loqa.plotting.coin_wall_clock import plot_wall_clock as plot_wall_clock
+from loqa.plotting.runs import NUMBER, TWO_NUMBERS, Check, Group, Run
 from loqa.plotting.style import (
     BLUE,
     GREY,
@@ -34,7 +35,18 @@ PANELS = {
 }
 
 
-def draw_run(group: Group) -> Figure:
+REQUIRED: dict[str, Check] = {}
+OPTIONAL: dict[str, Check] = {
+    **dict.fromkeys(list(PANELS)[:3], TWO_NUMBERS),
+    "own_coin_share": NUMBER,
+}
+
+
+def about(config: dict[str, Any]) -> str:
+    return f"{config['height']} x {config['width']}"
+
+
+def draw_run(group: Group, together: bool = True) -> dict[str, Figure]:
     """A group of one run: both players' rewards in each kind of match, and the share of own coins."""
     (run,) = group.runs
     figure, axes = new_figure(2, rows=2, width=5.0)
@@ -56,7 +68,7 @@ def draw_run(group: Group) -> Figure:
             if len(sides) > 1:
                 place.legend(frameon=False, fontsize="small", loc="best")
     figure.suptitle(wrap(group.label, figure.get_figwidth() - 1, 12))
-    return figure
+    return {"learning": figure}
 
 
 def draw_comparison(groups: Sequence[Group]) -> Figure:
@@ -68,12 +80,12 @@ def draw_comparison(groups: Sequence[Group]) -> Figure:
         for number, group in enumerate(groups):
             colour, line = series(number)
             x, values = group.curves(partial(_value, key=key), "env_steps")
-            draw_spread(above, x / 1e6, values, colour, line, _counted(group))
+            draw_spread(above, x / 1e6, values, colour, line, group.counted)
         _finish(above, key, title, runs)
         _draw_bars(below, groups, key)
     # The lines by their place: matplotlib's own list leaves out labels that begin with "_".
     numbers = [f"{place}  " if len(groups) > 1 else "" for place in range(1, len(groups) + 1)]
-    labels = [number + _counted(group) for number, group in zip(numbers, groups, strict=True)]
+    labels = [number + group.counted for number, group in zip(numbers, groups, strict=True)]
     legend_above(figure, axes[0].lines[: len(groups)], labels)
     return figure
 
@@ -143,7 +155,3 @@ def _value(line: dict[str, Any], key: str, side: int | None = None) -> float | N
     if side is None and key == "self_play":
         return (float(found[0]) + float(found[1])) / 2
     return float(found[side or 0])
-
-
-def _counted(group: Group) -> str:
-    return group.label if len(group.runs) == 1 else f"{group.label}, {len(group.runs)} seeds"

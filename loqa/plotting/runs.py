@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 
 from loqa._checks import plural
 from loqa._reading import FileError, read_object, reading, wrong
-from loqa.training.config import GAMES, CoinConfig, TrainConfig
-from loqa.training.ipd import STATES
+from loqa.games import registry as records
+from loqa.training.config import GAMES, TrainConfig
 from loqa.training.run_directory import RunDirectory
 from loqa.training.run_names import alike, changes, differences
 
@@ -37,7 +38,7 @@ class Run:
 
     @property
     def game(self) -> str:
-        """ "ipd" or "coin"."""
+        """Its name."""
         return str(self.config["game"])
 
     @property
@@ -75,8 +76,8 @@ class Run:
         said = [] if config.preset == "default" else [f"preset {config.preset}"]
         said += changes(config, ignore=("algo", "shared_reward", "seed", "height", "width"))
         brackets = f" ({', '.join(said)})" if said else ""
-        board = f", {config.height} x {config.width}" if isinstance(config, CoinConfig) else ""
-        return f"{self.learner}{brackets}{board}, seed {config.seed}"
+        said = [self.learner + brackets, figures_of(self.game).about(self.config)]
+        return ", ".join([*filter(None, said), f"seed {config.seed}"])
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,11 @@ class Group:
 
     label: str
     runs: tuple[Run, ...]
+
+    @property
+    def counted(self) -> str:
+        """The label, and how many seeds."""
+        return self.label if len(self.runs) == 1 else f"{self.label}, {len(self.runs)} seeds"
 
     def curves(
         self, value: Callable[[dict[str, Any]], Any], by: str
@@ -137,55 +143,60 @@ def read_run(directory: str | Path) -> Run:
     if not files.config_file.is_file():
         raise FileNotFoundError(f"{directory} is no run directory: it has no config.json")
     config = read_object(files.config_file)
-    if config.get("game") not in ("ipd", "coin"):
+    if config.get("game") not in records.names():
         raise ValueError(f"{files.config_file} is damaged: it names no game")
     # A run of an older version may lack settings: it ran with what are now their defaults.
     config = {**GAMES[config["game"]]().to_dict(), **config}
     metrics = files.metrics()
     if not metrics:
         raise FileError(f"{directory} has no metrics yet")
+    drawn = figures_of(config["game"])
     with reading(files.metrics_file):
         for number, line in enumerate(metrics, 1):
-            _check(f"line {number}, ", line, *_LINES[config["game"]])
+            _check(f"line {number}, ", line, drawn.REQUIRED, drawn.OPTIONAL)
     summary = read_object(files.summary_file) if files.summary_file.exists() else {}
     with reading(files.summary_file):
-        _check("", summary, {}, {"strategy": "a text", "seconds_to_threshold": "times by name"})
+        _check("", summary, {}, _SUMMARY)
     return Run(files.path, config, metrics, summary)
 
 
-# Keys that every line of metrics has, and keys that it may have, with what the figures expect there.
-_LINES = {
-    "ipd": ({"p_cooperate": "a number for each state", "reward": "two numbers"},
-            {"self_play": "two numbers"}),
-    "coin": ({}, {"self_play": "two numbers", "vs_always_cooperate": "two numbers",
-                  "vs_always_defect": "two numbers", "own_coin_share": "a number"}),
-}  # fmt: skip
-_EXPECTED: dict[str, Callable[[Any], bool]] = {
-    "a text": lambda value: isinstance(value, str),
-    "a number": lambda value: _is_number(value),
-    "two numbers": lambda value: (
-        isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
-    ),
-    "a number for each state": lambda value: (
-        isinstance(value, dict) and all(_is_number(value.get(state)) for state in STATES)
-    ),
-    "times by name": lambda value: (
-        isinstance(value, dict) and all(time is None or _is_number(time) for time in value.values())
+def figures_of(game: str) -> Any:
+    """The module that draws a game's runs, see `loqa.plotting.rewards`."""
+    return import_module(records.game(game).figures)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(map(is_number, value))
+
+
+Check = tuple[str, Callable[[Any], bool]]
+"""What a file should hold somewhere, in words, and whether it does."""
+NUMBER: Check = ("a number", is_number)
+NUMBERS: Check = ("numbers", _are_numbers)
+TWO_NUMBERS: Check = ("two numbers", lambda value: _are_numbers(value) and len(value) == 2)
+_SUMMARY: dict[str, Check] = {
+    "strategy": ("a text", lambda value: isinstance(value, str)),
+    "seconds_to_threshold": (
+        "times by name",
+        lambda value: (
+            isinstance(value, dict)
+            and all(time is None or is_number(time) for time in value.values())
+        ),
     ),
 }
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _check(
-    place: str, values: dict[str, Any], required: dict[str, str], optional: dict[str, str]
+    place: str, values: dict[str, Any], required: dict[str, Check], optional: dict[str, Check]
 ) -> None:
     """FileError unless the values are what the figures expect of them."""
-    for key, expected in {**required, **optional}.items():
+    for key, (expected, holds) in {**required, **optional}.items():
         value = values.get(key)
-        if not (_EXPECTED[expected](value) or (value is None and key in optional)):
+        if not (holds(value) or (value is None and key in optional)):
             raise wrong(f"{place}{key}", expected, value)
 
 

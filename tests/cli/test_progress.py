@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from loqa.cli.progress import CoinView, Pace, Part, duration, fit_line, ipd_view, training_progress
+from loqa.cli.progress import Pace, duration, fit_line, training_progress
+from loqa.games.coin_view import CoinView
+from loqa.games.matrix_view import view as ipd_view
+from loqa.games.view import Part, reward_outcome, reward_view
 
 
 def coin_line(iteration: int, seconds: float) -> dict[str, Any]:
@@ -132,3 +135,10 @@ def test_a_terminal_of_80_columns_gets_one_live_line() -> None:
     assert "1800/1800  0:00 left  self-play +0.215" in last
     assert len(last) <= 80
     assert "\u2501" * 8 in last
+
+
+def test_a_game_that_says_nothing_itself() -> None:
+    line = {**ipd_line(300, 5.0), "reward": [1.0, -2.0, 0.5]}
+    assert shown(reward_view, line, 80, 600).endswith("reward +1.000 -2.000 +0.500  768k steps/s")
+    assert reward_outcome({"self_play": [0.5, 0.25]}) == "reward per step: self-play +0.500 +0.250"
+    assert reward_outcome({}) == "Stopped before the first evaluation"

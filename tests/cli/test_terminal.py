@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import io
 import json
@@ -18,6 +19,7 @@ from loqa.cli.main import main
 from loqa.cli.tables import reward_table
 from loqa.cli.terminal import Output, Terminal
 from loqa.evaluation.evaluate import evaluate
+from loqa.games.matrix_game import IPD
 
 LONG_NAMES = ["zd-extort-2", "stochastic-win-stay-lose-shift", "stochastic-cooperator"]
 
@@ -112,7 +114,7 @@ def test_the_figures_of_a_run_are_drawn_before_its_report_is_printed(
     def fail(*_: object) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("loqa.cli.main._outcome", fail)
+    monkeypatch.setattr("loqa.cli.main.game", lambda _: dataclasses.replace(IPD, outcome=fail))
     run = tmp_path / "run"
     assert main(["train", "ipd", "--batch-size", "4", "--iterations", "1", "--out", str(run)]) == 2
     assert sorted(path.name for path in (run / "figures").iterdir()) == [

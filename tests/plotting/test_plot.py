@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -15,8 +16,11 @@ import loqa
 from loqa._reading import FileError
 from loqa.cli.main import main
 from loqa.envs.coin_game.thresholds import THRESHOLDS
+from loqa.games.base import Game
+from loqa.games.matrix_game import IPD
 from loqa.plotting import coin_game as plot_coin
-from loqa.plotting import wall_clock as plot_wall_clock
+from loqa.plotting import coin_wall_clock as plot_wall_clock
+from loqa.plotting import rewards
 from loqa.plotting.plot import plot_comparison, plot_run
 from loqa.plotting.runs import group_runs, read_run
 
@@ -305,3 +309,17 @@ def test_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no run directory"):
         plot_run(tmp_path / "nowhere")
     assert not list(tmp_path.glob("*.png"))
+
+
+def test_figures_of_any_game(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a game that draws nothing itself gets: the reward of each player."""
+    paths = [ipd_run(tmp_path / f"run{seed}", seed=seed) for seed in (1, 2)]
+    plain = dataclasses.replace(IPD, figures=Game.figures)
+    monkeypatch.setattr("loqa.plotting.runs.records.game", lambda _: plain)
+    assert [file.name for file in plot_run(paths[0])] == ["reward.png"]
+    assert is_picture(plot_comparison(paths, tmp_path / "c.png"))
+    (group,) = group_runs([read_run(path) for path in paths])
+    (axes,) = rewards.draw_run(group, together=True)["reward"].axes
+    assert [line.get_label() for line in axes.lines] == ["player 0", "player 1"]
+    lines = group.runs[0].metrics
+    assert axes.lines[0].get_xdata().tolist() == [line["iteration"] for line in lines]

@@ -123,7 +123,7 @@ def test_a_seed_without_an_evaluation_hides_no_other(tmp_path: Path) -> None:
         -1
     ]
     assert bar.get_height() == pytest.approx(final)
-    texts = check_texts(plot_coin.draw_run(group_runs([read_run(early)])[0]))
+    texts = check_texts(plot_coin.draw_run(group_runs([read_run(early)])[0])["learning"])
     assert texts.count("not evaluated yet") == 4
 
 

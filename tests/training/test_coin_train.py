@@ -14,9 +14,9 @@ from kernel_cases import DEVICES
 
 from loqa.agents.actor_critic import Agent, evaluate_stacked
 from loqa.cli.main import main
-from loqa.cli.progress import CoinView
 from loqa.envs import make
 from loqa.envs.coin_game.env import CoinGame
+from loqa.games.coin_view import CoinView
 from loqa.training.checkpoint import load_checkpoint
 from loqa.training.coin import CoinTrainer, make_agent
 from loqa.training.coin_rollout import Actor, rollout

@@ -1,0 +1,56 @@
+"""What is seen of a run of the Coin Game."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loqa.games.view import Part, mean, speed
+
+
+class CoinView:
+    """The newest evaluation, thresholds met, speed, and where the time goes."""
+
+    def __init__(self) -> None:
+        self._evaluation = [Part("not evaluated yet", 0)]
+        self._met = Part("no threshold yet", 4)
+
+    def __call__(self, line: dict[str, Any]) -> list[Part]:
+        if "self_play" in line:
+            share = line["own_coin_share"]
+            self._evaluation = [
+                Part(f"self-play {mean(line['self_play']):+.3f}", 0),
+                Part(f"vs AC {line['vs_always_cooperate'][0]:+.3f}", 3),
+                Part(f"vs AD {line['vs_always_defect'][0]:+.3f}", 1),
+                Part(f"own coins {'-' if share is None else f'{share:.0%}'}", 2),
+            ]
+            met = [
+                f"[green]{name} {seconds:.0f} s[/]"
+                for name, seconds in line["seconds_to_threshold"].items()
+                if seconds is not None
+            ]
+            if met:
+                self._met = Part(" ".join(met), 4)
+        phases = line["phase_seconds"]
+        spent = sum(phases.values()) or 1.0
+        times = " ".join(f"{name} {seconds / spent:.0%}" for name, seconds in phases.items())
+        return [*self._evaluation, self._met, Part(speed(line), 5), Part(times, 6)]
+
+
+def outcome(summary: dict[str, Any]) -> str:
+    """The last evaluation, and when thresholds were met."""
+    if "self_play" not in summary:
+        return "Stopped before the first evaluation"
+    met = ", ".join(
+        f"{name} {'not reached' if seconds is None else f'{seconds:.0f} s'}"
+        for name, seconds in summary["seconds_to_threshold"].items()
+    )
+    return "".join(
+        [
+            "reward per step: self-play {:+.3f} {:+.3f}, ".format(*summary["self_play"]),
+            "against always-cooperate {:+.3f} (it: {:+.3f}), ".format(
+                *summary["vs_always_cooperate"]
+            ),
+            "against always-defect {:+.3f} (it: {:+.3f})".format(*summary["vs_always_defect"]),
+            f"\nthresholds: {met}",
+        ]
+    )
