@@ -17,7 +17,16 @@ import torch
 from torch import Generator, Tensor, nn
 
 from loqa import _checks
-from loqa.agents.networks import NUM_IPD_STATES, GRUHead, Head, LogitsHead, MLPHead, index_to_bits
+from loqa.agents.networks import (
+    NUM_IPD_STATES,
+    GRUHead,
+    Head,
+    LogitsHead,
+    MLPHead,
+    StateHead,
+    Step,
+    index_to_bits,
+)
 from loqa.ops.gru import GRUPolicy
 from loqa.ops.register import check_range
 
@@ -248,8 +257,18 @@ class Agent(nn.Module):
         logits, state = self.actor.step(self._actor_input(obs, 1), state)
         return logits.log_softmax(-1), state
 
+    def stepper(self) -> Step:
+        """`step` with the parameters as they are now, see `Head.stepper`."""
+        step = self.actor.stepper()
+
+        def call(obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+            logits, state = step(self._actor_input(obs, 1), state)
+            return logits.log_softmax(-1), state
+
+        return call
+
     def _actor_input(self, obs: Tensor, lead: int) -> Tensor:
-        if isinstance(self.actor, LogitsHead) and self._is_index(obs, lead):
+        if isinstance(self.actor, LogitsHead | StateHead) and self._is_index(obs, lead):
             return _as_states(obs)
         return self._features(obs, lead, self.actor)
 
@@ -389,6 +408,8 @@ def build_agent(
     actor_layers_before_gru: int = 2,
     critic_layers_before_gru: int = 2,
     generator: Generator | None = None,
+    actor_one_hot: bool = False,
+    actor_table: bool = False,
     observes: str | None = None,
     config: TrainConfig | None = None,
 ) -> Agent:
@@ -402,21 +423,28 @@ def build_agent(
         actor_hidden, critic_hidden: hidden units ("mlp", "gru").
         actor_layers_before_gru, critic_layers_before_gru: 0, 1 or 2 ("gru").
         generator: source of the initial weights, read by the actor first, then by the critic.
+        actor_one_hot: whether an actor of states that is a network reads them one-hot, else in bits.
+        actor_table: whether such an actor has a table of logits beside it (`StateHead`).
         observes, config: see `Agent`.
 
     Raises:
-        ValueError: an unknown kind of head, or "logits" for anything but four observation bits.
+        ValueError: an unknown kind of head, or "logits", one-hot states or a table for anything but
+            four observation bits.
     """
     if actor == "logits" and num_features != 4:
         raise ValueError(f"a logits actor needs num_features 4, got {num_features}")
+    if (actor_one_hot or actor_table) and num_features != 4:
+        raise ValueError(f"an actor of states needs num_features 4, got {num_features}")
     actor_head: Head
     if actor == "logits":
         actor_head = LogitsHead(num_actions)
     else:
-        actor_head = _build_head(
-            "actor", actor, num_features, num_actions, actor_hidden, actor_layers_before_gru,
-            generator,
+        actor_head = network = _build_head(
+            "actor", actor, NUM_IPD_STATES if actor_one_hot else num_features, num_actions,
+            actor_hidden, actor_layers_before_gru, generator,
         )  # fmt: skip
+        if actor_one_hot or actor_table:
+            actor_head = StateHead(network, actor_table)
     critic_head = _build_head(
         "critic", critic, num_features + 1, num_actions, critic_hidden, critic_layers_before_gru,
         generator,
@@ -432,7 +460,7 @@ def _build_head(
     hidden: int,
     layers_before_gru: int,
     generator: Generator | None,
-) -> Head:
+) -> MLPHead | GRUHead:
     if kind == "mlp":
         return MLPHead(inputs, outputs, hidden, generator)
     if kind == "gru":

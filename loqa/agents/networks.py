@@ -14,7 +14,7 @@ orthogonal recurrent kernels, zero biases, zero logits, all drawn from the gener
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -27,6 +27,9 @@ from torch.overrides import TorchFunctionMode
 from loqa.ops.gru import fold, gru, gru_step
 
 NUM_IPD_STATES = 5  # start, CC, CD, DC, DD
+
+Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""x `[B, features]` and the state `[B, S]` to the output `[B, K]` and the next state."""
 
 # Of new parameters, whatever torch's defaults are.
 _FLOATS: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
@@ -123,6 +126,11 @@ class Head(nn.Module):
         output: Tensor = self(x)
         return output, state
 
+    def stepper(self) -> Step:
+        """`step` with the parameters as they are now, for many steps: the same numbers without
+        gradients, and what all steps have in common is computed once."""
+        return self.step
+
 
 class LogitsHead(Head):
     """One free row of logits for each of the five prisoner's-dilemma states.
@@ -140,9 +148,7 @@ class LogitsHead(Head):
         self.logits = nn.Parameter(torch.zeros(NUM_IPD_STATES, num_actions, **_FLOATS))
 
     def forward(self, x: Tensor) -> Tensor:
-        index = bits_to_index(x) if x.is_floating_point() else x.long()
-        rows = self.logits.index_select(0, index.reshape(-1))
-        return rows.reshape(*index.shape, -1)
+        return _look_up(self.logits, _state_index(x))
 
 
 class MLPHead(Head):
@@ -236,16 +242,23 @@ class GRUHead(Head):
         return self.bias_hn.new_zeros(batch_size, self.bias_hn.shape[0])
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = gru(self._gate_inputs(x), self.weight_hh, self.bias_hn)
-        output: Tensor = self.linear_end(hidden)
-        return output
+        return self.after_gates(self.gate_inputs(x))
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        state = gru_step(self._gate_inputs(x), state, self.weight_hh, self.bias_hn)
+        return self.step_after_gates(self.gate_inputs(x), state)
+
+    def after_gates(self, inputs: Tensor) -> Tensor:
+        """`forward` from `gate_inputs` on, `[T+1, B, 3H]` -> `[T+1, B, K]`."""
+        output: Tensor = self.linear_end(gru(inputs, self.weight_hh, self.bias_hn))
+        return output
+
+    def step_after_gates(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """`step` from `gate_inputs` on, `[B, 3H]`."""
+        state = gru_step(inputs, state, self.weight_hh, self.bias_hn)
         output: Tensor = self.linear_end(state)
         return output, state
 
-    def _gate_inputs(self, x: Tensor) -> Tensor:
+    def gate_inputs(self, x: Tensor) -> Tensor:
         """W_i x + b_i of what the linear layers make of x, `[..., features]` -> `[..., 3H]`."""
         weight: Tensor = self.weight_ih
         bias: Tensor = self.bias_ih
@@ -254,6 +267,99 @@ class GRUHead(Head):
         with _hidden_precision(x):
             hidden = x if self.linear1 is None else torch.relu(self.linear1(x))
             return functional.linear(hidden, weight, bias).to(x.dtype)
+
+
+class StateHead(Head):
+    """A network of the five prisoner's-dilemma states, with or without a table of logits beside it.
+
+        logits_t = network(x_0 .. x_t) + S[s_t]
+
+    s is the state and x what the network reads of it. Where there is a table S, it and the network's
+    last layer start at zero: the head begins as a table, of which the network learns to deviate. Shared
+    weights carry what is learned of one state over to the others at once; the table does not.
+
+    Whatever has no memory is computed for the five states that exist and looked up.
+
+    Args:
+        network: reads 5 numbers, one-hot, or 4 bits.
+        table: whether there is a table.
+
+    Input and output as `LogitsHead`.
+
+    Raises:
+        ValueError: the network reads another number of features.
+    """
+
+    def __init__(self, network: MLPHead | GRUHead, table: bool) -> None:
+        super().__init__()
+        if network.num_inputs not in (4, NUM_IPD_STATES):
+            raise ValueError(f"network must have 4 or 5 inputs, got {network.num_inputs}")
+        self.num_inputs = 4
+        self.recurrent = network.recurrent
+        self.network = network
+        self.table: nn.Parameter | None = None
+        if table:
+            last = network.linear_end
+            self.table = nn.Parameter(torch.zeros(NUM_IPD_STATES, last.out_features, **_FLOATS))
+            if not last.weight.is_meta:
+                nn.init.zeros_(last.weight)
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        return self.network.initial_state(batch_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        index = _state_index(x)
+        if isinstance(self.network, MLPHead):
+            return _look_up(self._plus_table(self.network(self._every_input())), index)
+        gates = self.network.gate_inputs(self._every_input())
+        return self._plus_table(self.network.after_gates(_look_up(gates, index)), index)
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        if isinstance(self.network, MLPHead):
+            return self(x), state
+        index = _state_index(x)
+        gates = self.network.gate_inputs(self._every_input())
+        output, state = self.network.step_after_gates(_look_up(gates, index), state)
+        return self._plus_table(output, index), state
+
+    @torch.no_grad()
+    def stepper(self) -> Step:
+        network = self.network
+        if isinstance(network, MLPHead):
+            table = self._plus_table(network(self._every_input()))
+            return lambda x, state: (_look_up(table, _state_index(x)), state)
+        gates = network.gate_inputs(self._every_input())
+
+        @torch.no_grad()
+        def step(x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+            index = _state_index(x)
+            output, state = network.step_after_gates(_look_up(gates, index), state)
+            return self._plus_table(output, index), state
+
+        return step
+
+    def _every_input(self) -> Tensor:
+        """What the network reads of each state, `[5, 4 or 5]`."""
+        like = self.network.linear_end.weight
+        if self.network.num_inputs == 4:
+            return _bits_of_states(like.dtype, like.device)
+        return torch.eye(NUM_IPD_STATES, dtype=like.dtype, device=like.device)
+
+    def _plus_table(self, output: Tensor, index: Tensor | None = None) -> Tensor:
+        """`output` of all states, or of the states `index`."""
+        if self.table is None:
+            return output
+        return output + (self.table if index is None else _look_up(self.table, index))
+
+
+def _state_index(x: Tensor) -> Tensor:
+    """Of bits of a floating dtype `[..., 4]`, or of the index `[...]` itself."""
+    return bits_to_index(x) if x.is_floating_point() else x.long()
+
+
+def _look_up(rows: Tensor, index: Tensor) -> Tensor:
+    """`rows [S, F]` at `index [...]`, `[..., F]`."""
+    return rows.index_select(0, index.reshape(-1)).reshape(*index.shape, -1)
 
 
 def _hidden_precision(x: Tensor) -> torch.autocast:

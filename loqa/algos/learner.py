@@ -11,6 +11,7 @@ from torch import Tensor
 
 from loqa._distributed import ProcessGroup
 from loqa.agents.actor_critic import Agent, Evaluation
+from loqa.agents.networks import StateHead
 from loqa.algos.loqa import ActorLosses, LOQASettings, actor_losses, critic_losses, critic_targets
 from loqa.algos.trajectory import Trajectory
 
@@ -72,6 +73,8 @@ class Learner:
         settings: of losses and steps.
         processes: that hold the same agent and have each a part of the batch, all of one size; their
             gradients are averaged. Means over the batch inside the losses are each one's own.
+        network_lr: Adam's rate of the actor's network where it has a table beside it
+            (`loqa.agents.networks.StateHead`); the table's is the settings' `actor_lr`.
         exploration: share of uniformly random play while sampling, e, where log-probabilities, values
             and entropies are to be those of the policy that is played, mu = (1 - e) pi + e / K; 0 takes
             those of pi. For the agent's seat, and for the other where its own heads speak for it.
@@ -86,6 +89,7 @@ class Learner:
         processes: ProcessGroup | None = None,
         capturable: bool = False,
         exploration: float = 0.0,
+        network_lr: float = 1e-3,
     ) -> None:
         self.agent = agent
         self._exploration = exploration
@@ -100,18 +104,22 @@ class Learner:
         self._parameters: list[Tensor] = list(agent.parameters())
         self._target_parameters: list[Tensor] = list(self.target.parameters())
         self._weights: dict[str, Tensor] = {}
-        actor_lr: float | Tensor = settings.actor_lr
-        critic_lr: float | Tensor = settings.critic_lr
+        # The rate by which each parameter of the actor step goes, and that of the network beside a table.
+        self._actor_rates = [settings.actor_lr]
+        groups = [self._actor_parameters]
+        if isinstance(agent.actor, StateHead) and agent.actor.table is not None:
+            beside = list(agent.actor.network.parameters())
+            these = {id(parameter) for parameter in beside}
+            groups = [[p for p in self._actor_parameters if id(p) not in these], beside]
+            self._actor_rates.append(network_lr)
+        device = None
         if capturable:
             device = self._parameters[0].device
             self._weights = {
                 name: torch.tensor(getattr(settings, name), device=device) for name in _WEIGHTS
             }
-            actor_lr, critic_lr = (
-                torch.tensor(rate, device=device) for rate in (actor_lr, critic_lr)
-            )
-        self.actor_optimizer = _adam(self._actor_parameters, actor_lr)
-        self.critic_optimizer = _adam(self._critic_parameters, critic_lr)
+        self.actor_optimizer = _adam(groups, self._actor_rates, device)
+        self.critic_optimizer = _adam([self._critic_parameters], [settings.critic_lr], device)
 
     def set_rates(
         self, entropy_bonus: float, shaping_weight: float, actor_lr: float, critic_lr: float
@@ -126,8 +134,14 @@ class Learner:
         )
         for name, weight in self._weights.items():
             weight.fill_(getattr(self.settings, name))
-        _set_rate(self.actor_optimizer, actor_lr)
-        _set_rate(self.critic_optimizer, critic_lr)
+        self._actor_rates[0] = actor_lr
+        _set_rates(self.actor_optimizer, self._actor_rates)
+        _set_rates(self.critic_optimizer, [critic_lr])
+
+    def set_network_rate(self, rate: float) -> None:
+        """Changes `network_lr`; nothing where no network has a table beside it."""
+        self._actor_rates[1:] = [rate] * len(self._actor_rates[1:])
+        _set_rates(self.actor_optimizer, self._actor_rates)
 
     def update(
         self,
@@ -245,17 +259,26 @@ def clip_global_norm_(gradients: tuple[Tensor, ...], max_norm: float) -> Tensor:
     return norm
 
 
-def _adam(parameters: list[torch.nn.Parameter], lr: float | Tensor) -> torch.optim.Adam:
+def _adam(
+    groups: list[list[torch.nn.Parameter]], rates: list[float], device: torch.device | None
+) -> torch.optim.Adam:
+    """A rate for each group of parameters, kept on the device if there is one."""
     # b1 0.9, b2 0.999, eps 1e-8 outside the root, bias-corrected: as published.
-    capturable = isinstance(lr, Tensor)
-    optimizer = torch.optim.Adam(parameters, lr=lr, fused=True, capturable=capturable)
+    optimizer = torch.optim.Adam(
+        [
+            {"params": group, "lr": rate if device is None else torch.tensor(rate, device=device)}
+            for group, rate in zip(groups, rates, strict=True)
+        ],
+        fused=True,
+        capturable=device is not None,
+    )
     # Torch warns of steps that are not captured; the first ones never are.
     optimizer._warned_capturable_if_run_uncaptured = True
     return optimizer
 
 
-def _set_rate(optimizer: torch.optim.Adam, rate: float) -> None:
-    for group in optimizer.param_groups:
+def _set_rates(optimizer: torch.optim.Adam, rates: list[float]) -> None:
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(rate)
         else:
@@ -273,10 +296,10 @@ def _restore(optimizer: torch.optim.Adam, state: dict[str, Any]) -> None:
     """Loads `_state_of` another optimizer, perhaps on another device; stays what it is."""
     own = [(group["lr"], group["capturable"]) for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
+    loaded = [float(group["lr"]) for group in optimizer.param_groups]
     for group, (rate, capturable) in zip(optimizer.param_groups, own, strict=True):
-        loaded = float(group["lr"])
         group |= {"lr": rate, "capturable": capturable}
-        _set_rate(optimizer, loaded)
+    _set_rates(optimizer, loaded)
 
 
 def _apply(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from loqa import CoinConfig, IPDConfig
 from loqa.agents.actor_critic import Agent, Evaluation, build_agent
-from loqa.agents.networks import LogitsHead
+from loqa.agents.networks import LogitsHead, StateHead
 from loqa.algos import learner as learner_module
 from loqa.algos.loqa import LOQASettings, actor_losses, advantages, opponent_q_values
 from loqa.algos.trajectory import Trajectory
@@ -33,6 +33,7 @@ def make_constant(agent: Agent) -> Agent:
             if isinstance(head, LogitsHead):
                 head.logits.copy_(torch.tensor(outputs, dtype=F64).expand(5, 2))
             else:
+                head = head.network if isinstance(head, StateHead) else head
                 head.linear_end.weight.zero_()
                 head.linear_end.bias.copy_(torch.tensor(outputs, dtype=F64))
     return agent
