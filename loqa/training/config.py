@@ -107,7 +107,16 @@ class TrainConfig(LOQASettings):
             ValueError: an unknown preset or field (the nearest valid name is given), or a bad value.
         """
         _checks.one_of("preset", preset, cls.presets)
-        return cls.from_dict({"preset": preset, **cls.presets[preset], **fields})
+        return cls.from_dict({**cls._of_preset(preset, fields), **fields})
+
+    def of_own_preset(self) -> Self:
+        """What this configuration's preset says where nothing but what the preset depends on is given."""
+        return self.of_preset(self.preset)
+
+    @classmethod
+    def _of_preset(cls, preset: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """What a preset says where `fields` are given."""
+        return {"preset": preset, **cls.presets[preset]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -173,12 +182,22 @@ class IPDConfig(TrainConfig):
         critic_warmup: iterations at the start in which only the critic learns. What an untrained
             critic says of states and steps drives the first answers anywhere, and those come back late.
         actor: "logits" (one pair for each of the five states), "mlp" or "gru".
+        actor_one_hot: whether an "mlp" or "gru" actor reads the state one-hot, else in bits.
+        actor_table: whether there is a table of logits beside an "mlp" or "gru" actor, one pair for each
+            state, that its output is added to. `actor_lr` is the table's learning rate then. With a
+            network alone some seeds never come to open with C.
+        network_lr: learning rate of the network beside the table.
+        anneal: iterations over which `network_lr` goes, along a straight line, to 0; 0 keeps it. A
+            recurrent network that goes on learning forgives more of its own trembles.
+        anneal_after: iterations before that.
         critic: "mlp" or "gru".
         actor_hidden, critic_hidden: units of the hidden layers.
         layers_before_gru: linear layers before the recurrent one, 0, 1 or 2.
     """
 
     game: ClassVar[str] = "ipd"
+    by_actor: ClassVar[dict[str, dict[str, Any]]] = {"gru": {"iterations": 400, "batch_size": 128}}
+    """What `default` says besides, by the kind of actor."""
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {},
         "paper": {
@@ -194,6 +213,7 @@ class IPDConfig(TrainConfig):
             "shaping_advantage": "same",
             "opponent_baseline": "none",
             "critic_warmup": 0,
+            "actor_table": False,
             "advantage_gradient": True,
             "advantage_baseline": "none",
             "critic_target": "sarsa",
@@ -216,10 +236,26 @@ class IPDConfig(TrainConfig):
     played_policy: bool = False
     critic_warmup: int = 50
     actor: str = "logits"
+    actor_one_hot: bool = False
+    actor_table: bool = True
+    network_lr: float = 1e-3
+    anneal: int = 200
+    anneal_after: int = 100
     critic: str = "mlp"
     actor_hidden: int = 16
     critic_hidden: int = 16
     layers_before_gru: int = 2
+
+    def of_own_preset(self) -> Self:
+        """What the preset says of this actor, but its own actor: a run is named by what differs."""
+        known = self.of_preset(self.preset, actor=self.actor)
+        return dataclasses.replace(known, actor=type(self).actor)
+
+    @classmethod
+    def _of_preset(cls, preset: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        values = super()._of_preset(preset, fields)
+        actor = fields.get("actor", cls.actor)
+        return values | (cls.by_actor.get(actor, {}) if preset == "default" else {})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -227,7 +263,8 @@ class IPDConfig(TrainConfig):
             raise ValueError(f"payoff must be 4 numbers for CC, CD, DC, DD, got {self.payoff}")
         as_payoff(self.payoff)
         _checks.real("exploration", self.exploration, 0, 1)
-        _checks.integer("critic_warmup", self.critic_warmup, 0, 2**31 - 1)
+        for name in ("critic_warmup", "anneal", "anneal_after"):
+            _checks.integer(name, getattr(self, name), 0, 2**31 - 1)
         _checks.one_of("actor", self.actor, ("logits", "mlp", "gru"))
         _checks.one_of("critic", self.critic, ("mlp", "gru"))
         for name in ("actor_hidden", "critic_hidden"):

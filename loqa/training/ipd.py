@@ -76,6 +76,43 @@ def cooperation(agent: Agent, episode_length: int, seed: int = 0) -> list[float]
         return [float(probabilities[index == state].mean()) for state in range(NUM_IPD_STATES)]
 
 
+def cooperation_own_play(
+    agent: Agent, episode_length: int, exploration: float = 0.0, seed: int = 0
+) -> list[float]:
+    """P(C) at the start and after CC, CD, DC, DD, where the agent meets itself.
+
+    Exact for agents without memory, and the same as `cooperation`. For a recurrent agent: the mean of
+    its own probabilities, exploration not counted, over the steps of episodes that two copies of it
+    play, grouped by the last joint action. Without exploration it hardly sees some of these states.
+
+    Args:
+        agent, episode_length, seed: as in `cooperation`.
+        exploration: share of uniformly random play of both copies.
+    Returns:
+        Five probabilities in the order of `STATES`; NaN in a state that never came.
+    """
+    if not agent.actor.recurrent:
+        return cooperation(agent, episode_length)
+    device = next(agent.parameters()).device
+    rows = 2 * _EVALUATION_EPISODES
+    shape = (episode_length, rows)
+    draws = torch.rand(shape, generator=stream(seed, "own play")).to(device)
+    totals = torch.zeros(2, NUM_IPD_STATES, dtype=torch.float64, device=device)
+    index = torch.zeros(rows, dtype=torch.int64, device=device)
+    state = agent.initial_state(rows)
+    with torch.no_grad():
+        step = agent.stepper()
+        for draw in draws:
+            log_probs, state = step(index, state)
+            p = log_probs[:, 0].exp()
+            totals.index_add_(1, index, torch.stack([p, torch.ones_like(p)]).double())
+            defects = (draw >= p * (1 - exploration) + exploration / 2).long()
+            # The copies of a game lie half of the rows apart.
+            index = 1 + 2 * defects + defects.roll(_EVALUATION_EPISODES)
+    means: list[float] = (totals[0] / totals[1]).tolist()
+    return means
+
+
 class IPDTrainer(Trainer):
     """Self-play with the present copy: the agent in seat 0 learns, its copy sits in seat 1.
 
@@ -97,6 +134,7 @@ class IPDTrainer(Trainer):
             settings,
             capturable=record is not None,
             exploration=config.exploration if config.played_policy else 0.0,
+            network_lr=config.network_lr,
         )
         self._update = Replayed(self.learner.update, record)
         self.env = self._make_env(stream_seed(config.seed, "training episodes"))
@@ -104,6 +142,8 @@ class IPDTrainer(Trainer):
 
     def iterate(self) -> None:
         self.iteration += 1
+        if self.config.actor_table:
+            self.learner.set_network_rate(self._network_rate())
         trajectory = self._sample()
         trained = share_rewards(trajectory) if self.config.shared_reward else trajectory
         if self.iteration > self.config.critic_warmup:
@@ -112,6 +152,13 @@ class IPDTrainer(Trainer):
             update = self.learner.update(trained, actor_step=False)
         self.check(update)
         self._last = (trajectory, update)
+
+    def _network_rate(self) -> float:
+        """`network_lr` on its way to 0."""
+        config = self.config
+        after = max(0, self.iteration - config.anneal_after)
+        share = min(1.0, after / config.anneal) if config.anneal else 0.0
+        return config.network_lr * (1 - share)
 
     def metrics(self) -> dict[str, Any]:
         """Numbers of the last iteration. "reward" is what was paid, under exploration, per step;
@@ -155,12 +202,21 @@ class IPDTrainer(Trainer):
         return [float(value) / steps for value in total]
 
     def summary(self) -> dict[str, Any]:
+        """What was learned. Of a recurrent agent "p_cooperate" is of random histories, and
+        "p_cooperate_own_play" of its own with the exploration of training, None where it never was."""
         p_cooperate = self.p_cooperate()
-        return {
+        summary = {
             "p_cooperate": p_cooperate,
             "strategy": strategy_name(p_cooperate),
             "self_play": self.self_play(),
         }
+        if self.agent.actor.recurrent:
+            config = self.config
+            own = cooperation_own_play(self.agent, config.episode_length, config.exploration)
+            summary["p_cooperate_own_play"] = {
+                state: None if math.isnan(p) else p for state, p in zip(STATES, own, strict=True)
+            }
+        return summary
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -213,9 +269,10 @@ class IPDTrainer(Trainer):
         draws = torch.rand((env.episode_length, rows), generator=generator, device=self.device)
         obs = env.reset()
         state = self.agent.initial_state(rows)
+        step = self.agent.stepper()
         all_obs, all_actions, all_rewards = [obs.clone()], [], []
         for draw in draws:
-            log_probs, state = self.agent.step(obs.reshape(rows).long(), state)
+            log_probs, state = step(obs.reshape(rows).long(), state)
             p = log_probs[:, 0].exp() * (1 - exploration) + exploration / 2
             actions = (draw >= p).to(torch.int8).view(-1, 2)
             obs, rewards, _, _ = env.step(actions)
@@ -236,6 +293,8 @@ def make_agent(config: IPDConfig) -> Agent:
         critic_hidden=config.critic_hidden,
         actor_layers_before_gru=config.layers_before_gru,
         critic_layers_before_gru=config.layers_before_gru,
+        actor_one_hot=config.actor_one_hot,
+        actor_table=config.actor_table,
         generator=stream(config.seed, "initial weights"),
         observes="states",
         config=config,

@@ -45,7 +45,7 @@ def differences(configs: Sequence[TrainConfig], ignore: Collection[str] = ()) ->
         said = [mine.game] if len(same_game) < len(configs) else []
         if len(rivals) < len(same_game):
             said.append(f"preset {mine.preset}")
-        known = mine.of_preset(mine.preset)
+        known = mine.of_own_preset()
         names = [
             name
             for name in mine.field_types()
@@ -159,7 +159,7 @@ def value_text(value: Any) -> str:
 
 
 def _changed(config: TrainConfig, ignore: Collection[str]) -> list[str]:
-    known = config.of_preset(config.preset)
+    known = config.of_own_preset()
     names = [name for name in config.field_types() if name not in ignore and name != "preset"]
     return [name for name in names if _differs(config, name, [known])]
 

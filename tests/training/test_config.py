@@ -20,6 +20,18 @@ def test_presets_differ_where_code_and_paper_do():
     assert paper.advantage_gradient
     assert paper.advantage_baseline == "none"
     assert IPDConfig.of_preset("default") == IPDConfig()
+    assert not paper.actor_table
+    assert not paper.actor_one_hot
+
+
+def test_defaults_of_a_recurrent_actor():
+    config = IPDConfig.of_preset("default", actor="gru")
+    assert (config.iterations, config.batch_size) == (400, 128)
+    assert IPDConfig.of_preset("default", actor="gru", batch_size=7).batch_size == 7
+    assert IPDConfig.of_preset("default", actor="mlp") == IPDConfig(actor="mlp")
+    assert IPDConfig.of_preset("paper", actor="gru").batch_size == 2048
+    assert config.of_own_preset() == dataclasses.replace(config, actor="logits")
+    assert CoinConfig.of_preset("paper", seed=3).of_own_preset() == CoinConfig.of_preset("paper")
 
 
 def test_survives_json():

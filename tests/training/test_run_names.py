@@ -63,9 +63,12 @@ def test_one_differing_field_gives_another_name(kind: type[TrainConfig]) -> None
 def test_names_of_files() -> None:
     assert run_name(IPDConfig.of_preset("default", seed=3)) == "ipd-default-loqa-seed3"
     assert run_name(IPDConfig.of_preset("paper")) == "ipd-paper-loqa-seed0"
+    recurrent = IPDConfig.of_preset(actor="gru")  # whose iterations and batch are others by default
+    assert run_name(recurrent) == "ipd-default-loqa-actor=gru-seed0"
+    assert run_name(IPDConfig(actor="gru")) != run_name(recurrent)
     assert run_name(IPDConfig(algo="naive", shared_reward=True)) == "ipd-default-naive-shared-seed0"
     assert (
-        run_name(IPDConfig(actor="gru", payoff=(0, -1, 1, -10), seed=5))
+        run_name(IPDConfig.of_preset(actor="gru", payoff=(0, -1, 1, -10), seed=5))
         == "ipd-default-loqa-payoff=0,-1,1,-10-actor=gru-seed5"
     )
     assert run_name(CoinConfig(height=5, width=5, clip_norm=None)) == (

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import signal
 import threading
@@ -12,7 +13,13 @@ import torch
 import loqa
 from loqa import IPDConfig
 from loqa.training import checkpoint
-from loqa.training.ipd import IPDTrainer, cooperation, make_agent, strategy_name
+from loqa.training.ipd import (
+    IPDTrainer,
+    cooperation,
+    cooperation_own_play,
+    make_agent,
+    strategy_name,
+)
 from loqa.training.run_directory import RunDirectory
 from loqa.training.train import TrainingError, load_agent
 
@@ -61,19 +68,27 @@ def flatten(tree, where=""):
         yield where, tree
 
 
-def test_loqa_learns_tit_for_tat(tmp_path):
-    summary = loqa.train(IPDConfig.of_preset("default"), tmp_path / "run")
-    p = summary["p_cooperate"]
-    assert min(p["start"], p["CC"], p["DC"]) >= 0.9
-    assert max(p["CD"], p["DD"]) <= 0.2
+@pytest.mark.parametrize("actor", ["logits", "mlp", "gru"])
+def test_loqa_learns_tit_for_tat(tmp_path, actor):
+    summary = loqa.train(IPDConfig.of_preset("default", actor=actor), tmp_path / "run")
     assert summary["strategy"] == "tit-for-tat"
+    assert ("p_cooperate_own_play" in summary) == (actor == "gru")
+    for answers in ("p_cooperate", "p_cooperate_own_play"):
+        p = summary.get(answers, summary["p_cooperate"])
+        assert min(p["start"], p["CC"], p["DC"]) >= 0.9
+        assert max(p["CD"], p["DD"]) <= 0.2
 
 
 @pytest.mark.parametrize(
-    ("shared_reward", "strategy"), [(False, "always-defect"), (True, "always-cooperate")]
+    ("actor", "shared_reward", "strategy"),
+    [
+        ("logits", False, "always-defect"),
+        ("logits", True, "always-cooperate"),
+        ("mlp", False, "always-defect"),
+    ],
 )
-def test_naive_learners(tmp_path, shared_reward, strategy):
-    config = IPDConfig.of_preset("default", algo="naive", shared_reward=shared_reward)
+def test_naive_learners(tmp_path, actor, shared_reward, strategy):
+    config = IPDConfig.of_preset("default", actor=actor, algo="naive", shared_reward=shared_reward)
     assert loqa.train(config, tmp_path / "run")["strategy"] == strategy
 
 
@@ -99,7 +114,7 @@ def test_run_directory(tmp_path):
 def test_resume_is_bit_for_bit(tmp_path, actor):
     fields = {"actor": actor, "critic": "gru" if actor == "gru" else "mlp", "episode_length": 10,
               "shaping": "n-step" if actor == "mlp" else "loaded-dice", "advantage_gradient": True,
-              "critic_target": "sarsa"}  # fmt: skip
+              "critic_target": "sarsa", "anneal_after": 3, "anneal": 6}  # fmt: skip
     loqa.train(quick(**fields), tmp_path / "whole")
     loqa.train(quick(**fields, time_limit=0), tmp_path / "parts")  # stops after each iteration
     assert RunDirectory(tmp_path / "parts").metrics() == []
@@ -243,13 +258,65 @@ def test_strategy_names(answers, name):
 
 def test_cooperation_of_a_recurrent_agent_without_memory_in_its_weights():
     agent = make_agent(quick(actor="gru", critic="gru"))
-    for head in (agent.actor,):
-        for name, value in head.named_parameters():
-            if not name.startswith("linear_end"):
-                value.data.zero_()
-        head.linear_end.bias.data = torch.tensor([1.0, 0.0])
-    expected = torch.tensor([1.0, 0.0]).softmax(0)[0].item()
-    assert cooperation(agent, 10) == pytest.approx([expected] * 5, abs=1e-6)
+    for value in agent.actor.parameters():
+        value.data.zero_()
+    agent.actor.table.data = torch.tensor(
+        [[2.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.5, 0.0], [0.0, 4.0]]
+    )
+    expected = agent.actor.table.softmax(-1)[:, 0].tolist()
+    assert cooperation(agent, 10) == pytest.approx(expected, abs=1e-6)
+    for exploration in (0.0, 0.2):
+        answers = cooperation_own_play(agent, 10, exploration)
+        assert answers == pytest.approx(expected, abs=1e-6)
+
+
+def recurrent_tit_for_tat():
+    agent = make_agent(quick(actor="gru"))
+    for value in agent.actor.parameters():
+        value.data.zero_()
+    agent.actor.table.data = torch.tensor([[1, 0], [1, 0], [0, 1], [1, 0], [0, 1]]) * 40.0
+    return agent
+
+
+def test_own_play_of_a_recurrent_agent_sees_what_its_copy_does():
+    """Two of tit-for-tat cooperate without exploration and see no other state; a half of each action at
+    random, all five come. Who remembers its own tremble answers otherwise where it did not tremble."""
+    agent = recurrent_tit_for_tat()
+    start, after_cooperation, *others = cooperation_own_play(agent, 10)
+    assert (start, after_cooperation) == pytest.approx((1, 1))
+    assert all(map(math.isnan, others))
+    assert cooperation_own_play(agent, 10, exploration=0.5) == pytest.approx([1, 1, 0, 1, 0])
+    assert cooperation_own_play(agent, 10, 0.5, seed=1) == pytest.approx([1, 1, 0, 1, 0])
+    # It defects from the second step on: after CC and DD at the start of a game that both began so.
+    agent.actor.table.data[:] = torch.tensor([[40.0, 0], [0, 40], [0, 40], [0, 40], [0, 40]])
+    start, cc, cd, dc, dd = cooperation_own_play(agent, 10)
+    assert (start, cc, dd) == pytest.approx((1, 0, 0))
+    assert math.isnan(cd)
+    assert math.isnan(dc)
+
+
+def test_own_play_is_seen_from_both_seats():
+    """Who opens with C and answers CC by C or D at random: each of the copies that alone defected comes
+    to DC, the other one to CD."""
+    agent = recurrent_tit_for_tat()
+    agent.actor.table.data[:] = torch.tensor([[40.0, 0], [0, 0], [1, 0], [0, 2], [0, 40]])
+    expected = agent.actor.table.softmax(-1)[:, 0].tolist()
+    assert cooperation_own_play(agent, 3) == pytest.approx(expected, abs=1e-6)
+    memoryless = make_agent(quick(actor="mlp"))
+    assert cooperation_own_play(memoryless, 3) == cooperation(memoryless, 3)
+
+
+def test_the_networks_rate_falls_to_zero():
+    trainer = IPDTrainer(quick(actor="mlp", network_lr=4e-3, anneal_after=1, anneal=4))
+    rates = []
+    for _ in range(7):
+        trainer.iterate()
+        rates.append([group["lr"] for group in trainer.learner.actor_optimizer.param_groups])
+    assert [rate for _, rate in rates] == pytest.approx([4e-3, 3e-3, 2e-3, 1e-3, 0, 0, 0])
+    assert {rate for rate, _ in rates} == {trainer.config.actor_lr}
+    kept = IPDTrainer(quick(actor="mlp", network_lr=4e-3, anneal_after=0, anneal=0))
+    kept.iterate()
+    assert kept.learner.actor_optimizer.param_groups[1]["lr"] == 4e-3
 
 
 @pytest.mark.parametrize("actor", ["logits", "gru"])
@@ -279,9 +346,9 @@ def constant_player(trainer, p_cooperate):
     """Sets every answer of the trainer's agent."""
     for head, outputs in ((trainer.agent.actor, (p_cooperate, 1 - p_cooperate)),):
         for name, value in head.named_parameters():
-            if not name.startswith("linear_end.bias"):
+            if not name.endswith("linear_end.bias"):
                 value.data.zero_()
-        bias = head.logits if hasattr(head, "logits") else head.linear_end.bias
+        bias = head.logits if hasattr(head, "logits") else head.network.linear_end.bias
         bias.data[...] = torch.tensor(outputs).log()
 
 
@@ -289,7 +356,7 @@ def constant_player(trainer, p_cooperate):
 def test_self_play_is_without_exploration(actor):
     """Who cooperates with .9 whatever happens earns -(.81 + 3 * .09 + 2 * .01) = -1.1 a step; with
     exploration .2 it cooperates with .82: -(.82^2 + 3 * .82 * .18 + 2 * .18^2) = -1.18."""
-    trainer = IPDTrainer(quick(actor=actor, batch_size=512, actor_lr=1e-9, exploration=0.2))
+    trainer = IPDTrainer(quick(actor=actor, batch_size=512, actor_lr=1e-9, network_lr=1e-9))
     constant_player(trainer, 0.9)
     trainer.iterate()
     metrics = trainer.metrics()
