@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,11 @@ from torch.utils.benchmark import Timer
 import loqa
 import loqa.reference
 from loqa import _checks
+from loqa.cli.terminal import DONE, Terminal
+from loqa.envs.registry import names
+from loqa.games.registry import played
 
-GAMES = ("ipd", "coin_game")
+GAMES = [one.env_name for one, _ in played() if one.env_name.replace("_", "-") in names()]
 PYTHON_ENVS = 64
 """Environments of the plain Python games, whose steps take long."""
 
@@ -77,3 +81,22 @@ def bench(
 def _seconds(call: Callable[[], Any], at_least: float) -> float:
     """The median time of a call."""
     return Timer("call()", globals={"call": call}).blocked_autorange(min_run_time=at_least).median
+
+
+def add_bench(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--num-envs", type=int, default=8192, help="[8192]")
+    one.add_argument("--num-threads", type=int, help="[all cores]")
+    one.set_defaults(run=_bench)
+
+
+def _bench(options: argparse.Namespace, console: Terminal) -> int:
+    def row(name: str, *cells: str) -> None:
+        text = f"{name:>19}" + "".join(f"{cell:>20}" for cell in cells)
+        console.say(text)
+
+    row("million env steps/s", "step", "rollout", "plain Python", "step / plain Python")
+    for name in GAMES:
+        speed = bench(name, options.num_envs, options.num_threads)
+        rates = (rate / 1e6 for rate in (speed.step, speed.rollout, speed.python))
+        row(name, *(f"{rate:.3f}" for rate in rates), f"{speed.step / speed.python:,.0f}")
+    return DONE

@@ -10,28 +10,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 
 from loqa._files import output_directory, write_json, write_text
 from loqa.agents.published.arrays import import_pickle
-from loqa.cli import exploit as cli_exploit
+from loqa.cli.players import WHO, add_settings, settings_of
 from loqa.cli.tables import league_table, reward_table, statistics_tables
 from loqa.cli.terminal import Terminal
 from loqa.evaluation.evaluate import MatchResult, evaluate, to_csv
 from loqa.evaluation.groups import distinct, group_names, grouped, named_apart
 from loqa.evaluation.league import league
 from loqa.evaluation.players import as_player
-from loqa.games.registry import names
-
-WHO = (
-    "a run directory, a checkpoint, a published agent (npz, safetensors), a strategy's name (ac, ad, "
-    "tft, random...) or five probabilities of cooperating: at the start and after CC, CD, DC, DD"
-)
 
 
-def add_commands(commands: Any) -> None:
-    """Adds these commands, and `loqa exploit`, to the subparsers of `loqa`."""
-    one = commands.add_parser("eval", help="play an agent against others, in both seats")
+def add_eval(one: argparse.ArgumentParser) -> None:
     one.add_argument("agents", nargs="+", metavar="AGENT", help=f"{WHO}; several are seeds")
     one.add_argument("--against", nargs="+", required=True, metavar="OPPONENT")
-    one.add_argument("--standard-error", type=float, metavar="E",
-                     help="of the mean reward per step: episodes are added until then [0.005]")  # fmt: skip
+    one.add_argument(
+        "--standard-error",
+        type=float,
+        metavar="E",
+        help="of the mean reward per step: episodes are added until then [0.005]",
+    )
     one.add_argument("--episodes", type=int, metavar="N", help="in each seat, instead of a bound")
     one.add_argument(
         "--discount", type=float, help="of the return [the runs' own, or the preset's]"
@@ -39,40 +35,37 @@ def add_commands(commands: Any) -> None:
     one.add_argument("--out", metavar="DIR", help="also write DIR/evaluation.json and .csv")
     one.add_argument("--json", action="store_true", help="print JSON instead of tables")
     one.set_defaults(run=_evaluate)
+    add_settings(one)
 
-    many = commands.add_parser("league", help="all pairs of agents, in both seats")
-    many.add_argument("agents", nargs="+", metavar="PATH",
-                      help=f"{WHO}; a directory stands for the agents in it")  # fmt: skip
-    many.add_argument("--episodes", type=int, default=1000, metavar="N",
-                      help="of each pair, half in each seat; 4 or more [1000]")  # fmt: skip
-    many.add_argument("--out", metavar="DIR", default="league",
-                      help="results and figures; what is there is not played again [league]")  # fmt: skip
-    many.set_defaults(run=_league)
 
-    bringing = commands.add_parser(
-        "import", help="turn a published pickle into safetensors, without running it"
+def add_league(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "agents", nargs="+", metavar="PATH", help=f"{WHO}; a directory stands for the agents in it"
     )
-    bringing.add_argument("source", metavar="FILE.pkl")
-    bringing.add_argument("target", metavar="OUT.safetensors")
-    bringing.add_argument("--algorithm", metavar="NAME", help="[told from the architecture]")
-    for name in ("height", "width"):
-        bringing.add_argument(f"--{name}", type=int, help="of its board [square]")
-    bringing.set_defaults(run=_import)
+    one.add_argument(
+        "--episodes",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="of each pair, half in each seat; 4 or more [1000]",
+    )
+    one.add_argument(
+        "--out",
+        metavar="DIR",
+        default="league",
+        help="results and figures; what is there is not played again [league]",
+    )
+    one.set_defaults(run=_league)
+    add_settings(one)
 
-    for parser in (one, many, cli_exploit.add_command(commands, WHO)):
-        parser.add_argument("--game", choices=names(), help="[the one that all play]")
-        parser.add_argument("--preset",
-                            help="whose game, payoff and episode length included "
-                                 "[the runs' own, or loqa24]")  # fmt: skip
-        parser.add_argument("--episode-length", type=int, metavar="T",
-                            help="[the runs' own, or the preset's]")  # fmt: skip
-        parser.add_argument("--payoff", metavar="CC,CD,DC,DD",
-                            help="to me, of the prisoner's dilemma; by the preset's own action codes "
-                                 "[the runs' own, or the preset's]")  # fmt: skip
-        parser.add_argument("--height", type=int, help="of the board [the networks', or 3]")
-        parser.add_argument("--width", type=int, help="of the board")
-        parser.add_argument("--seed", type=int, default=0)
-        parser.add_argument("--num-threads", type=int, metavar="N", help="[all cores]")
+
+def add_import(one: argparse.ArgumentParser) -> None:
+    one.add_argument("source", metavar="FILE.pkl")
+    one.add_argument("target", metavar="OUT.safetensors")
+    one.add_argument("--algorithm", metavar="NAME", help="[told from the architecture]")
+    for name in ("height", "width"):
+        one.add_argument(f"--{name}", type=int, help="of its board [square]")
+    one.set_defaults(run=_import)
 
 
 def _evaluate(options: argparse.Namespace, console: Terminal) -> int:
@@ -97,7 +90,7 @@ def _evaluate(options: argparse.Namespace, console: Terminal) -> int:
                         discount=options.discount,
                         seed=options.seed,
                         num_threads=options.num_threads,
-                        **cli_exploit.settings_of(options),
+                        **settings_of(options),
                     )
                 found[place].append(one)
         results = [result for each in found for result in each]
@@ -152,7 +145,7 @@ def _league(options: argparse.Namespace, console: Terminal) -> int:
             seed=options.seed,
             num_threads=options.num_threads,
             report=lambda done, total: progress.update(task, completed=done, total=total),
-            **cli_exploit.settings_of(options),
+            **settings_of(options),
         )
     console.print(league_table(result, console))
     names = ("league.json", "league.csv", "league.tex")

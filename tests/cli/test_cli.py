@@ -120,7 +120,7 @@ def test_bench_prints_a_line_a_game(capsys):
     assert code == 0
     header, *lines = out.splitlines()
     assert header.split()[:3] == ["million", "env", "steps/s"]
-    assert [line.split()[0] for line in lines] == ["ipd", "coin_game"]
+    assert [line.split()[0] for line in lines] == ["coin_game", "ipd"]
     for line in lines:
         assert all(float(number.replace(",", "")) > 0 for number in line.split()[1:])
 
@@ -139,7 +139,7 @@ def test_bench_compares_before_it_times(monkeypatch):
     ("arguments", "message"),
     [
         ([], "COMMAND"),
-        (["trian"], "trian"),
+        (["trian"], "did you mean 'train'"),
         (["bench", "--num-envs", "0"], "num_envs must be an integer in [1, 16777216], got 0"),
         (["train", "chess"], "chess"),
         (["train", "ipd", "--shaping-wieght", "3"], "did you mean '--shaping-weight'"),

@@ -114,7 +114,7 @@ def test_the_figures_of_a_run_are_drawn_before_its_report_is_printed(
     def fail(*_: object) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("loqa.cli.main.game", lambda _: dataclasses.replace(IPD, outcome=fail))
+    monkeypatch.setattr("loqa.cli.train.game", lambda _: dataclasses.replace(IPD, outcome=fail))
     run = tmp_path / "run"
     assert main(["train", "ipd", "--batch-size", "4", "--iterations", "1", "--out", str(run)]) == 2
     assert sorted(path.name for path in (run / "figures").iterdir()) == [

@@ -1,0 +1,169 @@
+"""`loqa train`, `loqa resume` and `loqa export`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from loqa import _checks
+from loqa._native import core
+from loqa.cli.progress import Pace, training_progress
+from loqa.cli.terminal import DONE, INTERRUPTED, RunFailedError, Terminal
+from loqa.games.registry import game
+from loqa.training.config import GAMES, RESUMABLE, TrainConfig, docstring
+from loqa.training.run_directory import RunDirectory
+from loqa.training.run_names import describe
+from loqa.training.train import TrainingError, export_agent, resume, train
+
+_FLAGS = ("preset", "shared_reward")  # options with a form of their own
+_FIELDS = "In brackets: the value of the default preset."
+
+
+def add_train(one: argparse.ArgumentParser) -> None:
+    games = one.add_subparsers(required=True, metavar="GAME", dest="game")
+    for name, kind in GAMES.items():
+        summary, _, rest = docstring(kind).partition("\n\n")
+        of_game = games.add_parser(
+            name, help=summary, description=rest.partition("Attributes:")[0], epilog=_FIELDS
+        )
+        of_game.add_argument(
+            "--out", metavar="DIR", help="run directory (default: a new one in runs/)"
+        )
+        of_game.add_argument("--preset", default="default", help=f"{' or '.join(kind.presets)}")
+        _add_fields(of_game, kind)
+        of_game.set_defaults(run=_train, parser=of_game)
+
+
+def add_resume(one: argparse.ArgumentParser) -> None:
+    one.add_argument("directory", metavar="DIR")
+    one.add_argument("--iterations", type=int, help="a new total")
+    one.add_argument("--device", help="another one: then not bit for bit")
+    for name, said in (
+        ("time_limit", "seconds from now on; none for no limit"),
+        ("num_threads", "another number rounds sums differently: then not bit for bit"),
+        ("log_every", "iterations between two lines of metrics.jsonl"),
+        ("checkpoint_every", "iterations between two checkpoints"),
+        ("wandb", "project of Weights & Biases; none for none"),
+    ):
+        one.add_argument(f"--{name.replace('_', '-')}", metavar="VALUE", help=said)
+    fields = {name for kind in GAMES.values() for name in kind.field_types()}
+    for name in sorted(fields - RESUMABLE):  # understood, to be refused by name
+        one.add_argument(
+            f"--{name.replace('_', '-')}", nargs="?", const="true", help=argparse.SUPPRESS
+        )
+    one.set_defaults(run=_resume)
+
+
+def add_export(one: argparse.ArgumentParser) -> None:
+    one.add_argument("run_or_checkpoint", metavar="DIR")
+    one.add_argument("file", metavar="FILE.safetensors")
+    one.add_argument("--note", default="", help="kept in the file")
+    one.set_defaults(run=_export)
+
+
+def _add_fields(parser: argparse.ArgumentParser, kind: type[TrainConfig]) -> None:
+    docs = kind.field_docs()
+    parser.add_argument(
+        "--shared-reward", action="store_const", const=True, help=docs.get("shared_reward")
+    )
+    defaults = kind().to_dict()
+    for name in kind.field_types():
+        if name not in _FLAGS:
+            parser.add_argument(
+                f"--{name.replace('_', '-')}",
+                metavar="VALUE",
+                help=f"{docs.get(name, '')} [{defaults[name]}]".replace("%", "%%"),
+            )
+
+
+def _train(options: argparse.Namespace, console: Terminal) -> int:
+    kind = GAMES[options.game]
+    given = {
+        name: value
+        for name, value in vars(options).items()
+        if name in kind.field_types() and name != "preset" and value is not None
+    }
+    config = kind.of_preset(options.preset, **given)
+    out = Path(options.out) if options.out else None
+    _say_what_runs(
+        console, f"loqa train {options.game}", config, out or RunDirectory.unused(config)
+    )
+    return _follow(console, config, (0, 0.0), lambda report: train(config, out, report))
+
+
+def _say_what_runs(console: Terminal, command: str, config: TrainConfig, out: Path) -> None:
+    """A header: what is trained, how, and where its files go."""
+    first, *more = describe(config)
+    console.say(Text.assemble((command, "bold"), f"  {first}"))
+    cores = core.default_num_threads()
+    if (
+        game(config.game).gains_from_threads
+        and config.device == "cpu"
+        and config.num_threads == 1 < cores
+    ):
+        more.append(
+            f"{cores} cores here: --num-threads 2 is faster if they are free, and rounds differently"
+        )
+    for line in (*more, f"-> {out}"):
+        console.say(f"  {line}")
+
+
+def _resume(options: argparse.Namespace, console: Terminal) -> int:
+    run = RunDirectory(Path(options.directory))
+    known = run.config().field_types()
+    fields = {
+        name: value for name, value in vars(options).items() if name in known and value is not None
+    }
+    config = run.config().resumed(**fields)
+    lines = run.metrics()
+    done = (lines[-1]["iteration"], lines[-1]["seconds"]) if lines else (0, 0.0)
+    _say_what_runs(console, f"loqa resume {config.game}", config, run.path)
+    return _follow(
+        console,
+        config,
+        done,
+        lambda report: resume(run.path, report=report, **fields),
+    )
+
+
+def _export(options: argparse.Namespace, console: Terminal) -> int:
+    export_agent(options.run_or_checkpoint, options.file, options.note)
+    console.say(options.file)
+    return DONE
+
+
+def _follow(console: Terminal, config: TrainConfig, done: tuple[int, float], work: Any) -> int:
+    """Runs `work(report)` under a progress display, draws the figures and says what came out.
+
+    `done` are the iterations and the seconds of training before this session.
+    """
+    from loqa.plotting.plot import plot_run
+
+    pace = Pace(config.iterations, *done, config.time_limit)
+    with training_progress(console, game(config.game).view(), pace) as report, console.not_needed():
+        try:
+            summary = work(report)
+        except TrainingError as error:
+            raise RunFailedError(str(error)) from error
+    out = summary["out"]
+
+    if summary["status"] == "interrupted":  # whoever interrupts may not wait for the figures
+        console.say(f"Interrupted and saved. Go on with: loqa resume {out}")
+    figures = [] if console.quiet or not RunDirectory(Path(out)).metrics() else plot_run(out)
+    console.say(game(config.game).outcome(summary))
+    console.say(
+        f"{summary['iterations']:,} {_checks.plural(summary['iterations'], 'iteration')}, "
+        f"{summary['env_steps']:,} env steps in {summary['seconds']:.1f} s"
+    )
+    files = ["summary.json", "metrics.jsonl", *(f"figures/{figure.name}" for figure in figures)]
+    console.say(f"{out}: {', '.join(files)}")
+    if summary["status"] == "interrupted":
+        return INTERRUPTED
+    if summary["status"] == "time limit":
+        console.say(f"Time limit reached. Go on with: loqa resume {out}")
+    if "strategy" in summary:
+        console.say("Strategy learned: ", Text(summary["strategy"], "bold"))
+    return DONE
