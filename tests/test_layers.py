@@ -1,9 +1,10 @@
-"""What importing a part loads: a leaf is for those who want nothing else."""
+"""What each part may import, and what importing it loads: a leaf is for those who want nothing else."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +45,13 @@ print(env.step([[0, 0], [0, 1]])[1].tolist())
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[[-1.0, -1.0], [-3.0, 0.0]]"
+
+
+def test_contracts_of_imports() -> None:
+    """Those of pyproject.toml."""
+    pytest.importorskip("importlinter")
+    code = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    root = Path(__file__).parents[1]
+    ended = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True,
+                           check=False)  # fmt: skip
+    assert ended.returncode == 0, ended.stdout
