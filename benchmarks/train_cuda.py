@@ -20,10 +20,10 @@ from unittest import mock
 
 import torch
 from about import about, append
+from loqa.training.coin import CoinTrainer
 
 import loqa
 from loqa._device import current
-from loqa.training.coin import CoinTrainer
 from loqa.training.config import MATMUL_PRECISION, CoinConfig
 
 PUBLISHED = {"batch_size": 2048, "actor_hidden": 128, "critic_hidden": 64}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Hashable, Iterable
+from functools import cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 def nearest(name: object, valid: Iterable[str]) -> str:
@@ -89,3 +90,16 @@ def _is_one_number(value: Any, kinds: str) -> bool:
     if getattr(dtype, "is_complex", False) or str(dtype) == "torch.bool":
         return False
     return getattr(dtype, "kind", kinds) in kinds
+
+
+def check_choices(settings: Any) -> None:
+    """ValueError unless every field of a dataclass that has a `Literal` type holds one of its values."""
+    kind: Hashable = type(settings)
+    for name, choices in _choices(kind).items():
+        one_of(name, getattr(settings, name), choices)
+
+
+@cache
+def _choices(kind: Any) -> dict[str, tuple[str, ...]]:
+    hints = get_type_hints(kind)
+    return {name: get_args(hint) for name, hint in hints.items() if get_origin(hint) is Literal}

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 from kernel_cases import DEVICES
+from loqa.training.coin import CoinTrainer
+from loqa.training.ipd import IPDTrainer
 
 from loqa._device import PhaseClock, fetch, training_device
 from loqa._distributed import BACKENDS
 from loqa._native import core
 from loqa.cli.main import main
-from loqa.training.coin import CoinTrainer
 from loqa.training.config import CoinConfig, IPDConfig
-from loqa.training.ipd import IPDTrainer
 from loqa.training.run_directory import RunDirectory
 from loqa.training.train import TrainingError, load_agent, resume, train
 from loqa.training.trainer import FiniteWatch

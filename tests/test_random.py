@@ -5,14 +5,14 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from loqa.training.coin import CoinTrainer
+from loqa.training.coin import make_agent as make_coin_agent
+from loqa.training.ipd import IPDTrainer
 
 from loqa import _random
 from loqa._random import stream, stream_seed
-from loqa.training.coin import CoinTrainer
-from loqa.training.coin import make_agent as make_coin_agent
 from loqa.training.config import CoinConfig, IPDConfig
-from loqa.training.ipd import IPDTrainer
-from loqa.training.ipd import make_agent as make_ipd_agent
+from loqa.training.trainer import make_agent as make_ipd_agent
 
 # Equal modulo 2**24, 2**32, 2**40 and 2**62, and the largest.
 SEEDS = [

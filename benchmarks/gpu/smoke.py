@@ -21,9 +21,9 @@ import torch
 
 import loqa
 from loqa import ops
+from loqa._graphs import recorder_for
 from loqa.ops.gru import gru
 from loqa.training.config import CoinConfig, IPDConfig
-from loqa.training.graphs import recorder_for
 
 HANGS_AFTER = 45.0  # seconds: then every thread's traceback is printed
 

@@ -26,6 +26,7 @@ from loqa.agents.networks import (
     StateHead,
     Step,
     index_to_bits,
+    ones,
 )
 from loqa.ops.gru import GRUPolicy
 from loqa.ops.register import check_range
@@ -37,7 +38,7 @@ OBSERVES = ("states", "features")
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class SeatOutputs:
     """What an agent's heads say about one seat of B episodes of T steps.
 
     Two layouts, one meaning. Full: `log_prob_table` and `q_table` are `[T+1, B, K]` and `rows` is
@@ -92,7 +93,7 @@ class Evaluation:
         each = (self.q_table / temperature).unsqueeze(-2).masked_fill(diagonal, -torch.inf)
         return self._of_action(each.logsumexp(-1))
 
-    def played(self, exploration: float) -> Evaluation:
+    def played(self, exploration: float) -> SeatOutputs:
         """With the policy that is played, mu = (1 - e) pi + e / K, in the place of pi.
 
         Args:
@@ -100,15 +101,15 @@ class Evaluation:
         """
         uniform = exploration / self.log_prob_table.shape[-1]
         mixture = self.log_prob_table.exp() * (1 - exploration) + uniform
-        return Evaluation(mixture.log(), self.q_table, self.actions, self.rows)
+        return SeatOutputs(mixture.log(), self.q_table, self.actions, self.rows)
 
-    def detach(self) -> Evaluation:
+    def detach(self) -> SeatOutputs:
         """The same numbers as constants."""
-        return Evaluation(
+        return SeatOutputs(
             self.log_prob_table.detach(), self.q_table.detach(), self.actions, self.rows
         )
 
-    def of_seat(self, obs: Tensor, actions: Tensor) -> Evaluation:
+    def of_seat(self, obs: Tensor, actions: Tensor) -> SeatOutputs:
         """The same tables read by another seat (indexed layout only).
 
         Args:
@@ -122,7 +123,7 @@ class Evaluation:
             raise ValueError("of_seat needs the indexed layout: full tables hold one seat only")
         offsets = _every_input(obs.shape[0], self.q_table.dtype, obs.device)[2]
         actions = _as_actions(actions, self.q_table.shape[-1])
-        return Evaluation(self.log_prob_table, self.q_table, actions, _as_states(obs) + offsets)
+        return SeatOutputs(self.log_prob_table, self.q_table, actions, _as_states(obs) + offsets)
 
     @cached_property
     def _flat_actions(self) -> Tensor:
@@ -205,17 +206,23 @@ class Agent(nn.Module):
         return self.log_probs(obs), self.q_values(obs)
 
     def evaluate(
-        self, obs: Tensor, actions: Tensor, log_prob_table: Tensor | None = None
-    ) -> Evaluation:
+        self,
+        obs: Tensor,
+        actions: Tensor,
+        log_prob_table: Tensor | None = None,
+        terminated: Tensor | None = None,
+    ) -> SeatOutputs:
         """Both heads on one seat's observations and actions.
 
         Args:
             obs: `[T+1, B, ...]`.
             actions: `[T, B]` integers.
             log_prob_table: of an earlier evaluation, where only the critic is wanted anew.
+            terminated: `[T, B]` bool, where an episode ends and the next begins: memory and the step
+                index start anew.
 
         Returns:
-            An `Evaluation`, indexed if obs is the state index and no head has memory.
+            An `SeatOutputs`, indexed if obs is the state index and no head has memory.
 
         Raises:
             ValueError: obs and actions do not fit together.
@@ -228,14 +235,17 @@ class Agent(nn.Module):
         actions = _as_actions(actions, _outputs(self.critic))
         table = log_prob_table
         if not self._is_index(obs, 2) or self.actor.recurrent or self.critic.recurrent:
-            table = self.log_probs(obs) if table is None else table
-            return Evaluation(table, self.q_values(obs), actions)
+            if table is None:
+                logits = _sequence(self.actor, self._actor_input(obs, 2), terminated)
+                table = logits.log_softmax(-1)
+            inputs = _append_time(self._features(obs, 2, self.critic), terminated)
+            return SeatOutputs(table, _sequence(self.critic, inputs, terminated), actions)
         dtype = next(self.critic.parameters()).dtype
         every_state, critic_inputs, offsets = _every_input(obs.shape[0], dtype, obs.device)
         if table is None:
             table = self.log_probs(every_state).expand(obs.shape[0], -1, -1)
         q_values: Tensor = self.critic(critic_inputs)
-        return Evaluation(table, q_values, actions, _as_states(obs) + offsets)
+        return SeatOutputs(table, q_values, actions, _as_states(obs) + offsets)
 
     def initial_state(self, batch_size: int) -> Tensor:
         """State of the actor before the first step, `[B, S]`."""
@@ -267,6 +277,14 @@ class Agent(nn.Module):
 
         return call
 
+    @torch.no_grad()
+    def memory1(self) -> Tensor | None:
+        """P(action 0) in the five states, `[5]`; None unless the agent is a memory-1 policy of them."""
+        if self.observes != "states" or self.actor.recurrent:
+            return None
+        states = torch.arange(NUM_IPD_STATES, device=next(self.parameters()).device)
+        return self.log_probs(states[None])[0, :, 0].exp()
+
     def _actor_input(self, obs: Tensor, lead: int) -> Tensor:
         if isinstance(self.actor, LogitsHead | StateHead) and self._is_index(obs, lead):
             return _as_states(obs)
@@ -281,6 +299,10 @@ class Agent(nn.Module):
         if self._is_index(obs, lead):
             return index_to_bits(_as_states(obs), dtype)
         wanted = self.actor.num_inputs
+        places = not obs.is_floating_point() and obs.ndim == lead + 1 and obs.shape[-1] < wanted
+        if self.observes == "features" and places:  # of the ones among the features
+            check_range("places", obs, wanted)
+            return ones(obs, wanted, dtype)
         if obs.ndim < lead or math.prod(obs.shape[lead:]) != wanted:
             before = "[T+1, B" if lead == 2 else "[B"
             also = f", or the state index {before}]" if self.observes == "states" else ""
@@ -317,11 +339,29 @@ def _as_actions(actions: Tensor, num_actions: int) -> Tensor:
     return actions
 
 
-def _append_time(features: Tensor) -> Tensor:
-    """`[T+1, B, F]` -> `[T+1, B, F+1]`, the raw step index t last."""
+def _append_time(features: Tensor, terminated: Tensor | None = None) -> Tensor:
+    """`[T+1, B, F]` -> `[T+1, B, F+1]`, last the raw step index t of the episode."""
     steps = torch.arange(features.shape[0], dtype=features.dtype, device=features.device)
     time = steps[:, None, None].expand(-1, features.shape[1], 1)
+    if terminated is not None:
+        begun = torch.where(terminated, steps[1:, None], 0.0).cummax(0).values
+        time = torch.cat([time[:1], time[1:] - begun.unsqueeze(-1)])
     return torch.cat([features, time], -1)
+
+
+def _sequence(head: Head, x: Tensor, terminated: Tensor | None) -> Tensor:
+    """`head(x)`, step by step where episodes end in between and the head has memory."""
+    if terminated is None or not head.recurrent:
+        output: Tensor = head(x)
+        return output
+    first = state = head.initial_state(x.shape[1])
+    outputs = []
+    for t, one in enumerate(x):
+        if t:
+            state = torch.where(terminated[t - 1, :, None], first, state)
+        output, state = head.step(one, state)
+        outputs.append(output)
+    return torch.stack(outputs)
 
 
 @lru_cache(maxsize=8)
@@ -342,7 +382,7 @@ def _every_input(
 
 def evaluate_stacked(
     agent: Agent, parameters: Mapping[str, Tensor], obs: Tensor, actions: Tensor
-) -> Evaluation:
+) -> SeatOutputs:
     """Evaluate N parameter sets of one architecture, each on its own B/N consecutive episodes.
 
     Episode b belongs to set b // (B/N); N = B is one agent for each episode.
@@ -354,7 +394,7 @@ def evaluate_stacked(
         actions: `[T, B]` integers.
 
     Returns:
-        A full `Evaluation`.
+        A full `SeatOutputs`.
 
     Raises:
         ValueError: B is not divisible by N, or obs and actions do not fit together.
@@ -370,7 +410,7 @@ def evaluate_stacked(
     critic_input = _append_time(agent._features(obs, 2, agent.critic))
     log_probs = _stacked_head(agent.actor, "actor.", parameters, actor_input).log_softmax(-1)
     q_values = _stacked_head(agent.critic, "critic.", parameters, critic_input)
-    return Evaluation(log_probs, q_values, _as_actions(actions, q_values.shape[-1]))
+    return SeatOutputs(log_probs, q_values, _as_actions(actions, q_values.shape[-1]))
 
 
 def _stacked_head(head: Head, prefix: str, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:

@@ -1,26 +1,14 @@
-"""Coin Game episodes between networks on the CPU, in one native call.
-
-A thread plays a few episodes from their first step to their last before it begins the next ones: the
-parameter sets that they need are read from memory once, not once a step, and stay in the core's
-second-level cache. Past agents are read as the pool stores them, in half precision. Products are
-fused multiply-adds in float32; results do not depend on the number of threads.
-"""
+"""Parameter sets as the core reads them where it plays whole episodes between networks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from loqa._native import core
-from loqa.agents.actor_critic import Evaluation
-from loqa.algos.trajectory import Trajectory
-from loqa.envs.buffers import borrow
-from loqa.envs.coin_game.env import CoinGame
-from loqa.envs.coin_game.presets import SCRIPTED_COIN_PLAYERS
 from loqa.ops.gru import fold
 from loqa.ops.register import address_of, check_like, describe, extent_of
 
@@ -120,59 +108,3 @@ def reads(parameters: Mapping[str, Tensor]) -> bool:
         and value.layout is torch.strided
         for value in parameters.values()
     )
-
-
-def play(
-    env: CoinGame,
-    actors: tuple[StackedHead | str, StackedHead | str],
-    critic: StackedHead | None,
-    draws: Tensor,
-    seed: int,
-) -> tuple[Trajectory, Evaluation | None]:
-    """A batch of whole episodes of the environment's rules.
-
-    Args:
-        env: gives rules, numbers of episodes and steps, and threads; its own state is not touched.
-        actors: of the seats; a name is a scripted player. G sets play B / G episodes each.
-        critic: of seat 1, or None.
-        draws: uniform numbers `[T, 2, B]` that actions are drawn with, by inversion.
-        seed: of the environments.
-
-    Returns:
-        The episodes, with planes, and what seat 1 says of them if its critic was given.
-
-    Raises:
-        ValueError: shapes or numbers of sets do not fit.
-    """
-    steps, batch, actions = env.episode_length, env.num_envs, env.num_actions
-    if env.device.type != "cpu":
-        raise ValueError(f"env must be on cpu, got {env.device}")
-    if draws.shape != (steps, 2, batch) or draws.dtype != torch.float32 or not draws.is_cpu:
-        raise ValueError(f"draws must be {[steps, 2, batch]} float32 on cpu, got {describe(draws)}")
-    shape = (4, env.height, env.width) if env.spec.obs == "cells" else env.obs_shape
-    draws = draws.contiguous()
-    new = partial(torch.empty, dtype=torch.float32, device="cpu")  # whatever torch's defaults are
-    obs = new((steps + 1, batch, 2, *shape))
-    chosen = torch.empty((steps, batch, 2), dtype=torch.uint8, device="cpu")
-    rewards = new((steps, batch, 2))
-    kept = steps + 1 if critic is not None else 0
-    log_probs, q_values = (new((kept, batch, actions)) for _ in range(2))
-    env._native.play_networks(
-        actors=[None if isinstance(actor, str) else actor.native() for actor in actors],
-        critic=None if critic is None else critic.native(),
-        kinds=[
-            SCRIPTED_COIN_PLAYERS.index(actor) if isinstance(actor, str) else -1 for actor in actors
-        ],
-        steps=steps,
-        seed=seed,
-        draws=borrow(draws),
-        obs=borrow(obs),
-        actions=borrow(chosen),
-        rewards=borrow(rewards),
-        log_probs=borrow(log_probs),
-        q_values=borrow(q_values),
-    )
-    trajectory = Trajectory(obs, chosen, rewards)
-    if critic is None:
-        return trajectory, None
-    return trajectory, Evaluation(log_probs, q_values, chosen[:, :, 1].long())

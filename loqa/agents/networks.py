@@ -85,6 +85,12 @@ def _bits_of_states(dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.tensor(bits, dtype=dtype, device=device)
 
 
+def ones(places: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Features that are 1 at N places and 0 elsewhere, `[..., N]` integers -> `[..., size]`."""
+    features = places.new_zeros((*places.shape[:-1], size), dtype=dtype)
+    return features.scatter_(-1, places.long(), 1.0)
+
+
 def lecun_normal_(weight: Tensor, generator: Generator | None = None) -> Tensor:
     """Fill `weight [out, in]` from a normal of variance 1/in, truncated at two deviations.
 

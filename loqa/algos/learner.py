@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor
 
 from loqa._distributed import ProcessGroup
-from loqa.agents.actor_critic import Agent, Evaluation
+from loqa.agents.actor_critic import Agent, SeatOutputs
 from loqa.agents.networks import StateHead
+from loqa.algos.base import Number
 from loqa.algos.loqa import ActorLosses, LOQASettings, actor_losses, critic_losses, critic_targets
 from loqa.algos.trajectory import Trajectory
 
@@ -32,7 +34,7 @@ class UpdateMetrics:
     losses: ActorLosses
     critic_loss: Tensor
     grad_norm: Tensor | None
-    evaluation: Evaluation
+    evaluation: SeatOutputs
 
     @property
     def agent_loss(self) -> Tensor:
@@ -54,10 +56,13 @@ class UpdateMetrics:
         }
         return {name: loss for name, loss in losses.items() if loss is not None}
 
-    @property
-    def entropy_loss(self) -> Tensor:
-        """Minus the mean entropy of the policy in nats, whether it has a weight or not."""
-        return -self.evaluation.entropies.mean()
+    def numbers(self) -> dict[str, Number]:
+        """For the log: the losses, the policy's entropy in nats, the gradient's norm if it is clipped."""
+        found: dict[str, Number] = {f"loss/{name}": loss for name, loss in self.means.items()}
+        found["entropy"] = lambda: self.evaluation.entropies
+        if self.grad_norm is not None:
+            found["grad_norm"] = self.grad_norm
+        return found
 
 
 class Learner:
@@ -73,13 +78,11 @@ class Learner:
         settings: of losses and steps.
         processes: that hold the same agent and have each a part of the batch, all of one size; their
             gradients are averaged. Means over the batch inside the losses are each one's own.
-        network_lr: Adam's rate of the actor's network where it has a table beside it
-            (`loqa.agents.networks.StateHead`); the table's is the settings' `actor_lr`.
         exploration: share of uniformly random play while sampling, e, where log-probabilities, values
             and entropies are to be those of the policy that is played, mu = (1 - e) pi + e / K; 0 takes
             those of pi. For the agent's seat, and for the other where its own heads speak for it.
         capturable: keeps what `set_rates` sets on the agent's device, in float32, so that `update`
-            can be recorded (`loqa.training.graphs`) and `set_rates` is heard by what was.
+            can be recorded (`loqa._graphs`) and `set_rates` is heard by what was.
     """
 
     def __init__(
@@ -89,7 +92,6 @@ class Learner:
         processes: ProcessGroup | None = None,
         capturable: bool = False,
         exploration: float = 0.0,
-        network_lr: float = 1e-3,
     ) -> None:
         self.agent = agent
         self._exploration = exploration
@@ -104,87 +106,72 @@ class Learner:
         self._parameters: list[Tensor] = list(agent.parameters())
         self._target_parameters: list[Tensor] = list(self.target.parameters())
         self._weights: dict[str, Tensor] = {}
-        # The rate by which each parameter of the actor step goes, and that of the network beside a table.
-        self._actor_rates = [settings.actor_lr]
-        groups = [self._actor_parameters]
+        rates, groups = [settings.actor_lr], [self._actor_parameters]
         if isinstance(agent.actor, StateHead) and agent.actor.table is not None:
             beside = list(agent.actor.network.parameters())
             these = {id(parameter) for parameter in beside}
             groups = [[p for p in self._actor_parameters if id(p) not in these], beside]
-            self._actor_rates.append(network_lr)
+            rates.append(settings.network_lr)
         device = None
         if capturable:
             device = self._parameters[0].device
             self._weights = {
                 name: torch.tensor(getattr(settings, name), device=device) for name in _WEIGHTS
             }
-        self.actor_optimizer = _adam(groups, self._actor_rates, device)
+        self.actor_optimizer = _adam(groups, rates, device)
         self.critic_optimizer = _adam([self._critic_parameters], [settings.critic_lr], device)
 
-    def set_rates(
-        self, entropy_bonus: float, shaping_weight: float, actor_lr: float, critic_lr: float
-    ) -> None:
-        """Changes the settings that may change from one update to the next."""
-        self.settings = replace(
-            self.settings,
-            entropy_bonus=entropy_bonus,
-            shaping_weight=shaping_weight,
-            actor_lr=actor_lr,
-            critic_lr=critic_lr,
-        )
+    def set_rates(self, **rates: Any) -> None:
+        """Changes settings that may change from one update to the next: `entropy_bonus`,
+        `shaping_weight`, `actor_lr`, `network_lr`, `critic_lr`."""
+        self.settings = replace(self.settings, **rates)
         for name, weight in self._weights.items():
             weight.fill_(getattr(self.settings, name))
-        self._actor_rates[0] = actor_lr
-        _set_rates(self.actor_optimizer, self._actor_rates)
-        _set_rates(self.critic_optimizer, [critic_lr])
-
-    def set_network_rate(self, rate: float) -> None:
-        """Changes `network_lr`; nothing where no network has a table beside it."""
-        self._actor_rates[1:] = [rate] * len(self._actor_rates[1:])
-        _set_rates(self.actor_optimizer, self._actor_rates)
+        both = [self.settings.actor_lr, self.settings.network_lr]
+        _set_rates(self.actor_optimizer, both[: len(self.actor_optimizer.param_groups)])
+        _set_rates(self.critic_optimizer, [self.settings.critic_lr])
 
     def update(
         self,
         trajectory: Trajectory,
-        opponent: Evaluation | None = None,
+        others: Sequence[SeatOutputs | None] = (),
         player: int = 0,
         actor_step: bool = True,
     ) -> UpdateMetrics:
-        """One update of the agent on a batch of two-player episodes.
+        """One update of the agent on a batch of episodes.
 
         Args:
             trajectory: on-policy episodes.
-            opponent: evaluation of the other seat; None lets the agent's own heads (as they are
-                before the update) speak for it, which is self-play with the present copy.
-            player: the agent's seat, 0 or 1.
+            others: what each seat's own critic says, by seat. Where that is None or missing the agent's
+                own heads (as they are before the update) speak for a seat, as in self-play.
+            player: the agent's seat.
             actor_step: whether the actor's step is taken; else only the critic learns.
 
         Returns:
             Scalars for the log.
 
         Raises:
-            ValueError: not two players, or no such seat.
+            ValueError: no such seat.
         """
-        if trajectory.num_players != 2 or player not in (0, 1):
-            raise ValueError(
-                f"expected a two-player trajectory and player 0 or 1, "
-                f"got {trajectory.num_players} players and player {player}"
-            )
+        if not 0 <= player < trajectory.num_players:
+            raise ValueError(f"player must be in 0..{trajectory.num_players - 1}, got {player}")
         settings = self.settings
         weights = self._weights or {name: getattr(settings, name) for name in _WEIGHTS}
         if self._weights and not settings.entropy_bonus:
             # Any number but 0: what is recorded has the term, its weight is on the device.
             settings = replace(settings, entropy_bonus=1.0)
-        rewards = trajectory.rewards[:, :, player].contiguous()
-        other_rewards = trajectory.rewards[:, :, 1 - player].contiguous()
+        rewards, terminated = trajectory.seat(player).rewards, trajectory.terminated
         own = self._evaluate(trajectory, player)
         evaluation = own.detach()
-        if settings.shaping_weight == 0:
-            opponent = None
-        elif opponent is None:
-            opponent = self._own_view_of(trajectory, 1 - player, evaluation)
+        opponents = []
+        for seat in range(trajectory.num_players):
+            if seat != player and settings.shaping_weight:
+                said = others[seat] if seat < len(others) else None
+                if said is None:
+                    said = self._own_view_of(trajectory, seat, evaluation)
+                opponents.append((said, trajectory.seat(seat).rewards))
 
-        losses = actor_losses(own, opponent, rewards, other_rewards, settings)
+        losses = actor_losses(own, opponents, rewards, settings, terminated)
         gradients = torch.autograd.grad(losses.total(**weights), self._actor_parameters)
         self._processes.mean_(gradients)
         grad_norm = None
@@ -199,12 +186,12 @@ class Learner:
                 target = self._evaluate(trajectory, player, self.target)
         if self._actor_trains_critic:
             # Else the critic is what it was. The loss below does not read the policy.
+            seat_of = trajectory.seat(player)
             own = self.agent.evaluate(
-                trajectory.obs[:, :, player],
-                trajectory.actions[:, :, player],
-                evaluation.log_prob_table,
+                seat_of.obs, seat_of.actions, evaluation.log_prob_table, terminated
             )
-        critic_loss = critic_losses(own, critic_targets(rewards, target, settings)).mean()
+        targets = critic_targets(rewards, target, settings, terminated)
+        critic_loss = critic_losses(own, targets).mean()
         gradients = torch.autograd.grad(critic_loss, self._critic_parameters)
         self._processes.mean_(gradients)
         _apply(self.critic_optimizer, self._critic_parameters, gradients)
@@ -215,16 +202,16 @@ class Learner:
 
     def _evaluate(
         self, trajectory: Trajectory, seat: int, agent: Agent | None = None
-    ) -> Evaluation:
-        agent = agent or self.agent
-        said = agent.evaluate(trajectory.obs[:, :, seat], trajectory.actions[:, :, seat])
+    ) -> SeatOutputs:
+        agent, one = agent or self.agent, trajectory.seat(seat)
+        said = agent.evaluate(one.obs, one.actions, terminated=trajectory.terminated)
         return said.played(self._exploration) if self._exploration else said
 
-    def _own_view_of(self, trajectory: Trajectory, seat: int, own: Evaluation) -> Evaluation:
+    def _own_view_of(self, trajectory: Trajectory, seat: int, own: SeatOutputs) -> SeatOutputs:
         """The agent's heads on another seat, as constants; `own` is detached."""
         if own.rows is not None:
-            other_obs, other_actions = trajectory.obs[:, :, seat], trajectory.actions[:, :, seat]
-            return own.of_seat(other_obs, other_actions)
+            other = trajectory.seat(seat)
+            return own.of_seat(other.obs, other.actions)
         with torch.no_grad():
             return self._evaluate(trajectory, seat)
 

@@ -14,24 +14,17 @@ All functions are pure; `loqa.algos.learner` takes the steps.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from loqa import ops
-from loqa.agents.actor_critic import Evaluation
-
-_CHOICES = {
-    "shaping": ("loaded-dice", "n-step"),
-    "advantage": ("td0", "gae", "mc"),
-    "shaping_advantage": ("same", "td0"),
-    "advantage_baseline": ("none", "batch"),
-    "advantage_scale": ("none", "batch"),
-    "opponent_baseline": ("none", "batch"),
-    "critic_target": ("sarsa", "argmax", "lambda", "returns"),
-}
+from loqa._checks import check_choices
+from loqa.agents.actor_critic import SeatOutputs
 
 
 @dataclass(frozen=True)
@@ -66,10 +59,18 @@ class LOQASettings:
             common error, which says nothing of what the agent did, leaves the gradient.
         entropy_bonus: beta, weight of the policy's entropy.
         clip_norm: largest global norm of the actor step's gradient; None does not clip.
+        played_policy: whether log-probabilities and values in the losses are those of the policy that
+            is played, mu = (1 - e) pi + e / K, with pi the softmax of the logits; off, of pi. E over
+            mu of grad log pi A does not vanish as pi comes to be sure of itself, of grad log mu A
+            it does.
+        critic_warmup: iterations at the start in which only the critic learns. What an untrained
+            critic says of states and steps drives the first answers anywhere, and those come back late.
         critic_target: "sarsa" one step through the target network, "argmax" its maximum over
             actions, "lambda" a mixture of all numbers of steps, "returns" the full discounted return.
         critic_lambda: weight of longer returns in "lambda"; 0 is "sarsa".
         actor_lr, critic_lr: Adam's learning rates.
+        network_lr: that of an actor's network where it has a table beside it
+            (`loqa.agents.networks.StateHead`); the table's is `actor_lr`.
         target_ema: decay of the target network.
 
     Raises:
@@ -77,33 +78,33 @@ class LOQASettings:
     """
 
     gamma: float = 0.96
-    shaping: str = "loaded-dice"
+    shaping: Literal["loaded-dice", "n-step"] = "loaded-dice"
     dice_discount: float = 0.9
     n_step: int = 2
     shaping_weight: float = 1.0
     softmax_temperature: float = 1.0
     current_reward_differentiable: bool = False
     stop_normaliser_gradient: bool = False
-    advantage: str = "td0"
-    shaping_advantage: str = "same"
+    advantage: Literal["td0", "gae", "mc"] = "td0"
+    shaping_advantage: Literal["same", "td0"] = "same"
     advantage_lambda: float = 0.7
     advantage_gradient: bool = False
-    advantage_baseline: str = "batch"
-    advantage_scale: str = "none"
-    opponent_baseline: str = "none"
+    advantage_baseline: Literal["none", "batch"] = "batch"
+    advantage_scale: Literal["none", "batch"] = "none"
+    opponent_baseline: Literal["none", "batch"] = "none"
     entropy_bonus: float = 0.0
     clip_norm: float | None = None
-    critic_target: str = "sarsa"
+    played_policy: bool = False
+    critic_warmup: int = 0
+    critic_target: Literal["sarsa", "argmax", "lambda", "returns"] = "sarsa"
     critic_lambda: float = 0.9
     actor_lr: float = 1e-3
     critic_lr: float = 1e-2
+    network_lr: float = 1e-3
     target_ema: float = 0.99
 
     def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in choices:
-                raise ValueError(f"{name} must be one of {choices}, got {value!r}")
+        check_choices(self)
         if self.n_step < 2:
             raise ValueError(f"n_step must be at least 2, got {self.n_step}")
         if self.softmax_temperature <= 0:
@@ -114,6 +115,8 @@ class LOQASettings:
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must be in [0, 1], got {value}")
+        if self.critic_warmup < 0:
+            raise ValueError(f"critic_warmup must be >= 0, got {self.critic_warmup}")
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,11 @@ class ActorLosses:
 
 
 def advantages(
-    rewards: Tensor, values: Tensor, settings: LOQASettings, kind: str | None = None
+    rewards: Tensor,
+    values: Tensor,
+    settings: LOQASettings,
+    kind: str | None = None,
+    terminated: Tensor | None = None,
 ) -> Tensor:
     """Advantage of the agent's actions.
 
@@ -161,6 +168,7 @@ def advantages(
         rewards: `[T, B]`.
         values: `[T+1, B]`.
         kind: "td0", "gae" or "mc"; `settings.advantage` by default.
+        terminated: `[T, B]` bool, where an episode ends for good: V_{t+1} is 0, and sums end there.
 
     Returns:
         `[T, B]`, differentiable in values only if `settings.advantage` is "td0", with
@@ -170,16 +178,22 @@ def advantages(
     if settings.advantage != "td0" or not settings.advantage_gradient:
         values = values.detach()
     if kind == "gae":
-        result = _generalized(rewards, values, settings)
+        result = _generalized(rewards, values, settings, terminated)
     elif kind == "mc":
-        result = ops.discounted_returns(rewards, settings.gamma) - values[:-1]
+        returns = ops.discounted_returns(rewards, settings.gamma, terminated=terminated)
+        result = returns - values[:-1]
     else:
-        result = torch.add(rewards - values[:-1], values[1:], alpha=settings.gamma)
+        following = _unless(terminated, values[1:])
+        result = torch.add(rewards - values[:-1], following, alpha=settings.gamma)
     return _centre(result, settings)
 
 
 def shaping_advantages(
-    rewards: Tensor, values: Tensor, settings: LOQASettings, kind: str | None = None
+    rewards: Tensor,
+    values: Tensor,
+    settings: LOQASettings,
+    kind: str | None = None,
+    terminated: Tensor | None = None,
 ) -> Tensor:
     """Advantage that weighs the opponent's policy in the "n-step" shaping loss.
 
@@ -189,7 +203,7 @@ def shaping_advantages(
     Args:
         rewards: `[T, B]`.
         values: `[T+1, B]`.
-        kind: as in `advantages`.
+        kind, terminated: as in `advantages`.
 
     Returns:
         `[T+1-n, B]`.
@@ -197,19 +211,28 @@ def shaping_advantages(
     kind = settings.advantage if kind is None else kind
     steps = rewards.shape[0] + 1 - settings.n_step
     if kind == "gae":
-        return _centre(_generalized(rewards, values, settings)[:steps], settings)
+        return _centre(_generalized(rewards, values, settings, terminated)[:steps], settings)
     values = values[:steps].detach()
     if kind == "mc":
-        result = ops.discounted_returns(rewards, settings.gamma)[:steps] - values
+        returns = ops.discounted_returns(rewards, settings.gamma, terminated=terminated)
+        result = returns[:steps] - values
     else:
         result = rewards[:steps] - values
-        result[:-1] += settings.gamma * values[1:]
+        ends = None if terminated is None else terminated[: steps - 1]
+        result[:-1] += settings.gamma * _unless(ends, values[1:])
     return _centre(result, settings)
 
 
-def _generalized(rewards: Tensor, values: Tensor, settings: LOQASettings) -> Tensor:
+def _unless(terminated: Tensor | None, values: Tensor) -> Tensor:
+    """The values of what comes next, 0 where nothing does."""
+    return values if terminated is None else values.masked_fill(terminated, 0)
+
+
+def _generalized(
+    rewards: Tensor, values: Tensor, settings: LOQASettings, terminated: Tensor | None
+) -> Tensor:
     return ops.generalized_advantage(
-        rewards, values.detach(), settings.gamma, settings.advantage_lambda
+        rewards, values.detach(), settings.gamma, settings.advantage_lambda, terminated
     )
 
 
@@ -222,7 +245,11 @@ def _centre(advantage: Tensor, settings: LOQASettings) -> Tensor:
 
 
 def opponent_q_values(
-    log_probs: Tensor, rewards: Tensor, values: Tensor, settings: LOQASettings
+    log_probs: Tensor,
+    rewards: Tensor,
+    values: Tensor,
+    settings: LOQASettings,
+    terminated: Tensor | None = None,
 ) -> Tensor:
     """Qhat of the opponent's actions: sampled returns, differentiable in the agent's policy.
 
@@ -236,6 +263,7 @@ def opponent_q_values(
         log_probs: `[T, B]` of the agent's own actions, l.
         rewards: `[T, B]` of the opponent.
         values: `[T+1, B]` of the opponent, taken as constants.
+        terminated: as in `advantages`.
 
     Returns:
         `[T, B]` ("loaded-dice") or `[T+1-n, B]` ("n-step").
@@ -243,14 +271,15 @@ def opponent_q_values(
     values = values.detach()
     if settings.shaping == "loaded-dice":
         if settings.opponent_baseline == "batch":
-            errors = ops.discounted_returns(rewards, settings.gamma) - values[:-1]
+            returns = ops.discounted_returns(rewards, settings.gamma, terminated=terminated)
+            errors = returns - values[:-1]
             values = torch.cat([values[:-1] + errors.mean(1, keepdim=True), values[-1:]])
         return ops.loaded_dice_q_values(
             rewards, values, log_probs, settings.gamma, settings.dice_discount,
-            settings.current_reward_differentiable,
+            settings.current_reward_differentiable, terminated,
         )  # fmt: skip
     return ops.n_step_dice_returns(
-        rewards, values, log_probs, settings.gamma, settings.n_step, rewards.mean()
+        rewards, values, log_probs, settings.gamma, settings.n_step, rewards.mean(), terminated
     )
 
 
@@ -278,9 +307,10 @@ def opponent_log_probs(
 def shaping_loss(
     log_probs: Tensor,
     advantage: Tensor,
-    opponent: Evaluation,
+    opponent: SeatOutputs,
     opponent_rewards: Tensor,
     settings: LOQASettings,
+    terminated: Tensor | None = None,
 ) -> Tensor:
     """-mean_s(log pihat_s A_s), the loss through the opponent's policy.
 
@@ -289,37 +319,40 @@ def shaping_loss(
         advantage: of the agent, `[T, B]` ("loaded-dice") or `[T+1-n, B]` ("n-step").
         opponent: evaluation of the opponent's seat; constants.
         opponent_rewards: `[T, B]`.
+        terminated: as in `advantages`.
 
     Returns:
         `[B]`, differentiable in log_probs and in advantage; the opponent gets no gradient.
     """
-    q_values = opponent_q_values(log_probs, opponent_rewards, opponent.values, settings)
+    q_values = opponent_q_values(log_probs, opponent_rewards, opponent.values, settings, terminated)
     others = opponent.other_q_logsumexp(settings.softmax_temperature)[: q_values.shape[0]]
     return -(opponent_log_probs(q_values, others, settings) * advantage).mean(0)
 
 
 def actor_losses(
-    agent: Evaluation,
-    opponent: Evaluation | None,
+    agent: SeatOutputs,
+    opponents: Sequence[tuple[SeatOutputs, Tensor]],
     rewards: Tensor,
-    opponent_rewards: Tensor,
     settings: LOQASettings,
+    terminated: Tensor | None = None,
 ) -> ActorLosses:
     """All parts of the actor's loss.
 
     Args:
-        agent: evaluation of the agent's seat, differentiable.
-        opponent: evaluation of the opponent's seat; None leaves the shaping loss out.
-        rewards, opponent_rewards: `[T, B]` of the two seats.
+        agent: what is said of the agent's seat, differentiable.
+        opponents: what is said of each other seat, and its rewards `[T, B]`; the shaping losses are
+            summed. None at all leaves the shaping loss out.
+        rewards: `[T, B]` of the agent's seat.
+        terminated: as in `advantages`.
 
     Raises:
         ValueError: fewer than n steps with "n-step".
     """
     log_probs = agent.taken_log_probs
-    advantage = advantages(rewards, agent.values, settings)
+    advantage = advantages(rewards, agent.values, settings, terminated=terminated)
     agent_loss = -(log_probs * advantage).mean(0)
     entropy_loss = -agent.entropies.mean(0) if settings.entropy_bonus else None
-    if opponent is None:
+    if not opponents:
         return ActorLosses(agent_loss, entropy_loss, None)
     kind = settings.advantage if settings.shaping_advantage == "same" else "td0"
     if settings.shaping == "n-step":
@@ -327,25 +360,37 @@ def actor_losses(
             raise ValueError(
                 f"n-step shaping needs at least {settings.n_step} steps, got {rewards.shape[0]}"
             )
-        advantage = shaping_advantages(rewards, agent.values, settings, kind)
+        advantage = shaping_advantages(rewards, agent.values, settings, kind, terminated)
     elif kind != settings.advantage:
-        advantage = advantages(rewards, agent.values, settings, kind)
-    opponent_loss = shaping_loss(log_probs, advantage, opponent, opponent_rewards, settings)
+        advantage = advantages(rewards, agent.values, settings, kind, terminated)
+    losses = [
+        shaping_loss(log_probs, advantage, opponent, paid, settings, terminated)
+        for opponent, paid in opponents
+    ]
+    opponent_loss = losses[0]
+    for loss in losses[1:]:
+        opponent_loss = opponent_loss + loss
     return ActorLosses(agent_loss, entropy_loss, opponent_loss)
 
 
-def critic_targets(rewards: Tensor, target: Evaluation | None, settings: LOQASettings) -> Tensor:
+def critic_targets(
+    rewards: Tensor,
+    target: SeatOutputs | None,
+    settings: LOQASettings,
+    terminated: Tensor | None = None,
+) -> Tensor:
     """Regression targets of q_t(a_t); constants.
 
     "sarsa": r_t + gamma qbar_{t+1}(a_{t+1}), at the last step r + gamma Vbar_T;
     "argmax": r_t + gamma max_a qbar_{t+1}(a); "returns": sum_{k>=t} gamma^(k-t) r_k;
     "lambda": y_t = r_t + gamma ((1 - lambda) qbar_{t+1}(a_{t+1}) + lambda y_{t+1}), ending in the
     same Vbar_T as "sarsa" (Sutton and Barto 2018, section 12.1).
-    An episode is truncated, so the one-step targets never take a terminal zero.
+    What follows a step that is `terminated` is worth 0; at step T an episode is truncated.
 
     Args:
         rewards: `[T, B]`.
         target: evaluation by the target network (bars); not used for "returns".
+        terminated: as in `advantages`.
 
     Returns:
         `[T, B]`.
@@ -354,23 +399,23 @@ def critic_targets(rewards: Tensor, target: Evaluation | None, settings: LOQASet
         ValueError: target is None and `critic_target` needs it.
     """
     if settings.critic_target == "returns":
-        return ops.discounted_returns(rewards, settings.gamma)
+        return ops.discounted_returns(rewards, settings.gamma, terminated=terminated)
     if target is None:
         raise ValueError(f"critic_target {settings.critic_target!r} needs a target network")
     if settings.critic_target == "lambda":
         values = torch.cat([target.taken_q_values, target.values[-1:]]).detach()
         corrections = ops.generalized_advantage(
-            rewards, values, settings.gamma, settings.critic_lambda
+            rewards, values, settings.gamma, settings.critic_lambda, terminated
         )
         return corrections + values[:-1]
     if settings.critic_target == "argmax":
         following = target.max_q_values[1:]
     else:
         following = torch.cat([target.taken_q_values[1:], target.values[-1:]])
-    return torch.add(rewards, following.detach(), alpha=settings.gamma)
+    return torch.add(rewards, _unless(terminated, following.detach()), alpha=settings.gamma)
 
 
-def critic_losses(agent: Evaluation, targets: Tensor) -> Tensor:
+def critic_losses(agent: SeatOutputs, targets: Tensor) -> Tensor:
     """Huber loss (delta 1) of q_t(a_t) against its target, mean over time, `[B]`.
 
     Args:

@@ -1,35 +1,79 @@
-"""What an environment is, as data."""
+"""What an environment is: the protocol that training and evaluation ask for, and its rules as data."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)
 class EnvSpec:
     """Everything that defines an environment's rules and observations.
 
-    Two environments with equal specs, seeds and `first_env` give equal numbers.
+    Two environments of the package with equal specs, seeds and `first_env` give equal numbers.
     """
 
-    game: str
-    """Name given to `loqa.make`."""
-    preset: str
-    """Rule preset: which paper's or code's rules these are."""
-    version: int
-    """Version of the preset; any change of a rule raises it."""
-    source: str
-    """Where the rules come from."""
+    name: str
+    """Of the game; given to `loqa.make`."""
     num_players: int
+    """A."""
     num_actions: int
-    obs: str
-    """Observation mode."""
+    """K."""
     obs_shape: tuple[int, ...]
     """Shape of one player's observation."""
-    obs_dtype: torch.dtype
-    episode_length: int
-    """Steps after which an episode is truncated."""
-    discount: float
-    """Discount the literature uses with this preset; the environment itself discounts nothing."""
+    obs_dtype: torch.dtype = torch.float32
+    episode_length: int = 50
+    """T; steps after which an episode is truncated."""
+    discount: float = 0.96
+    """Discount the literature uses with these rules; the environment itself discounts nothing."""
+    obs: str = "features"
+    """Observation mode."""
+    preset: str = "own"
+    """Rule preset: which paper's or code's rules these are."""
+    version: int = 1
+    """Version of the preset; any change of a rule raises it."""
+    source: str = ""
+    """Where the rules come from."""
+
+
+class Env(Protocol):
+    """B copies of a game of A players that step together; whatever has this can be trained on.
+
+    `step` may return the same memory every time. An environment resets nothing by itself before
+    `spec.episode_length` steps, or starts an episode anew in the step that ends one (`terminated`): the
+    observation is then the first of the next episode.
+
+    Optional: `rollout_policies(seats, draws, seed, exploration)` plays whole episodes natively (see
+    `loqa.training.collect`); `state_dict`, `load_state_dict` for runs that are resumed;
+    `scripted_actions(names)` for scripted players.
+    """
+
+    @property
+    def spec(self) -> EnvSpec: ...
+    @property
+    def num_envs(self) -> int: ...
+    @property
+    def device(self) -> torch.device: ...
+
+    def reset(self, seed: int | None = None) -> Tensor:
+        """Starts new episodes; observations `[B, A, *obs_shape]`."""
+
+    def step(self, actions: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Observations `[B, A, *obs_shape]`, rewards `[B, A]`, terminated and truncated `[B]` after
+        actions `[B, A]`."""
+
+
+class PlayedEpisodes(NamedTuple):
+    """B whole episodes of T steps, played natively."""
+
+    obs: Tensor
+    """`[T+1, B, A, ...]`."""
+    actions: Tensor
+    """`[T, B, A]`."""
+    rewards: Tensor
+    """`[T, B, A]`."""
+    tables: tuple[tuple[Tensor, Tensor] | None, ...]
+    """Of each seat the log-probabilities and action values `[T+1, B, K]`, where they were recorded."""

@@ -416,7 +416,7 @@ class VectorEnv(Spaces, ABC):
         envs = _checks.plural(self.num_envs, "environment")
         steps = _checks.plural(self.episode_length, "step")
         return (
-            f"<{type(self).__name__} {spec.game}/{spec.preset}-v{spec.version}: {self.num_envs} "
+            f"<{type(self).__name__} {spec.name}/{spec.preset}-v{spec.version}: {self.num_envs} "
             f"{envs} of {self.num_players} players with {self.num_actions} actions, observations "
             f"{spec.obs} {list(self.obs_shape)} {spec.obs_dtype}, episodes of {self.episode_length} "
             f"{steps}, on {self.device}>"

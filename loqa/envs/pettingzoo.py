@@ -43,7 +43,7 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, np.ndarray, int]):
             else _checks.one_of("render_mode", render_mode, ["rgb_array"])
         )
         self.metadata: dict[str, Any] = {
-            "name": f"{self.env.spec.game}_{self.env.spec.preset}_v{self.env.spec.version}",
+            "name": f"{self.env.spec.name}_{self.env.spec.preset}_v{self.env.spec.version}",
             "render_modes": ["rgb_array"],
             "render_fps": 4,
         }

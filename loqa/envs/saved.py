@@ -23,7 +23,7 @@ def state_dict(env: VectorEnv) -> dict[str, Any]:
         # What `step` returned may have been written to: what counts is whose episode is over.
         terminated = env._over & (terminated | (env._t < env.episode_length))
     return {
-        "spec": f"{spec.game}/{spec.preset}-v{spec.version} obs={spec.obs} {list(spec.obs_shape)}",
+        "spec": f"{spec.name}/{spec.preset}-v{spec.version} obs={spec.obs} {list(spec.obs_shape)}",
         "seed": env.seed,
         "first_env": env.first_env,
         "fresh": env._fresh,

@@ -249,7 +249,7 @@ def _evaluate_one(
     return MatchResult(
         agent.name,
         opponent.name,
-        spec.game,
+        spec.name,
         spec.preset,
         spec.episode_length,
         total,

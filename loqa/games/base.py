@@ -2,12 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
+import torch
+from torch import Tensor
+
+from loqa.agents.actor_critic import Agent
+from loqa.algos.trajectory import Trajectory
+from loqa.envs.base import Env
 from loqa.games.matches import MatchRules
 from loqa.games.view import View, reward_outcome, reward_view
+
+
+class RunView(Protocol):
+    """What a game may look at when it says what a run has come to."""
+
+    @property
+    def agent(self) -> Agent: ...
+    @property
+    def config(self) -> Any: ...
+
+    def self_play(self) -> list[float]:
+        """Mean reward a step of each seat where the agent meets itself and nobody explores, sampled."""
+
+
+@dataclass(frozen=True)
+class Making:
+    """How the environment of a run is made, besides its settings.
+
+    Attributes:
+        num_envs: B.
+        seed: of the episodes.
+        device: where it is.
+        num_threads: of the simulator.
+        first_env: number of the first environment in the random counters.
+    """
+
+    num_envs: int
+    seed: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    num_threads: int = 1
+    first_env: int = 0
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What an agent of a game reads and chooses from.
+
+    Attributes:
+        observes: "states" (an index) or "features", see `loqa.agents.actor_critic.Agent`.
+        num_features: of an observation, flattened.
+        num_actions: K.
+    """
+
+    observes: str
+    num_features: int
+    num_actions: int
+
+
+def _nothing(*args: Any) -> dict[str, Any]:
+    return {}
+
+
+def _none(*args: Any) -> Sequence[str]:
+    return ()
 
 
 @dataclass(frozen=True)
@@ -17,6 +77,19 @@ class Game:
     Attributes:
         name: on the command line and in config.json, "coin".
         env_name: of `loqa.make` and of its environments' specs, "coin_game".
+        settings: a frozen dataclass of the game's own settings; it has `episode_length`.
+        defaults: fields of a run, of any part, that differ from the parts' own defaults.
+        presets: named settings: name -> fields that differ from those.
+        variants: what the preset "default" says besides, by the value of a field: field -> value -> fields.
+        make_env: the environment of a run.
+        inputs: of its agents, by the settings.
+        against: whom evaluations play besides the agent itself: key in metrics -> scripted player.
+        measure: further numbers of the episodes in self-play; NaN where nothing was counted.
+        evaluated: what an evaluation says besides, by what it has said.
+        thresholds: names of what an agent may reach, the weakest first.
+        reached: which of them an evaluation reaches.
+        metrics: further numbers of a line of metrics, whenever one is written.
+        summary: what the run came to.
         kin: further names of `loqa.make`, whose environments this record knows too.
         view: makes what is seen of a run's metrics.
         outcome: what is said of a run's summary.
@@ -29,6 +102,19 @@ class Game:
 
     name: str
     env_name: str
+    settings: type[Any]
+    make_env: Callable[[Any, Making], Env]
+    inputs: Callable[[Any], Inputs]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {}})
+    variants: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    against: Mapping[str, str] = field(default_factory=dict)
+    measure: Callable[[Trajectory, Any], Mapping[str, Tensor]] = _nothing
+    evaluated: Callable[[dict[str, Any]], dict[str, Any]] = _nothing
+    thresholds: Sequence[str] = ()
+    reached: Callable[[Mapping[str, Any], Any], Sequence[str]] = _none
+    metrics: Callable[[RunView], dict[str, Any]] = _nothing
+    summary: Callable[[RunView], dict[str, Any]] = _nothing
     kin: tuple[str, ...] = ()
     view: Callable[[], View] = lambda: reward_view
     outcome: Callable[[dict[str, Any]], str] = reward_outcome

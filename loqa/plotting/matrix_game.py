@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from loqa.games.answers import COOPERATES, DEFECTS, STATES
 from loqa.plotting.runs import TWO_NUMBERS, Check, Group, is_number
 from loqa.plotting.style import (
     BLACK,
@@ -24,7 +25,6 @@ from loqa.plotting.style import (
     new_figure,
     wrap,
 )
-from loqa.training.ipd import COOPERATES, DEFECTS, STATES
 
 REQUIRED: dict[str, Check] = {
     "p_cooperate": (

@@ -10,7 +10,8 @@ from typing import Any
 
 from loqa._files import locked, output_directory, remove_leftovers, write_json
 from loqa._reading import FileError, read_lines, read_object, reading, wrong
-from loqa.training.config import GAMES, TrainConfig
+from loqa.games import registry as games
+from loqa.training.config import TrainConfig, config_class
 from loqa.training.run_names import run_name
 
 _EVERY_LINE: dict[str, type | tuple[type, ...]] = {
@@ -143,16 +144,17 @@ def config_of(values: dict[str, Any], path: Path) -> TrainConfig:
     with reading(path):
         fields = dict(values)
         game = fields.pop("game", None)
-        if not isinstance(game, str) or game not in GAMES:
-            raise wrong("game", f"one of {', '.join(GAMES)}", game)
-        missing = GAMES[game].field_types().keys() - fields.keys()
+        if not isinstance(game, str) or game not in games.names():
+            raise wrong("game", f"one of {', '.join(games.names())}", game)
+        kind = config_class(game)
+        missing = kind.field_types(fields.get("algo", "loqa")).keys() - fields.keys()
         if missing:  # their defaults would make it another run
             raise FileError(
                 "another version of loqa made this run, go on with that one",
                 path,
                 f"lacks {', '.join(sorted(missing))}",
             )
-        return GAMES[game].from_dict(fields)
+        return kind.from_dict(fields)
 
 
 def _new_directory(config: TrainConfig) -> Path:

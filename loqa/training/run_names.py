@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import re
@@ -21,7 +20,8 @@ def alike(config: TrainConfig) -> TrainConfig:
     """The configuration without what seeds of one experiment may differ in: the seed, the device, which
     draws other numbers as another seed does, and what does not change learning."""
     free = NOT_LEARNED | {"seed", "device"}
-    return dataclasses.replace(config, **{name: getattr(type(config), name) for name in free})
+    plain = type(config)(algo=config.algo).to_dict()
+    return config.replace(**{name: plain[name] for name in free})
 
 
 def differences(configs: Sequence[TrainConfig], ignore: Collection[str] = ()) -> list[str]:

@@ -26,15 +26,13 @@ from loqa._reading import FileError, out_of_memory, reading, wrong
 from loqa._torch_settings import usual_torch
 from loqa.agents.actor_critic import Agent
 from loqa.agents.networks import shapes_only
-from loqa.training import checkpoint, coin, ipd
-from loqa.training.config import GAMES, MATMUL_PRECISION, RESUMABLE, CoinConfig, TrainConfig
+from loqa.training import checkpoint
+from loqa.training.config import RESUMABLE, TrainConfig, config_class
+from loqa.training.parts import MATMUL_PRECISION
 from loqa.training.run_directory import RunDirectory, config_of
 from loqa.training.stopping import StopRequest
 from loqa.training.trackers import Tracker, check_installed, trackers
-from loqa.training.trainer import Trainer
-
-_TRAINERS: dict[str, Any] = {"ipd": ipd.IPDTrainer, "coin": coin.CoinTrainer}
-_AGENTS: dict[str, Any] = {"ipd": ipd.make_agent, "coin": coin.make_agent}
+from loqa.training.trainer import Trainer, make_agent
 
 TRAINED: dict[str, Path] = {
     file.stem: file
@@ -124,9 +122,7 @@ def _advice(run: RunDirectory, config: TrainConfig) -> str:
     files = run.all_checkpoints()
     for number, file in enumerate(files[1:], 1):
         with suppress(ValueError, OSError), reading(file):
-            _make_trainer(config).load_state_dict(
-                checkpoint.load_checkpoint(file)["trainer"], run.path
-            )
+            Trainer(config).load_state_dict(checkpoint.load_checkpoint(file)["trainer"], run.path)
             newer = ", ".join(str(one) for one in files[:number])
             return (
                 f"the newest good checkpoint is {file}: to go on from it, delete {newer} and run "
@@ -151,7 +147,7 @@ def _newest_state(run: RunDirectory, config: TrainConfig) -> dict[str, Any] | No
         raise FileError(f"{error}; {_advice(run, config)}") from error
     differing = [
         f"{name} {getattr(config, name)!r} (the checkpoint: {getattr(made_with, name)!r})"
-        for name in made_with.field_types()
+        for name in made_with.to_dict()
         if name not in RESUMABLE and getattr(config, name) != getattr(made_with, name)
     ]
     if differing:
@@ -191,7 +187,7 @@ def _agent_of(
         if wanted and (type(seconds) not in (int, float) or not 0 <= seconds < math.inf):
             raise wrong("seconds", "a number of seconds", seconds)
         config = (
-            GAMES[state["config"]["game"]].from_dict(
+            config_class(state["config"]["game"]).from_dict(
                 {name: value for name, value in state["config"].items() if name != "game"}
             )
             if resumed is None
@@ -199,7 +195,7 @@ def _agent_of(
         )
         parameters = trainer["learner"]["agent"]
         with shapes_only():
-            agent: Agent = _AGENTS[config.game](config)
+            agent = make_agent(config)
         shapes = {name: list(value.shape) for name, value in agent.state_dict().items()}
         for name in shapes.keys() | parameters.keys():
             value, shape = parameters.get(name), shapes.get(name)
@@ -258,11 +254,16 @@ def _join(config: TrainConfig) -> ProcessGroup:
     """The processes that torchrun started with this one.
 
     Raises:
-        ValueError: there are several, and this game cannot be shared; or the device cannot be used.
+        ValueError: the batch cannot be shared by so many; or the device cannot be used.
     """
     training_device(config.device)
-    if world_size() > 1 and not isinstance(config, CoinConfig):
-        raise ValueError("only `loqa train coin` can be shared by several processes")
+    others, size = config.others, world_size()
+    for name, number in {
+        "batch_size": config.loop.batch_size,
+        "opponents": others.opponents,
+    }.items():
+        if number % size and (name == "batch_size" or others.meets == "past"):
+            raise ValueError(f"{name} must be a multiple of the {size} processes, got {number}")
     return ProcessGroup.of_environment(config.device)
 
 
@@ -276,7 +277,7 @@ def _run(
     device = training_device(config.device)
     with usual_torch(MATMUL_PRECISION[config.matmul], config.num_threads):
         with _failures(run, config), current(device), StopRequest(processes.leads) as stop:
-            trainer = _make_trainer(config, processes)
+            trainer = Trainer(config, processes)
             seconds = 0.0
             if state is not None:
                 _restore(trainer, state, run)
@@ -298,13 +299,6 @@ def _run(
             if processes.leads:
                 write_json(run.summary_file, summary)
         return {**summary, "out": str(run.path)}
-
-
-def _make_trainer(config: TrainConfig, processes: ProcessGroup | None = None) -> Trainer:
-    if isinstance(config, CoinConfig):
-        return coin.CoinTrainer(config, processes)
-    trainer: Trainer = _TRAINERS[config.game](config)
-    return trainer
 
 
 def _restore(trainer: Trainer, state: dict[str, Any], run: RunDirectory) -> None:
@@ -425,7 +419,7 @@ def _failures(run: RunDirectory, config: TrainConfig) -> Iterator[None]:
         if not out_of_memory(error):
             raise
         sizes = ["batch_size", "actor_hidden", "critic_hidden"]
-        if isinstance(config, CoinConfig):
+        if config.others.meets == "past":
             sizes[1:1] = ["opponents", "replay_capacity"]
         lower = ", ".join(
             f"--{name.replace('_', '-')} (now {getattr(config, name)})" for name in sizes

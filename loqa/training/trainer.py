@@ -1,59 +1,56 @@
-"""What the training loop asks of a game's trainer."""
+"""One run: collect, update, opponents, and what is said of it. There is one trainer for every game."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from loqa._device import fetch, training_device
-from loqa.algos.learner import UpdateMetrics
+from loqa._device import PhaseClock, fetch, training_device
+from loqa._distributed import ProcessGroup
+from loqa._graphs import Replayed, recorder_for
+from loqa._random import stream, stream_seed
+from loqa.agents.actor_critic import Agent, build_agent
+from loqa.agents.policy import Policy
+from loqa.agents.sets import AgentSets
+from loqa.algos import registry as algorithms
+from loqa.algos.base import Algorithm, Context, Number
+from loqa.algos.trajectory import Trajectory
+from loqa.envs.base import Env
+from loqa.games.base import Making
+from loqa.training.collect import Played, collect, collect_by_steps
 from loqa.training.config import TrainConfig
+from loqa.training.finite import FiniteWatch, defers
+from loqa.training.monitor import Monitor
+from loqa.training.opponents import Fixed, Learning, Opponents, Past, SelfPlay
 
 
-class FiniteWatch:
-    """Notes on the device in which iteration a number first was NaN or infinite.
-
-    Args:
-        names: of the numbers.
-        device: where they are.
-    """
-
-    def __init__(self, names: tuple[str, ...], device: torch.device) -> None:
-        self._names = names
-        self._where = torch.zeros(len(names), dtype=torch.float64, device=device)  # 0: never
-        self._value = torch.zeros(len(names), device=device)
-
-    def note(self, iteration: int, numbers: list[Tensor]) -> None:
-        """Looks at the numbers of an iteration (from 1) without waiting for them."""
-        values = torch.stack(numbers).float()
-        fine = values.isfinite() | (self._where != 0)
-        self._where = torch.where(fine, self._where, float(iteration))
-        self._value = torch.where(fine, self._value, values)
-
-    def check(self) -> None:
-        """Waits for the device.
-
-        Raises:
-            FloatingPointError: names the number that was not finite first, and its iteration.
-        """
-        where, values = fetch([self._where, self._value])
-        bad = [found for found in zip(where, values, self._names, strict=True) if found[0]]
-        if bad:
-            iteration, value, name = min(bad, key=lambda found: found[0])
-            raise FloatingPointError(f"the {name} is {value} at iteration {int(iteration)}")
+def make_agent(config: TrainConfig, seat: int = 0) -> Agent:
+    """The untrained agent of a configuration; of another seat than 0 with other first weights."""
+    network, inputs = config.network, config.record().inputs(config.env)
+    return build_agent(
+        network.actor,
+        network.critic,
+        num_features=inputs.num_features,
+        num_actions=inputs.num_actions,
+        actor_hidden=network.actor_hidden,
+        critic_hidden=network.critic_hidden,
+        actor_one_hot=network.actor_one_hot and inputs.observes == "states",
+        actor_table=network.actor_table and inputs.observes == "states",
+        actor_layers_before_gru=network.layers_before_gru,
+        critic_layers_before_gru=network.layers_before_gru,
+        generator=stream(config.loop.seed, "initial weights", *([seat] if seat else [])),
+        observes=inputs.observes,
+        config=config,
+    )
 
 
-def defers(device: torch.device) -> bool:
-    """Whether to wait for a device is dear, so that a run looks at its numbers now and then only."""
-    return device.type != "cpu"
-
-
-class Trainer(ABC):
+class Trainer:
     """One run's agent and everything around it.
 
     Randomness is counted: iteration n is a function of the configuration, of n and of the state, so
@@ -61,22 +58,35 @@ class Trainer(ABC):
 
     Args:
         config: of the run.
+        processes: that share its batch. Every process plays its part of the episodes that one alone
+            would play. On a GPU rollouts and updates are CUDA graphs; updates not where processes
+            exchange gradients inside.
 
     Raises:
         ValueError: the device cannot be used.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, processes: ProcessGroup | None = None) -> None:
         self.config = config
-        self.device = training_device(config.device)
-        self._defers = defers(self.device)
+        self.game = config.record()
+        self.device = training_device(config.loop.device)
+        self.processes = processes or ProcessGroup()
         self.iteration = 0
-        names = ["actor loss", "critic loss"]
-        if config.clip_norm is not None:
-            names.append("norm of the actor's gradient")
-        self._finite = FiniteWatch(tuple(names), self.device)
+        self.record = recorder_for(self.device)
+        self._plays: dict[str, Replayed] = {}
+        self._rates: dict[str, float] = {}
+        self._defers = defers(self.device)
+        self._finite: FiniteWatch | None = None
+        self.agent = make_agent(config).to(self.device)
+        self.algorithm = self._make_algorithm(self.agent)
+        self.env = self.make_env(config.loop.batch_size, "training episodes")
+        self.opponents = self._make_opponents(self.env.spec.num_players)
+        self.monitor = Monitor(self)
+        self._clock = PhaseClock(self.device)
+        self._last: tuple[Trajectory, Mapping[str, Number]] | None = None
 
-    @abstractmethod
+    # --- one iteration
+
     def iterate(self) -> None:
         """One iteration: B episodes, then one update. On a GPU it may return before they are done.
 
@@ -84,47 +94,137 @@ class Trainer(ABC):
             FloatingPointError: the update was not finite; the agent is spoilt. A GPU says so at the
                 next `settle`.
         """
+        self.iteration += 1
+        self._set_rates()
+        with self._clock.phase("rollout"):
+            seats = [self.seat_of(self.agent), *self.opponents.seats(self.iteration)]
+            seats = [self.seat_of(one) for one in seats]
+            exploration = self.config.loop.exploration
+            trajectory, recorded = self.play(self.env, seats, "training", exploration)
+        with self._clock.phase("update"):
+            trained = trajectory.shared() if self.config.loop.shared_reward else trajectory
+            outputs = self.opponents.outputs(trained, recorded)
+            numbers = self.algorithm.update(trained, outputs, 0, self.iteration)
+            self._check(numbers)
+        self.opponents.after(self.iteration, trained, outputs)
+        self._last = (trajectory, numbers)
 
-    @abstractmethod
-    def metrics(self) -> dict[str, Any]:
-        """Numbers of the last iteration."""
-
-    @abstractmethod
-    def summary(self) -> dict[str, Any]:
-        """What the run has come to."""
-
-    @abstractmethod
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the next iteration depends on, less the files of `save_files`."""
-
-    @abstractmethod
-    def load_state_dict(self, state: dict[str, Any], run: Path) -> None:
-        """Goes on where `state_dict` was taken, before the first iteration; `run` has the files."""
-
-    def evaluate(self, seconds: float) -> None:  # noqa: B027 (not every game has one)
+    def evaluate(self, seconds: float) -> None:
         """Called after each iteration, with the seconds of training so far."""
+        if self.evaluates_now:
+            with self._clock.phase("evaluate"):
+                self.monitor.evaluate(seconds)
 
-    def save_files(self, run: Path) -> None:  # noqa: B027
-        """Writes what a checkpoint relies on and does not hold; before the checkpoint."""
+    def play(
+        self,
+        env: Env,
+        seats: Sequence[Policy | str],
+        purpose: str,
+        exploration: float = 0.0,
+    ) -> Played:
+        """This process's part of the episodes of (seed, purpose, iteration)."""
+        name = (self.config.loop.seed, purpose, self.iteration)
+        seed = stream_seed(*name)
+        steps, players = env.spec.episode_length, env.spec.num_players
 
-    def drop_files(self, run: Path) -> None:  # noqa: B027
-        """Deletes files that neither the newest checkpoint nor the one before it relies on; after
-        the checkpoint."""
+        def draws() -> Tensor:
+            episodes = env.num_envs * self.processes.size
+            numbers = torch.rand(
+                (steps, players, episodes),
+                generator=stream(*name, device=self.device), device=self.device,
+            )  # fmt: skip
+            return numbers[:, :, self.processes.share(episodes)]
 
-    @property
-    def finished(self) -> bool:
-        """Whether the run has come to its end."""
-        return self.iteration >= self.config.iterations
+        if self.record is None:
+            return collect(env, seats, draws, seed, exploration)
+        by_steps = Replayed(partial(_by_steps, env, exploration), self.record)
+        replayed = self._plays.setdefault(purpose, by_steps)
+        played: Played = replayed(tuple(seats), draws(), env.reset(seed=seed))
+        return played
+
+    def seat_of(self, policy: Policy | str) -> Policy | str:
+        """What sits in a seat for an agent: one of recurrent features is laid out for stepping."""
+        if isinstance(policy, Agent) and policy.actor.recurrent and policy.observes == "features":
+            return AgentSets.of(policy)
+        return policy
 
     @property
     def evaluates_now(self) -> bool:
         """Whether `evaluate` does something after this iteration."""
-        return False
+        every = self.config.evaluation.evaluate_every
+        last = self.iteration == self.config.loop.iterations
+        return bool(every) and (self.iteration % every == 0 or last)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end."""
+        return self.monitor.stops or self.iteration >= self.config.loop.iterations
 
     @property
     def env_steps(self) -> int:
         """Environment steps played for training so far."""
-        return self.iteration * self.config.batch_size * self.config.episode_length
+        steps: int = self.config.env.episode_length
+        return self.iteration * self.config.loop.batch_size * steps
+
+    # --- what is said of it
+
+    def metrics(self) -> dict[str, Any]:
+        """Numbers of the last iteration. "reward" is what was paid, under exploration, per step;
+        seconds by phase are those since the last call."""
+        assert self._last is not None
+        trajectory, numbers = self._last
+        found = {name: _value(number).mean() for name, number in numbers.items()}
+        reward, *rest = fetch([trajectory.rewards.mean((0, 1)), *found.values()])
+        values = dict(zip(found, (value for (value,) in rest), strict=True))
+        return {
+            "reward": reward,
+            **{name: value for name, value in values.items() if not name.startswith("loss/")},
+            "loss": {
+                name.removeprefix("loss/"): value
+                for name, value in values.items()
+                if name.startswith("loss/")
+            },
+            "phase_seconds": self._clock.take(),
+            **self.opponents.metrics(),
+            **self.monitor.metrics(),
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """What the run has come to."""
+        return self.monitor.summary()
+
+    # --- saved and restored
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next iteration depends on, less the files of `save_files`."""
+        state = {
+            "iteration": self.iteration,
+            "learner": self.algorithm.state_dict(),
+            **self.opponents.state_dict(),
+            **self.monitor.state_dict(),
+        }
+        if hasattr(self.env, "state_dict"):
+            state["env"] = self.env.state_dict()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any], run: Path) -> None:
+        """Goes on where `state_dict` was taken, before the first iteration; `run` has the files."""
+        self.iteration = int(state["iteration"])
+        self.algorithm.load_state_dict(state["learner"])
+        self.opponents.load_state_dict(state, run)
+        self.monitor.load_state_dict(state)
+        if hasattr(self.env, "load_state_dict"):
+            self.env.load_state_dict(state["env"])
+
+    def save_files(self, run: Path) -> None:
+        """Writes what a checkpoint relies on and does not hold; before the checkpoint."""
+        self.opponents.save_files(run)
+
+    def drop_files(self, run: Path) -> None:
+        """Deletes files that neither of the two newest checkpoints relies on; after the newest."""
+        self.opponents.drop_files(run)
+
+    # --- finite
 
     def settle(self) -> None:
         """Waits until the device has done all that it was asked.
@@ -132,20 +232,77 @@ class Trainer(ABC):
         Raises:
             FloatingPointError: an update was not finite; names what and where.
         """
-        if self._defers:
+        if self._defers and self._finite is not None:
             self._finite.check()
 
-    def check(self, update: UpdateMetrics) -> None:
-        """Looks whether an update was finite: on the CPU at once, on a GPU at the next `settle`.
-
-        Raises:
-            FloatingPointError: it was not; names what and where.
-        """
-        numbers = [update.agent_loss, update.critic_loss]
-        if update.grad_norm is not None:
-            numbers.append(update.grad_norm)
-        if not self._defers and all(math.isfinite(number) for number in numbers):
+    def _check(self, numbers: Mapping[str, Number]) -> None:
+        """Looks whether an update was finite: on the CPU at once, on a GPU at the next `settle`."""
+        watched = {
+            name: _value(number).mean()
+            for name, number in numbers.items()
+            if name.startswith("loss/") or name == "grad_norm"
+        }
+        if not self._defers and all(math.isfinite(number) for number in watched.values()):
             return
-        self._finite.note(self.iteration, numbers)
+        if self._finite is None:
+            self._finite = FiniteWatch(tuple(watched), self.device)
+        self._finite.note(self.iteration, list(watched.values()))
         if not self._defers:
             self._finite.check()
+
+    # --- what it is made of
+
+    def make_env(self, episodes: int, purpose: str) -> Env:
+        """An environment for this process's part of so many episodes."""
+        part = self.processes.share(episodes)
+        making = Making(
+            num_envs=part.stop - part.start,
+            seed=stream_seed(self.config.loop.seed, purpose),
+            device=self.device,
+            num_threads=self.config.loop.num_threads,
+            first_env=part.start,
+        )
+        return self.game.make_env(self.config.env, making)
+
+    def _make_algorithm(self, agent: Agent) -> Algorithm:
+        loop = self.config.loop
+        context = Context(self.processes, loop.exploration, self.record, loop.seed)
+        entry = algorithms.entry(self.config.algo)
+        return entry.algorithm(agent, self.config.settings(), context)
+
+    def _make_opponents(self, players: int) -> Opponents:
+        others = self.config.others
+        if others.meets == "past":
+            records = self.algorithm.reads_others
+            return Past(self.agent, self.config, players, records, self.processes)
+        if others.meets == "learners":
+            agents = [make_agent(self.config, seat).to(self.device) for seat in range(1, players)]
+            return Learning([self._make_algorithm(agent) for agent in agents])
+        if others.meets == "fixed":
+            fixed = others.fixed * (players - 1) if len(others.fixed) == 1 else others.fixed
+            if len(fixed) != players - 1:
+                raise ValueError(f"fixed must name {players - 1} players, got {', '.join(fixed)}")
+            return Fixed(fixed)
+        return SelfPlay(self.agent, players)
+
+    def _set_rates(self) -> None:
+        """Tells the algorithm the rates of this iteration, where they change."""
+        schedule, first = self.config.schedule, self.config.settings()
+        share = schedule.share(self.iteration)
+        rates = {"shaping_weight": self.monitor.shaping_weight}
+        for field, name in schedule.finals().items():
+            final, begin = getattr(schedule, field), getattr(first, name, None)
+            if final is not None and begin is not None:
+                rates[name] = begin + share * (final - begin)
+        rates = {name: rate for name, rate in rates.items() if name in self.algorithm.rates}
+        if rates != self._rates:
+            self.algorithm.set_rates(**rates)
+            self._rates = rates
+
+
+def _by_steps(env: Env, exploration: float, seats: Any, draws: Tensor, start: Tensor) -> Played:
+    return collect_by_steps(env, seats, draws, start, exploration)
+
+
+def _value(number: Number) -> Tensor:
+    return number if isinstance(number, Tensor) else number()

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 import torch
+from loqa.training.coin_rollout import Actor, rollout, rollout_by_steps
 from torch import Tensor
 
 from loqa._native import core
-from loqa.agents.actor_critic import Agent, Evaluation, build_agent
+from loqa.agents.actor_critic import Agent, SeatOutputs, build_agent
 from loqa.agents.native import StackedHead, play
 from loqa.algos.trajectory import Trajectory
 from loqa.envs import make
 from loqa.envs.coin_game.env import CoinGame
-from loqa.training.coin_rollout import Actor, rollout, rollout_by_steps
 from loqa.training.replay import ReplayPool
 
 STEPS = 12
@@ -67,7 +67,7 @@ def _near_an_edge(log_probs: Tensor, draws: Tensor) -> Tensor:
 
 def _check(
     env: CoinGame, players: tuple[Actor, Actor | str], draws: Tensor
-) -> tuple[Trajectory, Evaluation | None]:
+) -> tuple[Trajectory, SeatOutputs | None]:
     """The native rollout equals the one in torch up to the first draw that rounding decides."""
     played, said = rollout(env, players, draws, seed=5)
     expected, told = rollout_by_steps(env, players, draws, seed=5)

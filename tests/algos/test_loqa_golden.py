@@ -11,7 +11,7 @@ import torch
 from loqa_golden import FULL, SMALL, Golden, load, relative_error
 from torch import Tensor
 
-from loqa.agents.actor_critic import Agent, Evaluation, evaluate_stacked
+from loqa.agents.actor_critic import Agent, SeatOutputs, evaluate_stacked
 from loqa.algos.learner import Learner, clip_global_norm_
 from loqa.algos.loqa import (
     LOQASettings,
@@ -163,7 +163,7 @@ def _check_losses(
         assert relative_error(np.linalg.norm(flat), golden[f"{key}/{name}"]) < tolerance, name
 
 
-def _shaping_advantage(rewards: Tensor, own: Evaluation, settings: LOQASettings) -> Tensor:
+def _shaping_advantage(rewards: Tensor, own: SeatOutputs, settings: LOQASettings) -> Tensor:
     if settings.shaping == "n-step":
         return shaping_advantages(rewards, own.values, settings)
     return advantages(rewards, own.values, settings)

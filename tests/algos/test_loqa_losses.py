@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from loqa.algos.naive import naive_settings, share_rewards
 from torch import Tensor
 
-from loqa.agents.actor_critic import Agent, Evaluation, build_agent
+from loqa.agents.actor_critic import Agent, SeatOutputs, build_agent
 from loqa.agents.networks import index_to_bits
 from loqa.algos.learner import Learner, clip_global_norm_
 from loqa.algos.loqa import (
@@ -24,7 +25,6 @@ from loqa.algos.loqa import (
     shaping_advantages,
     shaping_loss,
 )
-from loqa.algos.naive import naive_settings, share_rewards
 from loqa.algos.trajectory import Trajectory
 
 F64 = torch.float64
@@ -50,7 +50,7 @@ def _agent(seed: int = 0) -> Agent:
     return agent
 
 
-def _evaluate(agent: Agent, trajectory: Trajectory, seat: int = 0) -> Evaluation:
+def _evaluate(agent: Agent, trajectory: Trajectory, seat: int = 0) -> SeatOutputs:
     return agent.evaluate(trajectory.obs[:, :, seat], trajectory.actions[:, :, seat])
 
 
@@ -84,7 +84,7 @@ def test_two_steps_by_hand() -> None:
     assert second.flatten().tolist() == [0.0, 1.0]
     # Q_0 = 2 + R_1 / 2 = 4 and Q_1 = 4; the other action is worth 0 and 2; tau = 2.
     q_table = torch.tensor([[[0.0, 1.0]], [[1.0, 2.0]], [[9.0, 9.0]]], dtype=F64)
-    opponent = Evaluation(
+    opponent = SeatOutputs(
         torch.full_like(q_table, math.log(0.5)), q_table, torch.tensor([[1], [0]])
     )
     opponent.__dict__["values"] = other_values  # chosen by hand instead of from the policy

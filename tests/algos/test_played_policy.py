@@ -8,15 +8,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from loqa.training.ipd import IPDTrainer
 from torch import Tensor
 
 from loqa import CoinConfig, IPDConfig
-from loqa.agents.actor_critic import Agent, Evaluation, build_agent
+from loqa.agents.actor_critic import Agent, SeatOutputs, build_agent
 from loqa.agents.networks import LogitsHead, StateHead
 from loqa.algos import learner as learner_module
 from loqa.algos.loqa import LOQASettings, actor_losses, advantages, opponent_q_values
 from loqa.algos.trajectory import Trajectory
-from loqa.training.ipd import IPDTrainer
 
 F64 = torch.float64
 ACTORS = ["logits", "mlp", "gru"]
@@ -74,7 +74,7 @@ def test_the_gradient_vanishes_as_the_policy_comes_to_be_sure() -> None:
     for p, expected in ((0.1, 0.4), (1e-6, 0.8e-6 * (1 - 1e-6) / (0.8e-6 + 0.1))):
         logits = torch.tensor([math.log(1 - p), math.log(p)], dtype=F64, requires_grad=True)
         table = logits.log_softmax(-1).expand(2, 1, 2)
-        played = Evaluation(table, torch.zeros_like(table), torch.tensor([[1]])).played(0.2)
+        played = SeatOutputs(table, torch.zeros_like(table), torch.tensor([[1]])).played(0.2)
         (slope,) = torch.autograd.grad(played.taken_log_probs.sum(), logits)
         torch.testing.assert_close(slope, torch.tensor([-expected, expected], dtype=F64))
 
@@ -116,7 +116,7 @@ def test_a_run_evaluates_both_seats_and_the_target_so(
     trainer = IPDTrainer(config)
     make_constant(trainer.agent)
     make_constant(trainer.learner.target)
-    seen: list[Evaluation] = []
+    seen: list[SeatOutputs] = []
     losses, targets = learner_module.actor_losses, learner_module.critic_targets
 
     def noted_losses(own, opponent, *rest):  # type: ignore[no-untyped-def]

@@ -46,7 +46,7 @@ def test_a_step_counter_at_its_end(game: str) -> None:
 
 
 def scripted(env: Any, steps: int) -> Any:
-    if env.spec.game == "coin_game":
+    if env.spec.name == "coin_game":
         return env.rollout_scripted(["random", "random"], steps)
     return env.rollout_memory1(np.full((2, 5), 0.5), steps)
 

@@ -199,7 +199,7 @@ def test_ids(name: str, game: str) -> None:
     env = gymnasium.make_vec(name, num_envs=3, episode_length=7)
     assert isinstance(env, VectorEnv)
     assert (env.num_envs, env.env.episode_length) == (3, 7)
-    assert env.env.spec.game.replace("_", "-") == game.replace("_", "-")
+    assert env.env.spec.name.replace("_", "-") == game.replace("_", "-")
     obs, _ = env.reset(seed=1)
     assert obs in env.observation_space
     assert env.step(env.action_space.sample())[0] in env.observation_space

@@ -110,7 +110,7 @@ def test_presets_equal_reference(game: str, preset: str) -> None:
     env = loqa.make(game, 9, preset=preset, **own)
     reference = loqa.reference.make(game, 9, preset=preset, **own)
     assert env.episode_length == reference.episode_length
-    assert (env.spec.game, env.spec.preset) == (game, preset)
+    assert (env.spec.name, env.spec.preset) == (game, preset)
     actions = random_actions(5, 9, 2)
     assert_same(env.rollout(actions), reference.rollout(actions))
 
@@ -118,7 +118,7 @@ def test_presets_equal_reference(game: str, preset: str) -> None:
 def test_names_of_presets() -> None:
     assert loqa.make("ipd").spec == loqa.make("ipd", preset="loqa24").spec
     assert loqa.make("ipd-pola22").spec == loqa.make("ipd", preset="pola22").spec
-    assert loqa.make("matching_pennies").spec.game == "matching-pennies"
+    assert loqa.make("matching_pennies").spec.name == "matching-pennies"
 
 
 @given(factor=st.floats(1.1, 1.6))

@@ -15,7 +15,7 @@ from loqa.agents.player import Player
 from loqa.cli.main import main
 from loqa.evaluation.groups import distinct, group_names, grouped, named_apart
 from loqa.evaluation.players import as_player
-from loqa.training.ipd import make_agent
+from loqa.training.trainer import make_agent
 
 
 def player(name: str, iteration: int | None = 600, noise: float = 0.0, **fields: Any) -> Player:

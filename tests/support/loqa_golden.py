@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from loqa.agents.actor_critic import Agent, Evaluation, build_agent
+from loqa.agents.actor_critic import Agent, SeatOutputs, build_agent
 from loqa.algos.loqa import LOQASettings
 from loqa.algos.trajectory import Trajectory
 
@@ -163,7 +163,7 @@ class Golden:
 
         return Trajectory(swap("obs").to(dtype), swap("act").long(), swap("rew").to(dtype))
 
-    def opponent(self, prefix: str, trajectory: Trajectory) -> Evaluation:
+    def opponent(self, prefix: str, trajectory: Trajectory) -> SeatOutputs:
         """The opponents' evaluation, from the recorded whole-sequence outputs."""
         seat = 1 - int(prefix[-1])
         tables = [
@@ -172,7 +172,7 @@ class Golden:
             .to(trajectory.rewards.dtype)
             for key in ("logp", "qvalue")
         ]
-        return Evaluation(*tables, trajectory.actions[:, :, seat])
+        return SeatOutputs(*tables, trajectory.actions[:, :, seat])
 
 
 @cache

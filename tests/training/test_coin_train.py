@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 from kernel_cases import DEVICES
+from loqa.training.coin import CoinTrainer, make_agent
+from loqa.training.coin_rollout import Actor, rollout
 
 from loqa.agents.actor_critic import Agent, evaluate_stacked
 from loqa.cli.main import main
@@ -18,8 +20,6 @@ from loqa.envs import make
 from loqa.envs.coin_game.env import CoinGame
 from loqa.games.coin_view import CoinView
 from loqa.training.checkpoint import load_checkpoint
-from loqa.training.coin import CoinTrainer, make_agent
-from loqa.training.coin_rollout import Actor, rollout
 from loqa.training.config import CoinConfig
 from loqa.training.train import TrainingError, load_agent, resume, train
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 from kernel_cases import use_device
+from loqa.training.coin import CoinTrainer
+from loqa.training.coin_rollout import rollout_by_steps
+from loqa.training.ipd import IPDTrainer
 from test_graphs import TINY, VARIANTS, HostRecording, assert_same, run_coin
 
 import loqa.envs.device
 from loqa._native import core
-from loqa.training.coin import CoinTrainer
-from loqa.training.coin_rollout import rollout_by_steps
 from loqa.training.config import CoinConfig, IPDConfig
-from loqa.training.ipd import IPDTrainer
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import torch
 from kernel_cases import DEVICES
-from torch import Tensor
-
 from loqa.training.coin import CoinTrainer
 from loqa.training.coin_rollout import rollout_by_steps
-from loqa.training.config import CoinConfig, IPDConfig
-from loqa.training.graphs import (
+from loqa.training.ipd import IPDTrainer
+from torch import Tensor
+
+from loqa._graphs import (
     Function,
     Recorder,
     Replayed,
@@ -27,7 +27,7 @@ from loqa.training.graphs import (
     recorder_for,
     writable,
 )
-from loqa.training.ipd import IPDTrainer
+from loqa.training.config import CoinConfig, IPDConfig
 
 
 class HostRecording:

@@ -88,7 +88,7 @@ def lines_of(name: str, out: Path) -> list[dict[str, Any]]:
 
 def close(found: Any, wanted: Any) -> bool:
     if isinstance(wanted, dict):
-        return found.keys() == wanted.keys() and all(close(found[k], wanted[k]) for k in wanted)
+        return all(close(found[k], wanted[k]) for k in wanted)
     if isinstance(wanted, list):
         return len(found) == len(wanted) and all(map(close, found, wanted))
     if isinstance(wanted, float):
@@ -103,7 +103,7 @@ def test_a_run_comes_again(name: str, tmp_path: Path) -> None:
     assert len(found) == len(recorded["lines"]) == RUNS[name][2]["iterations"]
     if machine() == recorded["machine"]:
         for line, wanted in zip(found, recorded["lines"], strict=True):
-            assert line == wanted
+            assert {name: line[name] for name in wanted} == wanted  # a line may say more
     else:
         for line, wanted in zip(found[:FIRST], recorded["lines"], strict=False):
             assert close(line, wanted), (line, wanted)

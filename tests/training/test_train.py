@@ -9,17 +9,11 @@ import threading
 
 import pytest
 import torch
+from loqa.training.ipd import IPDTrainer, cooperation, make_agent, strategy_name
 
 import loqa
 from loqa import IPDConfig
 from loqa.training import checkpoint
-from loqa.training.ipd import (
-    IPDTrainer,
-    cooperation,
-    cooperation_own_play,
-    make_agent,
-    strategy_name,
-)
 from loqa.training.run_directory import RunDirectory
 from loqa.training.train import TrainingError, load_agent
 

@@ -30,10 +30,10 @@ class SeatedPlayer:
         from loqa.games.registry import meeting_in
 
         player = as_player(given)
-        game, self._rules = meeting_in(env.spec.game)
+        game, self._rules = meeting_in(env.spec.name)
         if game not in player.games:
             raise ValueError(
-                f"opponent {player.name} plays {' or '.join(player.games)}, not {env.spec.game}"
+                f"opponent {player.name} plays {' or '.join(player.games)}, not {env.spec.name}"
             )
         self._rules.check_seat(env, player)
         self.env, self.seat = env, seat

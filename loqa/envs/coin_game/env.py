@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from loqa import _checks
 from loqa._native import core
 from loqa.envs import device as devices
 from loqa.envs.actions import copied_actions, device_actions
-from loqa.envs.base import EnvSpec
+from loqa.envs.base import EnvSpec, PlayedEpisodes
 from loqa.envs.buffers import borrow
 from loqa.envs.coin_game.presets import COIN_PRESETS, SCRIPTED_COIN_PLAYERS, CoinPreset
 from loqa.envs.coin_game.render import draw_coin_board
@@ -96,7 +97,7 @@ class CoinGame(VectorEnv):
         obs_dtype = self._checked_dtype(obs, obs_dtype, players)
         length = preset.episode_length if episode_length is None else episode_length
         spec = EnvSpec(
-            game="coin_game",
+            name="coin_game",
             preset=preset.name,
             version=preset.version,
             source=preset.source,
@@ -200,6 +201,71 @@ class CoinGame(VectorEnv):
         native = core.CoinGame(batch, **self._results_native(), num_threads=self.num_threads)
         native.check_actions = self._checks_actions
         return native
+
+    def rollout_policies(
+        self, seats: Sequence[Any], draws: Callable[[], Tensor], seed: int, exploration: float = 0.0
+    ) -> PlayedEpisodes | None:
+        """A batch of whole episodes between networks and scripted players, in one native call.
+
+        A thread plays a few episodes from their first step to their last before it begins the next
+        ones: the parameter sets that they need are read from memory once, not once a step, and stay in
+        the core's second-level cache. Past agents are read as they are stored, in half precision.
+        Products are fused multiply-adds in float32; results do not depend on the number of threads.
+
+        Args:
+            seats: who plays; a name is a scripted player. Of G sets each plays B / G episodes.
+            draws: gives the uniform numbers `[T, 2, B]` that actions are drawn with, by inversion.
+            seed: of the episodes; this environment's own state is not touched.
+            exploration: share of uniformly random play.
+
+        Returns:
+            The episodes; None where the core cannot play them: another device, another number of
+            players, exploration, or a policy that is no `loqa.agents.sets.AgentSets` of recurrent heads.
+
+        Raises:
+            ValueError: shapes or numbers of sets do not fit.
+        """
+        if self.device.type != "cpu" or exploration or self.num_players != 2:
+            return None
+        heads: list[Any] = [
+            (seat, None) if isinstance(seat, str) else getattr(seat, "native_heads", tuple)()
+            for seat in seats
+        ]
+        if not all(heads) or (heads[0][1] is not None):  # the core records seat 1 alone
+            return None
+        steps, batch = self.episode_length, self.num_envs
+        numbers = draws().contiguous()
+        if numbers.shape != (steps, 2, batch) or numbers.dtype != torch.float32:
+            raise ValueError(
+                f"draws must be {[steps, 2, batch]} float32, "
+                f"got {list(numbers.shape)} {numbers.dtype}"
+            )
+        shape = (4, self.height, self.width) if self.spec.obs == "cells" else self.obs_shape
+        new = partial(torch.empty, dtype=torch.float32, device="cpu")  # whatever the defaults are
+        obs, rewards = new((steps + 1, batch, 2, *shape)), new((steps, batch, 2))
+        chosen = torch.empty((steps, batch, 2), dtype=torch.uint8, device="cpu")
+        critic = heads[1][1]
+        kept = steps + 1 if critic is not None else 0
+        log_probs, q_values = (new((kept, batch, self.num_actions)) for _ in range(2))
+        actors = [actor for actor, _ in heads]
+        self._native.play_networks(
+            actors=[None if isinstance(actor, str) else actor.native() for actor in actors],
+            critic=None if critic is None else critic.native(),
+            kinds=[
+                SCRIPTED_COIN_PLAYERS.index(actor) if isinstance(actor, str) else -1
+                for actor in actors
+            ],
+            steps=steps,
+            seed=seed,
+            draws=borrow(numbers),
+            obs=borrow(obs),
+            actions=borrow(chosen),
+            rewards=borrow(rewards),
+            log_probs=borrow(log_probs),
+            q_values=borrow(q_values),
+        )
+        tables = (None, None if critic is None else (log_probs, q_values))
+        return PlayedEpisodes(obs, chosen, rewards, tables)
 
     # --- hooks of VectorEnv
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from loqa._native import core
 from loqa.envs import device as devices
 from loqa.envs.actions import as_array
 from loqa.envs.autoreset import Rollout
-from loqa.envs.base import EnvSpec
+from loqa.envs.base import EnvSpec, PlayedEpisodes
 from loqa.envs.buffers import borrow
 from loqa.envs.matrix_game.presets import MATRIX_PRESETS, MatrixPreset, as_payoff
 from loqa.envs.native import VectorEnv
@@ -101,7 +101,7 @@ class MatrixGame(VectorEnv):
         self.end_probability = _checks.real("end_probability", end_probability, 0, 1)
         length = preset.episode_length if episode_length is None else episode_length
         spec = EnvSpec(
-            game=game,
+            name=game,
             preset=preset.name,
             version=preset.version,
             source=preset.source,
@@ -240,6 +240,44 @@ class MatrixGame(VectorEnv):
         self._check_room(outcome, steps)
         self._fresh = self._fresh and steps == 0
         return obs.tensor, actions.tensor, rewards.tensor
+
+    def rollout_policies(
+        self, seats: Sequence[Any], draws: Callable[[], Tensor], seed: int, exploration: float = 0.0
+    ) -> PlayedEpisodes | None:
+        """The next episode of each environment between memory-1 policies, in one native call.
+
+        Args:
+            seats: who plays.
+            draws, seed: not read: episode n of the environment's own seed has its own numbers.
+            exploration: share of uniformly random play.
+
+        Returns:
+            The episodes; None unless the game has two actions, shows the state index, and every policy's
+            `memory1()` gives its probabilities of action 0, `[5]` or `[G, 5]`.
+        """
+        if self.num_actions != 2 or self.spec.obs != "index":
+            return None
+        tables: dict[int, Any] = {}
+        for seat in seats:
+            if id(seat) not in tables:
+                tables[id(seat)] = getattr(seat, "memory1", lambda: None)()
+        found = [tables[id(seat)] for seat in seats]
+        if any(table is None for table in found):
+            return None
+        # Rounding can lift a certain action's probability just above 1. NaN, which a run on a GPU
+        # notices some iterations late, must not stop it here.
+        found = [table.nan_to_num(0.5).clamp(max=1) for table in found]
+        if any(table.ndim == 2 for table in found):
+            found = [self._for_each(table) for table in found]
+        self.reset()
+        played = self.rollout_memory1(torch.stack(found, -2), self.episode_length, exploration)
+        return PlayedEpisodes(*played, tables=(None, None))
+
+    def _for_each(self, table: Tensor) -> Tensor:
+        """`[5]` or `[G, 5]` -> `[B, 5]`."""
+        if table.ndim == 1:
+            return table.expand(self.num_envs, -1)
+        return table.repeat_interleave(self.num_envs // len(table), 0)
 
     def _check_no_random_end(self, name: str) -> None:
         if self.end_probability > 0:

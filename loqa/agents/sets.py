@@ -1,0 +1,138 @@
+"""Parameter sets in a seat: one agent as it is now, or many of one architecture side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from loqa.agents.actor_critic import Agent
+from loqa.agents.native import StackedHead, reads
+from loqa.agents.networks import GRUHead, Head
+from loqa.ops.gru import GRUPolicy
+
+
+@dataclass(frozen=True)
+class AgentSets:
+    """A policy for one batch, with what its critic says if that is to be recorded.
+
+    Of G sets each plays B / G consecutive games.
+
+    Attributes:
+        agent: the architecture; its own parameters are not read.
+        parameters: by name, those of one set, or `[N, ...]` of N.
+        records: whether q(s, .) is wanted beside the episodes.
+        index: `[G]` int64, which of the N sets; all of them if None.
+    """
+
+    agent: Agent
+    parameters: Mapping[str, Tensor]
+    records: bool = False
+    index: Tensor | None = None
+
+    @classmethod
+    def of(cls, agent: Agent, records: bool = False) -> AgentSets:
+        """The agent as it is now."""
+        return cls(agent, dict(agent.named_parameters()), records)
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """State of the actor before the first step, `[B, S]`."""
+        return self._actor.initial_state(batch_size)
+
+    def step(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities `[B, K]` for observations `[B, ...]`, and the next state."""
+        logits, state = self._actor.step(self._input(obs, self.agent.actor), state)
+        return logits.log_softmax(-1), state
+
+    def critic_state(self, batch_size: int) -> Tensor:
+        """State of the critic before the first step."""
+        return self._critic.initial_state(batch_size)
+
+    def critic_step(self, obs: Tensor, state: Tensor, t: int) -> tuple[Tensor, Tensor]:
+        """q_t(s, .), `[B, K]`, and the critic's next state."""
+        return self._critic.step(self._input(obs, self.agent.critic), state, t)
+
+    def memory1(self) -> Tensor | None:
+        """P(action 0) in the five states of a memory-1 policy, `[5]`, or `[G, 5]` of several sets; None
+        if it is none."""
+        agent = self.agent
+        if agent.observes != "states" or agent.actor.recurrent:
+            return None
+        states = torch.arange(5, device=next(iter(self.parameters.values())).device)
+        assert isinstance(self._actor, _Rows)
+        logits = self._actor.rows(self._input(states, agent.actor))
+        return logits.log_softmax(-1)[..., 0].exp()
+
+    def native_heads(self) -> tuple[StackedHead, StackedHead | None] | None:
+        """Actor and critic (if it records) as the core reads them; None if it cannot."""
+        agent = self.agent
+        recurrent = isinstance(agent.actor, GRUHead) and isinstance(agent.critic, GRUHead)
+        if not recurrent or agent.observes != "features" or not reads(self.parameters):
+            return None
+        critic = None
+        if self.records:
+            critic = StackedHead(self.parameters, "critic.", self.index, reads_time=True)
+        return StackedHead(self.parameters, "actor.", self.index), critic
+
+    @cached_property
+    def _actor(self) -> GRUPolicy | _Rows:
+        return self._head("actor.", self.agent.actor)
+
+    @cached_property
+    def _critic(self) -> GRUPolicy | _Rows:
+        return self._head("critic.", self.agent.critic)
+
+    def _head(self, prefix: str, head: Head) -> GRUPolicy | _Rows:
+        own = {name: value for name, value in self.parameters.items() if name.startswith(prefix)}
+        if self.index is not None:
+            own = {name: value[self.index].float() for name, value in own.items()}
+        if isinstance(head, GRUHead):
+            return GRUPolicy.of(own, prefix)
+        return _Rows(head, {name.removeprefix(prefix): value for name, value in own.items()})
+
+    def _input(self, obs: Tensor, head: Head) -> Tensor:
+        if self.agent.observes == "features":
+            return obs.flatten(1)
+        return (
+            self.agent._actor_input(obs, 1)
+            if head is self.agent.actor
+            else self.agent._features(obs, 1, head)
+        )
+
+
+class _Rows:
+    """A head without memory, with the parameters of one or of several sets."""
+
+    def __init__(self, head: Head, parameters: dict[str, Tensor]) -> None:
+        self._head, self._parameters = head, parameters
+        name, first = next(iter(parameters.items()))
+        self._stacked = first.ndim > dict(head.named_parameters())[name].ndim
+        self._sets = len(first) if self._stacked else 1
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        return next(iter(self._parameters.values())).new_zeros(batch_size, 0)
+
+    def step(self, x: Tensor, state: Tensor, t: int | None = None) -> tuple[Tensor, Tensor]:
+        if t is not None:
+            x = torch.cat([x, x.new_full((len(x), 1), t)], -1)
+        groups = x.reshape(self._sets, -1, *x.shape[1:])
+        output = self._call(groups if self._stacked else x)
+        return (output.flatten(0, 1) if self._stacked else output), state
+
+    def rows(self, x: Tensor) -> Tensor:
+        """The same inputs for every set: `[N, ...]` -> `[G, N, K]`, or `[N, K]` of one."""
+        if not self._stacked:
+            return self._call(x)
+        return self._call(x.expand(self._sets, *x.shape))
+
+    def _call(self, x: Tensor) -> Tensor:
+        def call(parameters: dict[str, Tensor], one: Tensor) -> Tensor:
+            output: Tensor = torch.func.functional_call(self._head, parameters, (one,))
+            return output
+
+        if not self._stacked:
+            return call(self._parameters, x)
+        return torch.func.vmap(call)(self._parameters, x)

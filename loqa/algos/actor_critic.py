@@ -1,0 +1,62 @@
+"""LOQA and the naive learner as algorithms of a run: the same `Learner`, with and without shaping."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from loqa.agents.actor_critic import Agent, SeatOutputs
+from loqa.algos.base import Algorithm, Context, Number
+from loqa.algos.learner import Learner, UpdateMetrics
+from loqa.algos.loqa import LOQASettings
+from loqa.algos.registry import register
+from loqa.algos.trajectory import Trajectory
+
+
+class ActorCritic(Algorithm):
+    """`Learner` as an algorithm."""
+
+    rates = ("entropy_bonus", "shaping_weight", "actor_lr", "network_lr", "critic_lr")
+    settings: LOQASettings
+
+    def __init__(self, agent: Agent, settings: LOQASettings, context: Context) -> None:
+        super().__init__(agent, settings, context)
+        self.reads_others = settings.shaping_weight != 0
+        self.learner = Learner(
+            agent,
+            settings,
+            context.processes,
+            capturable=context.capturable,
+            exploration=context.exploration if settings.played_policy else 0.0,
+        )
+        # Processes exchange gradients inside: a graph cannot hold that.
+        self._update = context.recorded(self.learner.update)
+
+    def update(
+        self,
+        trajectory: Trajectory,
+        others: Sequence[SeatOutputs | None] = (),
+        seat: int = 0,
+        iteration: int = 1,
+    ) -> Mapping[str, Number]:
+        if iteration > self.settings.critic_warmup:
+            said: UpdateMetrics = self._update(trajectory, tuple(others), seat)
+        else:
+            said = self.learner.update(trajectory, others, seat, actor_step=False)
+        return said.numbers()
+
+    def set_rates(self, **rates: float) -> None:
+        self.learner.set_rates(**rates)
+
+    def settings_now(self) -> LOQASettings:
+        return self.learner.settings
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.learner.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.learner.load_state_dict(state)
+
+
+register("loqa", ActorCritic, LOQASettings, "LOQA")
+register("naive", ActorCritic, LOQASettings, "naive learner", shaping_weight=0.0)

@@ -1,0 +1,109 @@
+"""What an algorithm is: it updates an agent from episodes. `loqa.algos.register` makes it known."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from loqa._distributed import ProcessGroup
+from loqa._graphs import Recorder, Replayed
+from loqa.agents.actor_critic import Agent, SeatOutputs
+from loqa.algos.trajectory import Trajectory
+
+Number = Tensor | Callable[[], Tensor]
+"""A number for the log, or what computes it if a line is written."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a run lends its algorithm.
+
+    Attributes:
+        processes: that hold the same agent and have each a part of the batch.
+        exploration: e, share of uniformly random play in the episodes.
+        record: makes a recording of a function that is called in every iteration, as a CUDA graph
+            (`loqa._graphs`); None where nothing is recorded.
+        seed: of the run.
+    """
+
+    processes: ProcessGroup = field(default_factory=ProcessGroup)
+    exploration: float = 0.0
+    record: Recorder | None = None
+    seed: int = 0
+
+    @property
+    def capturable(self) -> bool:
+        """Whether what an update depends on must stay where it is in memory."""
+        return self.record is not None
+
+    def recorded(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function; recorded if this run records, and no processes exchange gradients inside."""
+        return Replayed(function, self.record if self.processes.size == 1 else None)
+
+
+class Algorithm(ABC):
+    """Learns: an agent, settings of its own, and an update.
+
+    Args:
+        agent: trained in place.
+        settings: a frozen dataclass of the class that the algorithm was registered with.
+        context: what the run lends.
+
+    Attributes:
+        rates: names of settings that may change from one update to the next.
+        reads_others: whether `update` takes what the other seats' critics say.
+    """
+
+    rates: Sequence[str] = ()
+    reads_others: bool = False
+
+    def __init__(self, agent: Agent, settings: Any, context: Context) -> None:
+        self.agent = agent
+        self.settings = settings
+        self.context = context
+
+    @abstractmethod
+    def update(
+        self,
+        trajectory: Trajectory,
+        others: Sequence[SeatOutputs | None] = (),
+        seat: int = 0,
+        iteration: int = 1,
+    ) -> Mapping[str, Number]:
+        """Learns from on-policy episodes.
+
+        Args:
+            trajectory: the episodes.
+            others: what each seat's own critic says of them, constants; None, or nothing at all, where it
+                says nothing (then the agent's own heads may speak for it).
+            seat: the agent's.
+            iteration: of the run, from 1.
+
+        Returns:
+            Numbers for the log, of which means are taken: "loss/..." and "grad_norm", which must stay
+            finite, and any other.
+        """
+
+    def evaluate(self, trajectory: Trajectory, seat: int) -> SeatOutputs:
+        """What the agent's heads say of a seat."""
+        own = trajectory.seat(seat)
+        return self.agent.evaluate(own.obs, own.actions, terminated=trajectory.terminated)
+
+    def set_rates(self, **rates: float) -> None:
+        """Changes some of `rates`."""
+
+    def settings_now(self) -> Any:
+        """The settings with the rates as they are now."""
+        return self.settings
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the next update depends on; "agent" is the agent's."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores `state_dict`; later updates are the same bit for bit."""

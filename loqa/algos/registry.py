@@ -1,0 +1,68 @@
+"""The algorithms that are known, by name; a user's own enters by `register`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from loqa import _checks
+from loqa.algos.base import Algorithm
+
+# Modules that register the algorithms of the package when they are imported.
+_BUILT_IN = ("loqa.algos.actor_critic",)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An algorithm that is known: its class, its settings, and what they are set to besides."""
+
+    algorithm: type[Algorithm]
+    settings: type[Any]
+    title: str
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+
+_known: dict[str, Entry] = {}
+
+
+def register(
+    name: str,
+    algorithm: type[Algorithm],
+    settings: type[Any],
+    title: str | None = None,
+    **fixed: Any,
+) -> None:
+    """Makes an algorithm known as `--algo name`.
+
+    Args:
+        name: on the command line and in config.json.
+        algorithm: its class.
+        settings: a frozen dataclass; each field becomes an option.
+        title: what figures and tables call it; its name by default.
+        fixed: fields that are always so.
+
+    Raises:
+        ValueError: another algorithm has the name.
+    """
+    entry = Entry(algorithm, settings, title or name, fixed)
+    if _known.get(name, entry) != entry:
+        raise ValueError(f"there is an algorithm {name!r} already")
+    _known[name] = entry
+
+
+def names() -> list[str]:
+    """Of all algorithms."""
+    for module in _BUILT_IN:
+        import_module(module)
+    return list(_known)
+
+
+def entry(name: str) -> Entry:
+    """The algorithm of a name.
+
+    Raises:
+        ValueError: there is none; the nearest name is given.
+    """
+    return _known[_checks.one_of("algo", name, names())]

@@ -1,0 +1,150 @@
+"""Evaluations on the way: what the agent earns, thresholds, and the weight that follows them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from loqa._device import fetch
+from loqa.agents.actor_critic import Agent
+from loqa.agents.policy import Policy
+from loqa.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from loqa.envs.base import Env
+    from loqa.training.trainer import Trainer
+
+
+class Monitor:
+    """What is said of a run's agent.
+
+    Every `evaluate_every` iterations the agent meets itself and the scripted players of the game's
+    record; where self-play has a target the shaping weight is steered by what it earned.
+
+    Args:
+        trainer: of the run.
+
+    Attributes:
+        evaluation: the newest; empty before the first.
+        shaping_weight: as it is steered.
+        seconds_to_threshold: of each threshold of the game, None while it is not met.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._env: Env | None = None
+        self._first = float(getattr(trainer.config.settings(), "shaping_weight", 0.0))
+        self.shaping_weight = self._first
+        self.evaluation: dict[str, Any] = {}
+        self.seconds_to_threshold: dict[str, float | None] = dict.fromkeys(trainer.game.thresholds)
+
+    @property
+    def agent(self) -> Agent:
+        """The agent that learns, in seat 0."""
+        return self._trainer.agent
+
+    @property
+    def config(self) -> TrainConfig:
+        """Of the run."""
+        return self._trainer.config
+
+    @property
+    def stops(self) -> bool:
+        """Whether the threshold is met at which the run was to end."""
+        return self.seconds_to_threshold.get(self.config.evaluation.stop_at) is not None
+
+    def evaluate(self, seconds: float) -> None:
+        """Plays the agent against itself and the game's scripted players.
+
+        Args:
+            seconds: of training so far, what a threshold that is met now is said to have taken.
+        """
+        trainer, game, settings = self._trainer, self._trainer.game, self.config.env
+        rewards, measured = [], {}
+        against = {"self_play": None, **game.against}
+        for name, script in against.items():
+            played = self._played(name, script)
+            rewards.append(played.rewards.mean((0, 1)))
+            if script is None:
+                measured = dict(game.measure(played, settings))
+        trainer.processes.mean_([*rewards, *measured.values()])
+        numbers = fetch([*rewards, *measured.values()])
+        paid, counted = numbers[: len(rewards)], [number for (number,) in numbers[len(rewards) :]]
+        self.evaluation = dict(zip(against, paid, strict=True))
+        if measured:
+            statistics = dict(zip(measured, map(_json_number, counted), strict=True))
+            self.evaluation["statistics"] = statistics
+        self.evaluation |= game.evaluated(self.evaluation)
+        self._steer()
+        for name in game.reached(self.evaluation, settings):
+            if self.seconds_to_threshold[name] is None:
+                self.seconds_to_threshold[name] = seconds
+
+    def self_play(self) -> list[float]:
+        """Mean reward a step of each seat where the agent meets itself and nobody explores, sampled."""
+        (rewards,) = fetch([self._played("evaluation", None).rewards.mean((0, 1))])
+        return rewards
+
+    def metrics(self) -> dict[str, Any]:
+        """For a line of metrics."""
+        line = self._trainer.game.metrics(self)
+        if self.config.steering.self_play_target is not None:
+            line["shaping_weight"] = self._trainer.algorithm.settings_now().shaping_weight
+        if self._trainer.evaluates_now:
+            line |= self.evaluation
+            if self.seconds_to_threshold:
+                line["seconds_to_threshold"] = dict(self.seconds_to_threshold)
+        return line
+
+    def summary(self) -> dict[str, Any]:
+        """What the run has come to."""
+        found = {**self._trainer.game.summary(self), **self.evaluation}
+        if self.seconds_to_threshold:
+            found["seconds_to_threshold"] = self.seconds_to_threshold
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "evaluation": self.evaluation,
+            "shaping_weight": self.shaping_weight,
+            "seconds_to_threshold": self.seconds_to_threshold,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.evaluation = dict(state["evaluation"])
+        self.shaping_weight = float(state["shaping_weight"])
+        self.seconds_to_threshold = dict(state["seconds_to_threshold"])
+
+    def _played(self, purpose: str, script: str | None) -> Any:
+        """Episodes of the agent against a scripted player in every other seat, or against itself."""
+        trainer = self._trainer
+        if self._env is None:
+            episodes = self.config.evaluation.evaluation_episodes
+            self._env = trainer.make_env(episodes, "evaluation episodes")
+        agent: Policy | str = trainer.seat_of(trainer.agent)
+        players = self._env.spec.num_players
+        learners = getattr(trainer.opponents, "algorithms", None)
+        others: list[Policy | str] = [agent if script is None else script] * (players - 1)
+        if script is None and learners:  # independent learners meet each other
+            others = [trainer.seat_of(one.agent) for one in learners]
+        return trainer.play(self._env, [agent, *others], purpose)[0]
+
+    def _steer(self) -> None:
+        """Moves the shaping weight by how much self-play misses its target."""
+        steering, every = self.config.steering, self.config.evaluation.evaluate_every
+        iteration = self._trainer.iteration
+        if steering.self_play_target is None or iteration <= self.config.schedule.anneal_after:
+            return
+        if iteration % every:
+            return  # the last iteration's evaluation: a longer run has none there
+        paid = self.evaluation["self_play"]
+        missing = steering.self_play_target - sum(paid) / len(paid)
+        moved = self.shaping_weight * math.exp(steering.steering_rate * every * missing)
+        limit = steering.steering_limit
+        self.shaping_weight = min(max(moved, self._first / limit), self._first * limit)
+
+
+def _json_number(number: float) -> float | None:
+    """A number that JSON can hold: NaN, nothing was counted, becomes None."""
+    return number if math.isfinite(number) else None

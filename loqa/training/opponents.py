@@ -1,0 +1,184 @@
+"""Who sits in the other seats of an iteration, and what happens to them afterwards."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from loqa._distributed import ProcessGroup
+from loqa._random import stream
+from loqa.agents.actor_critic import Agent, SeatOutputs
+from loqa.agents.policy import Policy
+from loqa.agents.sets import AgentSets
+from loqa.algos.base import Algorithm
+from loqa.algos.trajectory import Trajectory
+from loqa.training.replay import ReplayPool
+
+if TYPE_CHECKING:
+    from loqa.training.config import TrainConfig
+
+Outputs = tuple[SeatOutputs | None, ...]
+
+
+class Opponents(ABC):
+    """The other seats: the agent that learns sits in seat 0.
+
+    Attributes:
+        extra: numbers for a line of metrics.
+    """
+
+    @abstractmethod
+    def seats(self, iteration: int) -> Sequence[Policy | str]:
+        """Who sits in seats 1, 2, ... of this iteration."""
+
+    def outputs(self, trajectory: Trajectory, recorded: Outputs) -> Outputs:
+        """What each seat's critic says of the episodes, for the agent's losses; None where it says
+        nothing. `recorded` was said on the way."""
+        return recorded
+
+    def after(self, iteration: int, trajectory: Trajectory, outputs: Outputs) -> None:
+        """Called when the agent has learned from the episodes."""
+
+    def metrics(self) -> dict[str, Any]:
+        """For a line of metrics."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next iteration depends on, less the files of `save_files`."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any], run: Path) -> None:
+        """Goes on where `state_dict` was taken; `run` has the files."""
+
+    def save_files(self, run: Path) -> None:
+        """Writes what a checkpoint relies on and does not hold; before the checkpoint."""
+
+    def drop_files(self, run: Path) -> None:
+        """Deletes files that neither of the two newest checkpoints relies on; after the newest."""
+
+
+class SelfPlay(Opponents):
+    """The agent as it is now, in every seat.
+
+    The losses take what its own heads say of the other seats, as they are before the update.
+    """
+
+    def __init__(self, agent: Agent, players: int) -> None:
+        self._agent, self._players = agent, players
+
+    def seats(self, iteration: int) -> Sequence[Policy | str]:
+        return [self._agent] * (self._players - 1)
+
+
+class Fixed(Opponents):
+    """The same players in every iteration: scripted players of the game, checkpoints, policies."""
+
+    def __init__(self, seats: Sequence[Policy | str]) -> None:
+        self._seats = list(seats)
+
+    def seats(self, iteration: int) -> Sequence[Policy | str]:
+        return self._seats
+
+
+class Past(Opponents):
+    """Agents from a `ReplayPool` of the learner's own past: K of them a batch, B / K episodes each.
+
+    Args:
+        agent: the learner; as it is at first, it is the first in the pool.
+        config: of the run.
+        players: A.
+        records: whether what their critics say is wanted.
+        processes: that share the batch.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        config: TrainConfig,
+        players: int,
+        records: bool,
+        processes: ProcessGroup,
+    ) -> None:
+        self._agent, self._config, self._players, self._records = agent, config, players, records
+        self.pool = ReplayPool(agent, config.others.replay_capacity)
+        self.pool.push(agent)
+        self._mine = processes.share(config.others.opponents)
+        self._device = next(agent.parameters()).device
+
+    def seats(self, iteration: int) -> Sequence[Policy | str]:
+        return [self._drawn(iteration, seat) for seat in range(1, self._players)]
+
+    def _drawn(self, iteration: int, seat: int) -> AgentSets:
+        others, pool = self._config.others, self.pool
+        # The second player's stream is that of a game of two.
+        name = (iteration,) if seat == 1 else (iteration, seat)
+        after = self._config.schedule.anneal_after
+        index = pool.draw(
+            others.opponents,
+            stream(self._config.loop.seed, "opponents", *name, device=pool.device),
+            early=1 + after // others.replay_every,  # the first is untrained
+            share=others.early_opponents,
+        )[self._mine]
+        beside = pool.device == self._device
+        parameters = pool.stored() if beside else pool.gather(index)
+        return AgentSets(self._agent, parameters, self._records, index if beside else None)
+
+    def after(self, iteration: int, trajectory: Trajectory, outputs: Outputs) -> None:
+        if iteration % self._config.others.replay_every == 0:
+            self.pool.push(self._agent)
+
+    def metrics(self) -> dict[str, Any]:
+        return {"replay": len(self.pool)}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"pool": self.pool.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any], run: Path) -> None:
+        self.pool.load_state_dict(state["pool"], run / "replay")
+
+    def save_files(self, run: Path) -> None:
+        directory = run / "replay"
+        directory.mkdir(exist_ok=True)
+        self.pool.save_blocks(directory)
+
+    def drop_files(self, run: Path) -> None:
+        self.pool.drop_blocks(run / "replay")
+
+
+class Learning(Opponents):
+    """Independent learners: each other seat has an algorithm and parameters of its own.
+
+    All learn from the same episodes, each from its own seat. The losses of one take what the others'
+    critics say.
+
+    Args:
+        algorithms: of seats 1, 2, ...
+    """
+
+    def __init__(self, algorithms: Sequence[Algorithm]) -> None:
+        self.algorithms = list(algorithms)
+
+    def seats(self, iteration: int) -> Sequence[Policy | str]:
+        return [algorithm.agent for algorithm in self.algorithms]
+
+    @torch.no_grad()
+    def outputs(self, trajectory: Trajectory, recorded: Outputs) -> Outputs:
+        said: list[SeatOutputs | None] = [None]
+        for seat, algorithm in enumerate(self.algorithms, 1):
+            said.append(algorithm.evaluate(trajectory, seat))
+        return tuple(said)
+
+    def after(self, iteration: int, trajectory: Trajectory, outputs: Outputs) -> None:
+        for seat, algorithm in enumerate(self.algorithms, 1):
+            algorithm.update(trajectory, outputs, seat, iteration)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"others": {str(i): one.state_dict() for i, one in enumerate(self.algorithms, 1)}}
+
+    def load_state_dict(self, state: Mapping[str, Any], run: Path) -> None:
+        for i, algorithm in enumerate(self.algorithms, 1):
+            algorithm.load_state_dict(state["others"][str(i)])

@@ -1,0 +1,212 @@
+"""The parts of a run's configuration that every game and every algorithm has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from loqa import _checks
+from loqa._device import check_name
+
+MATMUL_PRECISION = {"float32": "highest", "tf32": "high", "bfloat16": "medium"}
+"""What `torch.set_float32_matmul_precision` calls them."""
+_MANY = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How long a run learns, from how much, and where.
+
+    Attributes:
+        seed: of everything random; a run is a function of its configuration.
+        iterations: updates.
+        time_limit: seconds of training after which the run, or its resumption, ends early; None is
+            no limit.
+        batch_size: B, episodes in an iteration.
+        exploration: e, share of uniformly random play while sampling, all players.
+        shared_reward: every player is paid the mean of all players' rewards.
+        num_threads: threads of torch and of the simulator. One is fastest for the prisoner's dilemma; the
+            Coin Game's default takes a third less time with two, if both cores are free, and much
+            more if they are not. Another number rounds sums differently, so that a seed is another
+            run: the default does not depend on the machine.
+        matmul: "float32"; "tf32" for matrix products that round their factors to 11 bits on GPUs; or
+            "bfloat16", 8 bits where the processor is faster at it, on GPUs before the recurrent layers
+            (the rest is tf32 there). Sums stay float32.
+        device: where the run takes place, "cpu", "cuda" or "cuda:N". A GPU draws other numbers than the
+            CPU, so that a seed is another run there.
+        log_every: iterations between two lines of metrics.jsonl.
+        wandb: project of Weights & Biases to send the metrics to; None sends nothing. Where
+            TensorBoard is installed, its files are written to the run directory.
+        checkpoint_every: iterations between two checkpoints.
+    """
+
+    seed: int = 0
+    iterations: int = 1000
+    time_limit: float | None = None
+    batch_size: int = 256
+    exploration: float = 0.0
+    shared_reward: bool = False
+    num_threads: int = 1
+    matmul: Literal["float32", "tf32", "bfloat16"] = "float32"
+    device: str = "cpu"
+    log_every: int = 10
+    wandb: str | None = None
+    checkpoint_every: int = 500
+
+    def __post_init__(self) -> None:
+        _checks.integer("seed", self.seed, 0, 2**63 - 1)
+        for name in ("iterations", "batch_size", "log_every", "checkpoint_every"):
+            _checks.integer(name, getattr(self, name), 1, _MANY)
+        _checks.integer("num_threads", self.num_threads, 1, 1024)
+        _checks.real("exploration", self.exploration, 0, 1)
+        if self.time_limit is not None:
+            _checks.real("time_limit", self.time_limit, 0)
+        _checks.check_choices(self)
+        check_name(self.device)
+
+
+@dataclass(frozen=True)
+class Network:
+    """The agent's networks.
+
+    Attributes:
+        actor: "logits" (a row for each state; where the game shows a state index), "mlp" or "gru".
+        actor_one_hot: whether an "mlp" or "gru" actor reads a state index one-hot, else in bits.
+        actor_table: whether there is a table of logits beside an "mlp" or "gru" actor that reads a state
+            index, one row for each state, that its output is added to. `actor_lr` is the table's
+            learning rate then, `network_lr` the network's. With a network alone some seeds never come
+            to open with C.
+        critic: "mlp" or "gru".
+        actor_hidden, critic_hidden: units of the hidden layers and of the GRU.
+        layers_before_gru: linear layers before the recurrent one, 0, 1 or 2.
+    """
+
+    actor: Literal["logits", "mlp", "gru"] = "logits"
+    actor_one_hot: bool = False
+    actor_table: bool = False
+    critic: Literal["mlp", "gru"] = "mlp"
+    actor_hidden: int = 16
+    critic_hidden: int = 16
+    layers_before_gru: int = 2
+
+    def __post_init__(self) -> None:
+        _checks.check_choices(self)
+        for name in ("actor_hidden", "critic_hidden"):
+            _checks.integer(name, getattr(self, name), 1, 2**16)
+        _checks.integer("layers_before_gru", self.layers_before_gru, 0, 2)
+
+
+@dataclass(frozen=True)
+class Others:
+    """Whom the agent meets.
+
+    Attributes:
+        meets: "self", the agent as it is now; "past", agents of its own past; "learners", each other seat
+            an agent of its own that learns at the same time; "fixed", the players of `fixed`.
+        fixed: scripted players of the game, one for each other seat, or one for all.
+        opponents: K, past agents a batch is played against, B / K episodes each; K must divide B.
+            The published code draws one for each episode.
+        replay_capacity: past agents that are kept.
+        replay_every: iterations between two agents that are kept.
+        early_opponents: share of the opponents that are drawn from the agents kept during
+            `anneal_after` alone, once that is over. They took what they could: an agent that keeps
+            meeting them does not forget how to answer. 0 draws all opponents from all agents kept.
+    """
+
+    meets: Literal["self", "past", "learners", "fixed"] = "self"
+    fixed: tuple[str, ...] = ()
+    opponents: int = 32
+    replay_capacity: int = 10_000
+    replay_every: int = 10
+    early_opponents: float = 0.0
+
+    def __post_init__(self) -> None:
+        _checks.check_choices(self)
+        for name in ("opponents", "replay_capacity", "replay_every"):
+            _checks.integer(name, getattr(self, name), 1, _MANY)
+        _checks.real("early_opponents", self.early_opponents, 0, 1)
+        if (self.meets == "fixed") != bool(self.fixed):
+            raise ValueError(f"meets fixed needs the players of --fixed, got {self.fixed}")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How rates change: along a straight line from their first to their final value.
+
+    Attributes:
+        anneal: iterations over which the entropy bonus and the learning rates go from their first to
+            their final value; 0 keeps the first.
+        anneal_after: iterations before that.
+        entropy_final: the final entropy bonus; None keeps the first.
+        actor_lr_final, network_lr_final, critic_lr_final: the final learning rates; None keeps the first.
+            A recurrent network beside a table that goes on learning forgives more of its own trembles.
+    """
+
+    anneal: int = 0
+    anneal_after: int = 0
+    entropy_final: float | None = None
+    actor_lr_final: float | None = None
+    network_lr_final: float | None = None
+    critic_lr_final: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("anneal", "anneal_after"):
+            _checks.integer(name, getattr(self, name), 0, _MANY)
+        for name in self.finals():
+            if (value := getattr(self, name)) is not None:
+                _checks.real(name, value)
+
+    @staticmethod
+    def finals() -> dict[str, str]:
+        """The field of each final value, and the rate that goes there."""
+        rates = {f"{name}_final": name for name in ("actor_lr", "network_lr", "critic_lr")}
+        return {"entropy_final": "entropy_bonus", **rates}
+
+    def share(self, iteration: int) -> float:
+        """How far the rates have gone in an iteration, in [0, 1]."""
+        after = max(0, iteration - self.anneal_after)
+        return min(1.0, after / self.anneal) if self.anneal else 0.0
+
+
+@dataclass(frozen=True)
+class Steering:
+    """How the shaping weight follows the reward in self-play.
+
+    Attributes:
+        self_play_target: reward a step in self-play that the shaping weight is steered to from the end
+            of `anneal_after` on: every evaluation below it raises the weight, every one above it lowers
+            it. None keeps the weight, and a `shaping_weight` of 0 stays 0.
+        steering_rate: change of the weight's logarithm in an iteration for a missing reward of 1.
+        steering_limit: largest factor by which the weight may leave its first value.
+    """
+
+    self_play_target: float | None = None
+    steering_rate: float = 0.05
+    steering_limit: float = 2.5
+
+    def __post_init__(self) -> None:
+        if self.self_play_target is not None:
+            _checks.real("self_play_target", self.self_play_target)
+        _checks.real("steering_rate", self.steering_rate, 0)
+        _checks.real("steering_limit", self.steering_limit, 1)
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """How a run is evaluated on the way.
+
+    Attributes:
+        evaluate_every: iterations between two evaluations, of the agent against itself and the game's
+            scripted players; 0 evaluates nothing.
+        evaluation_episodes: episodes against each of them.
+        stop_at: ends the run at the first evaluation that meets this threshold of the game, in the Coin
+            Game "weak", "medium" or "strong"; "never" goes on.
+    """
+
+    evaluate_every: int = 0
+    evaluation_episodes: int = 256
+    stop_at: str = "never"
+
+    def __post_init__(self) -> None:
+        _checks.integer("evaluate_every", self.evaluate_every, 0, _MANY)
+        _checks.integer("evaluation_episodes", self.evaluation_episodes, 1, 2**16)
