@@ -20,11 +20,11 @@ from unittest import mock
 
 import torch
 from about import about, append
-from loqa.training.coin import CoinTrainer
 
 import loqa
 from loqa._device import current
 from loqa.training.config import MATMUL_PRECISION, CoinConfig
+from loqa.training.trainer import Trainer
 
 PUBLISHED = {"batch_size": 2048, "actor_hidden": 128, "critic_hidden": 64}
 # Name, preset, fields, whether graphs are used.
@@ -56,7 +56,7 @@ def phases(config: CoinConfig, graphs: bool) -> dict[str, Any]:
         if graphs
         else mock.patch("loqa.training.coin.recorder_for", return_value=None)
     ):
-        trainer = CoinTrainer(config)
+        trainer = Trainer(config)
     with current(trainer.device):
         for _ in range(_WARM_UP):
             trainer.iterate()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -94,8 +94,7 @@ def _is_one_number(value: Any, kinds: str) -> bool:
 
 def check_choices(settings: Any) -> None:
     """ValueError unless every field of a dataclass that has a `Literal` type holds one of its values."""
-    kind: Hashable = type(settings)
-    for name, choices in _choices(kind).items():
+    for name, choices in _choices(type(settings)).items():  # type: ignore[arg-type]
         one_of(name, getattr(settings, name), choices)
 
 

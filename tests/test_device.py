@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 import torch
 from kernel_cases import DEVICES
-from loqa.training.coin import CoinTrainer
-from loqa.training.ipd import IPDTrainer
 
 from loqa._device import PhaseClock, fetch, training_device
 from loqa._distributed import BACKENDS
@@ -19,7 +17,7 @@ from loqa.cli.main import main
 from loqa.training.config import CoinConfig, IPDConfig
 from loqa.training.run_directory import RunDirectory
 from loqa.training.train import TrainingError, load_agent, resume, train
-from loqa.training.trainer import FiniteWatch
+from loqa.training.trainer import FiniteWatch, Trainer
 
 QUICK = {"iterations": 12, "batch_size": 8, "log_every": 3, "checkpoint_every": 5}
 COIN = {
@@ -128,22 +126,22 @@ def test_the_first_number_that_is_not_finite(device: str) -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("trainer", [IPDTrainer, CoinTrainer])
+@pytest.mark.parametrize("game", ["ipd", "coin"])
 def test_nan_that_is_noticed_late_stops_the_run(
-    trainer: Any, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    game: str, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("loqa.training.trainer.defers", lambda _: True)
-    iterate = trainer.iterate
+    iterate = Trainer.iterate
 
     def poisoned(self: Any) -> None:
         if self.iteration == 7:
             next(self.agent.critic.parameters()).data.fill_(float("nan"))
         iterate(self)
 
-    monkeypatch.setattr(trainer, "iterate", poisoned)
+    monkeypatch.setattr(Trainer, "iterate", poisoned)
     config = (
         IPDConfig.of_preset("default", critic_warmup=2, **QUICK, device=device)
-        if trainer is IPDTrainer
+        if game == "ipd"
         else CoinConfig.of_preset("default", **COIN, device=device)
     )
     with pytest.raises(TrainingError, match=r"loss is nan at iteration 8; the last checkpoint is"):
@@ -158,16 +156,16 @@ def test_nan_that_is_noticed_late_stops_the_run(
 def test_memory_that_runs_out(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = getattr(CoinTrainer, where)
+    whole = getattr(Trainer, where)
 
-    def fails(self: CoinTrainer, *args: Any) -> None:
+    def fails(self: Trainer, *args: Any) -> None:
         if where == "__init__" or self.iteration == 7:
             raise torch.OutOfMemoryError(
                 "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has"
             )
         whole(self, *args)
 
-    monkeypatch.setattr(CoinTrainer, where, fails)
+    monkeypatch.setattr(Trainer, where, fails)
     options = [f"--{name.replace('_', '-')}={value}" for name, value in COIN.items()]
     assert main(["train", "coin", "--out", str(tmp_path / "run"), *options]) == 1
     said = capsys.readouterr().err

@@ -5,13 +5,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from loqa.training.coin import CoinTrainer
-from loqa.training.coin import make_agent as make_coin_agent
-from loqa.training.ipd import IPDTrainer
 
 from loqa import _random
 from loqa._random import stream, stream_seed
 from loqa.training.config import CoinConfig, IPDConfig
+from loqa.training.trainer import Trainer
+from loqa.training.trainer import make_agent as make_coin_agent
 from loqa.training.trainer import make_agent as make_ipd_agent
 
 # Equal modulo 2**24, 2**32, 2**40 and 2**62, and the largest.
@@ -97,8 +96,8 @@ def test_runs_of_such_seeds_play_other_episodes(game, seed, twin):
 
     def trainer(seed):
         if game == "coin":
-            return CoinTrainer(CoinConfig(seed=seed, opponents=4, **small))
-        return IPDTrainer(IPDConfig(seed=seed, actor=game, **small))
+            return Trainer(CoinConfig(seed=seed, opponents=4, **small))
+        return Trainer(IPDConfig(seed=seed, actor=game, **small))
 
     one, two = trainer(seed), trainer(twin)
     two.agent.load_state_dict(one.agent.state_dict())
@@ -118,11 +117,11 @@ def test_iterations_and_purposes_of_a_run_have_other_draws(monkeypatch):
         states.append(bytes(generator.get_state()))
         return generator
 
-    monkeypatch.setattr("loqa.training.coin.stream_seed", noted_seed)
-    monkeypatch.setattr("loqa.training.coin.stream", noted_stream)
+    monkeypatch.setattr("loqa.training.trainer.stream_seed", noted_seed)
+    monkeypatch.setattr("loqa.training.trainer.stream", noted_stream)
     config = CoinConfig(batch_size=8, opponents=2, episode_length=4, evaluate_every=1,
                         evaluation_episodes=8)  # fmt: skip
-    trainer = CoinTrainer(config)
+    trainer = Trainer(config)
     for _ in range(2):
         trainer.iterate()
         trainer.evaluate(0.0)

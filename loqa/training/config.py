@@ -128,7 +128,7 @@ class TrainConfig:
         kinds = {**_COMMON, "env": found.settings, "learning": algorithms.entry(algo).settings}
         values = dict(found.presets[preset])
         for name, kinds_of in found.variants.items() if preset == "default" else ():
-            values |= kinds_of.get(fields.get(name), {})
+            values |= kinds_of.get(str(fields.get(name)), {})
         return cls.from_dict({"preset": preset, **_known(kinds, values), **fields})
 
     def of_own_preset(self) -> Self:

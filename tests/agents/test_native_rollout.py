@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from loqa.training.coin_rollout import Actor, rollout, rollout_by_steps
+from rollouts import actor, play, rollout, rollout_by_steps
 from torch import Tensor
 
 from loqa._native import core
 from loqa.agents.actor_critic import Agent, SeatOutputs, build_agent
-from loqa.agents.native import StackedHead, play
+from loqa.agents.native import StackedHead
+from loqa.agents.sets import AgentSets
 from loqa.algos.trajectory import Trajectory
 from loqa.envs import make
 from loqa.envs.coin_game.env import CoinGame
@@ -66,7 +67,7 @@ def _near_an_edge(log_probs: Tensor, draws: Tensor) -> Tensor:
 
 
 def _check(
-    env: CoinGame, players: tuple[Actor, Actor | str], draws: Tensor
+    env: CoinGame, players: tuple[AgentSets, AgentSets | str], draws: Tensor
 ) -> tuple[Trajectory, SeatOutputs | None]:
     """The native rollout equals the one in torch up to the first draw that rounding decides."""
     played, said = rollout(env, players, draws, seed=5)
@@ -75,9 +76,9 @@ def _check(
     for seat, player in enumerate(players):
         if isinstance(player, str):
             continue
-        state = player.policy.initial_state(env.num_envs)
+        state = player._actor.initial_state(env.num_envs)
         for t in range(STEPS):
-            logits, state = player.policy.step(expected.obs[t, :, seat].flatten(1), state)
+            logits, state = player._actor.step(expected.obs[t, :, seat].flatten(1), state)
             alike &= ~_near_an_edge(logits.log_softmax(-1), draws[t, seat])
     assert alike.float().mean() > 0.9
     assert played.obs.shape == expected.obs.shape
@@ -98,7 +99,7 @@ def _check(
 @pytest.mark.parametrize("sizes", [(16, 8), (19, 33), (5, 1), (64, 48)])
 def test_all_sizes(isa, layers: int, sizes: tuple[int, int]) -> None:
     settings: dict[str, Any] = {"layers": layers, "sizes": sizes}
-    players = Actor.of_agent(_agent(0, **settings)), Actor(_stack(3, **settings), with_critic=True)
+    players = AgentSets.of(_agent(0, **settings)), actor(_stack(3, **settings), records=True)
     played, _ = _check(_env(21), players, _draws(21))
     assert len(played.actions.unique()) == 4
 
@@ -108,9 +109,9 @@ def test_all_sizes(isa, layers: int, sizes: tuple[int, int]) -> None:
                           (130, 2)])  # fmt: skip
 def test_all_numbers_of_episodes_and_sets(isa, episodes: int, sets: int) -> None:
     settings: dict[str, Any] = {"sizes": (40, 24)}
-    stacked = Actor(_stack(sets, **settings), with_critic=True)
-    _check(_env(episodes), (Actor.of_agent(_agent(0, **settings)), stacked), _draws(episodes))
-    both = Actor(_stack(sets, **settings)), stacked
+    stacked = actor(_stack(sets, **settings), records=True)
+    _check(_env(episodes), (AgentSets.of(_agent(0, **settings)), stacked), _draws(episodes))
+    both = actor(_stack(sets, **settings)), stacked
     _check(_env(episodes), both, _draws(episodes))
 
 
@@ -118,13 +119,13 @@ def test_all_numbers_of_episodes_and_sets(isa, episodes: int, sets: int) -> None
 @pytest.mark.parametrize("side", [3, 5, 9])
 def test_boards(isa, obs: str, side: int) -> None:
     env = _env(10, side=side, obs=obs)
-    players = (Actor.of_agent(_agent(0, side=side)), Actor(_stack(2, side=side), with_critic=True))
+    players = (AgentSets.of(_agent(0, side=side)), actor(_stack(2, side=side), records=True))
     _check(env, players, _draws(10))
 
 
 @pytest.mark.parametrize("script", ["always-cooperate", "always-defect", "random"])
 def test_scripted_players(script: str) -> None:
-    played, said = _check(_env(70), (Actor.of_agent(_agent(0)), script), _draws(70))
+    played, said = _check(_env(70), (AgentSets.of(_agent(0)), script), _draws(70))
     assert said is None
     env = _env(70)
     env.reset(seed=5)
@@ -134,7 +135,7 @@ def test_scripted_players(script: str) -> None:
 
 
 def test_the_agent_against_itself() -> None:
-    agent = Actor.of_agent(_agent(0))
+    agent = AgentSets.of(_agent(0))
     _check(_env(33), (agent, agent), _draws(33))
 
 
@@ -145,11 +146,11 @@ def test_past_agents_in_half_precision(isa) -> None:
     for agent in agents:
         pool.push(agent)
     index = torch.tensor([4, 0, 2, 2, 1, 3])
-    past = Actor(pool.stored(), with_critic=True, index=index)
-    me = Actor.of_agent(agents[0])
+    past = actor(pool.stored(), records=True, index=index)
+    me = AgentSets.of(agents[0])
     played, said = _check(_env(18), (me, past), _draws(18))
     copies = {name: value[index].float() for name, value in pool.stored().items()}
-    again, told = rollout(_env(18), (me, Actor(copies, with_critic=True)), _draws(18), seed=5)
+    again, told = rollout(_env(18), (me, actor(copies, records=True)), _draws(18), seed=5)
     assert torch.equal(played.actions, again.actions)
     assert said is not None
     assert told is not None
@@ -165,8 +166,8 @@ def test_every_half_is_read_right(isa, value: float) -> None:
         agent.critic.get_submodule("linear_end").bias.fill_(value)
     pool = ReplayPool(agent, 1)
     pool.push(agent)
-    past = Actor(pool.stored(), with_critic=True, index=torch.tensor([0]))
-    players = Actor.of_agent(agent), past
+    past = actor(pool.stored(), records=True, index=torch.tensor([0]))
+    players = AgentSets.of(agent), past
     _, said = rollout(_env(2), players, _draws(2), seed=5)
     _, told = rollout_by_steps(_env(2), players, _draws(2), seed=5)
     assert said is not None
@@ -175,12 +176,12 @@ def test_every_half_is_read_right(isa, value: float) -> None:
 
 
 def test_threads_and_parts_do_not_matter(isa) -> None:
-    players = Actor.of_agent(_agent(0, sizes=(24, 8))), _stack(24, sizes=(24, 8))
+    players = AgentSets.of(_agent(0, sizes=(24, 8))), _stack(24, sizes=(24, 8))
     draws = _draws(96)
 
     def run(first: int, count: int, threads: int) -> tuple[Tensor, ...]:
         sets = slice(first // 4, (first + count) // 4)
-        past = Actor({name: value[sets] for name, value in players[1].items()}, with_critic=True)
+        past = actor({name: value[sets] for name, value in players[1].items()}, records=True)
         env = _env(count, first_env=first, num_threads=threads)
         part, said = rollout(env, (players[0], past), draws[:, :, first : first + count], seed=5)
         assert said is not None
@@ -198,13 +199,13 @@ def test_an_agent_that_is_not_a_number_still_ends(isa) -> None:
     agent = _agent(0)
     with torch.no_grad():
         agent.actor.get_submodule("linear_end").bias.fill_(float("nan"))
-    played, _ = rollout(_env(3), (Actor.of_agent(agent), "random"), _draws(3), seed=5)
+    played, _ = rollout(_env(3), (AgentSets.of(agent), "random"), _draws(3), seed=5)
     assert torch.equal(played.actions[:, :, 0], torch.zeros(STEPS, 3, dtype=torch.uint8))
 
 
 def test_in_double_precision_torch_plays() -> None:
     agent = _agent(0).double()
-    players = Actor.of_agent(agent), Actor.of_agent(_agent(1))
+    players = AgentSets.of(agent), AgentSets.of(_agent(1))
     played, _ = rollout(_env(3, obs="cells"), players, _draws(3), seed=5)
     expected, _ = rollout_by_steps(_env(3, obs="cells"), players, _draws(3), seed=5)
     assert torch.equal(played.obs, expected.obs)
@@ -226,9 +227,6 @@ def test_what_does_not_fit_is_refused() -> None:
     refused("37 features", _env(9), (me, timeless), None, _draws(9))
     refused(r"draws must be \[12, 2, 9\]", _env(9), (me, others), critics, _draws(8))
     refused("float32", _env(9), (me, others), critics, _draws(9).double())
-    refused("critic needs the actor of seat 1", _env(9), (me, "random"), critics, _draws(9))
-    with pytest.raises(ValueError, match="one kind for each player"):
-        play(_env(9, num_players=3), (me, others), critics, _draws(9), seed=5)
     with pytest.raises(ValueError, match="without history"):
         play(_env(9, preset="mfos22"), (me, others), critics, _draws(9), seed=5)
     for index, message in [

@@ -121,7 +121,7 @@ def _check_losses(
 ) -> None:
     settings = golden.settings(config)
     agent, own, opponent, rewards, other_rewards = _seats(golden, prefix, dtype)
-    losses = actor_losses(own, opponent, rewards, other_rewards, settings)
+    losses = actor_losses(own, [(opponent, other_rewards)], rewards, settings)
     key = f"{prefix}/{config}"
     assert losses.opponent is not None
     for name, got in (
@@ -141,7 +141,7 @@ def _check_losses(
     (gradient,) = torch.autograd.grad(through_returns.sum(), log_probs)
     assert relative_error(gradient.t(), golden[f"{key}/dloss_opponent_dlogps"]) < tolerance
 
-    without_opponent = actor_losses(own, None, rewards, other_rewards, settings)
+    without_opponent = actor_losses(own, [], rewards, settings)
     grad_agent = _flat_gradient(
         golden, agent, without_opponent.total(settings.entropy_bonus, settings.shaping_weight)
     )
@@ -220,7 +220,8 @@ def test_update_steps(file: tuple[str, bool], prefix: str) -> None:
     learner.target.load_state_dict(golden.parameters("ema", torch.float64))
     opponent = golden.opponent(prefix, trajectory)
     for step in range(1, golden.meta["train_steps"] + 1):
-        metrics = learner.update(trajectory, opponent, player=int(prefix[-1]))
+        player = int(prefix[-1])
+        metrics = learner.update(trajectory, [opponent, opponent], player)
         key = f"{prefix}/train/step{step}"
         assert relative_error(metrics.critic_loss, golden[f"{key}/qvalue_loss"]) < TOLERANCE_UPDATE
         for name, module in (("agent", learner.agent), ("ema", learner.target)):

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from loqa.algos.naive import naive_settings, share_rewards
 from torch import Tensor
 
+from loqa import IPDConfig
 from loqa.agents.actor_critic import Agent, SeatOutputs, build_agent
 from loqa.agents.networks import index_to_bits
 from loqa.algos.learner import Learner, clip_global_norm_
@@ -150,8 +150,8 @@ def test_the_opponent_gets_no_gradient(shaping: str) -> None:
     settings = LOQASettings(shaping=shaping, advantage_gradient=True)
     losses = actor_losses(
         _evaluate(agent, trajectory),
-        _evaluate(other, trajectory, 1),
-        *_rewards(trajectory),
+        [(_evaluate(other, trajectory, 1), _rewards(trajectory)[1])],
+        _rewards(trajectory)[0],
         settings,
     )
     losses.total(settings.entropy_bonus, settings.shaping_weight).backward()
@@ -168,8 +168,8 @@ def test_advantage_gradient_decides_whether_the_critic_is_reached(
     settings = LOQASettings(advantage=advantage, advantage_gradient=advantage_gradient)
     losses = actor_losses(
         _evaluate(agent, trajectory),
-        _evaluate(other, trajectory, 1),
-        *_rewards(trajectory),
+        [(_evaluate(other, trajectory, 1), _rewards(trajectory)[1])],
+        _rewards(trajectory)[0],
         settings,
     )
     losses.total(settings.entropy_bonus, settings.shaping_weight).backward()
@@ -190,8 +190,8 @@ def test_zero_shaping_weight_is_the_naive_learner() -> None:
     settings = LOQASettings(shaping_weight=0.0)
     rewards, other_rewards = _rewards(trajectory)
     own, opponent = _evaluate(agent, trajectory), _evaluate(other, trajectory, 1)
-    with_opponent = actor_losses(own, opponent, rewards, other_rewards, settings)
-    naive = actor_losses(own, None, rewards, other_rewards, settings)
+    with_opponent = actor_losses(own, [(opponent, other_rewards)], rewards, settings)
+    naive = actor_losses(own, [], rewards, settings)
     logits = agent.actor.logits
     (a,) = torch.autograd.grad(
         with_opponent.total(settings.entropy_bonus, settings.shaping_weight),
@@ -206,14 +206,15 @@ def test_zero_shaping_weight_is_the_naive_learner() -> None:
     advantage = advantages(rewards, own.values, settings)
     (c,) = torch.autograd.grad(-(own.taken_log_probs * advantage).mean(), logits)
     torch.testing.assert_close(b, c)
-    assert naive_settings(LOQASettings(shaping_weight=3.0)) == settings
+    config = IPDConfig(algo="naive", shaping_weight=3.0)
+    assert config.settings() == replace(config.learning, shaping_weight=0.0)
 
 
 def test_naive_update_does_not_look_at_the_opponent() -> None:
     trajectory = _trajectory()
     rewards = trajectory.rewards.clone()
     rewards[:, :, 1] += 5
-    learners = [Learner(_agent(), naive_settings(LOQASettings(actor_lr=0.1))) for _ in range(2)]
+    learners = [Learner(_agent(), LOQASettings(actor_lr=0.1, shaping_weight=0.0)) for _ in range(2)]
     for learner, data in zip(
         learners, (trajectory, replace(trajectory, rewards=rewards)), strict=True
     ):
@@ -223,7 +224,7 @@ def test_naive_update_does_not_look_at_the_opponent() -> None:
 
 def test_shared_rewards_are_the_mean_of_the_players() -> None:
     trajectory = _trajectory()
-    shared = share_rewards(trajectory).rewards
+    shared = trajectory.shared().rewards
     torch.testing.assert_close(shared[..., 0], trajectory.rewards.mean(-1))
     torch.testing.assert_close(shared[..., 1], shared[..., 0])
 
@@ -269,11 +270,11 @@ def test_update_order_is_actor_critic_target() -> None:
     learner = Learner(_agent(), settings)
     other = _evaluate(_agent(1), trajectory, 1).detach()
     agent, target = copy.deepcopy(learner.agent), copy.deepcopy(learner.agent)
-    learner.update(trajectory, other)
+    learner.update(trajectory, [None, other])
 
     rewards, other_rewards = _rewards(trajectory)
     own = _evaluate(agent, trajectory)
-    actor_losses(own, other, rewards, other_rewards, settings).total(
+    actor_losses(own, [(other, other_rewards)], rewards, settings).total(
         settings.entropy_bonus, settings.shaping_weight
     ).backward()
     torch.optim.Adam(agent.parameters(), lr=1e-2).step()
@@ -340,11 +341,8 @@ def test_wrong_shapes_are_named() -> None:
     with pytest.raises(ValueError, match=r"rewards must be \[T, B, A\] with T >= 1, got \[7, 5\]"):
         Trajectory(obs, actions, rewards[..., 0])
     learner = Learner(_agent(), LOQASettings())
-    with pytest.raises(ValueError, match=r"got 2 players and player 2"):
+    with pytest.raises(ValueError, match=r"player must be in 0\.\.1, got 2"):
         learner.update(trajectory, player=2)
-    single = Trajectory(obs[:, :, :1], actions[:, :, :1], rewards[:, :, :1])
-    with pytest.raises(ValueError, match=r"expected a two-player trajectory.*got 1 players"):
-        learner.update(single)
     learner = Learner(_agent(), LOQASettings(shaping="n-step", n_step=3))
     with pytest.raises(ValueError, match=r"at least 3 steps, got 2"):
         learner.update(_trajectory(2, 4))

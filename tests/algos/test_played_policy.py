@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from loqa.training.ipd import IPDTrainer
 from torch import Tensor
 
 from loqa import CoinConfig, IPDConfig
@@ -17,6 +16,7 @@ from loqa.agents.networks import LogitsHead, StateHead
 from loqa.algos import learner as learner_module
 from loqa.algos.loqa import LOQASettings, actor_losses, advantages, opponent_q_values
 from loqa.algos.trajectory import Trajectory
+from loqa.training.trainer import Trainer
 
 F64 = torch.float64
 ACTORS = ["logits", "mlp", "gru"]
@@ -95,7 +95,7 @@ def test_the_losses_and_their_gradient_by_hand(actor: str) -> None:
         for seat in (0, 1)
     )
     rewards, other_rewards = trajectory.rewards.unbind(-1)
-    losses = actor_losses(own, other.detach(), rewards, other_rewards, settings)
+    losses = actor_losses(own, [(other.detach(), other_rewards)], rewards, settings)
     agent_loss = (3.73 * math.log(0.82) + 2.73 * math.log(0.18)) / 2
     assert losses.agent.item() == pytest.approx(agent_loss, rel=1e-12)
     assert losses.opponent is not None
@@ -113,19 +113,19 @@ def test_a_run_evaluates_both_seats_and_the_target_so(
         actor=actor, critic=critic_of(actor), batch_size=4, episode_length=3, actor_hidden=4,
         critic_target="sarsa", played_policy=played_policy, exploration=0.2,
     )  # fmt: skip
-    trainer = IPDTrainer(config)
+    trainer = Trainer(config)
     make_constant(trainer.agent)
-    make_constant(trainer.learner.target)
+    make_constant(trainer.algorithm.learner.target)
     seen: list[SeatOutputs] = []
     losses, targets = learner_module.actor_losses, learner_module.critic_targets
 
-    def noted_losses(own, opponent, *rest):  # type: ignore[no-untyped-def]
-        seen.extend((own, opponent))
-        return losses(own, opponent, *rest)
+    def noted_losses(own, opponents, *rest):  # type: ignore[no-untyped-def]
+        seen.extend((own, opponents[0][0]))
+        return losses(own, opponents, *rest)
 
-    def noted_targets(rewards, target, settings):  # type: ignore[no-untyped-def]
+    def noted_targets(rewards, target, *rest):  # type: ignore[no-untyped-def]
         seen.append(target)
-        return targets(rewards, target, settings)
+        return targets(rewards, target, *rest)
 
     monkeypatch.setattr(learner_module, "actor_losses", noted_losses)
     monkeypatch.setattr(learner_module, "critic_targets", noted_targets)
@@ -176,7 +176,10 @@ def test_the_shaping_has_an_advantage_of_its_own() -> None:
     rewards, other_rewards = trajectory.rewards.unbind(-1)
     for how, first_advantage in (("td0", -3.85), ("same", -5.7)):
         losses = actor_losses(
-            own, other.detach(), rewards, other_rewards, replace(settings, shaping_advantage=how)
+            own,
+            [(other.detach(), other_rewards)],
+            rewards,
+            replace(settings, shaping_advantage=how),
         )
         agent_loss = (5.7 * math.log(0.9) + 3.7 * math.log(0.1)) / 2
         assert losses.agent.item() == pytest.approx(agent_loss, rel=1e-12)
@@ -192,7 +195,7 @@ def test_the_shaping_has_an_advantage_of_its_own() -> None:
         )
         assert all(gradient is None for gradient in gradients)
     n_step = replace(settings, shaping="n-step", n_step=2)
-    losses = actor_losses(own, other.detach(), rewards, other_rewards, n_step)
+    losses = actor_losses(own, [(other.detach(), other_rewards)], rewards, n_step)
     # Seat 1 took D. Qhat_0 = 0 - 2 / 2 + v_2 / 4, q(C) = 2, and A_0 = -3 - v_0.
     returns = -1 + 1.7 / 4
     expected = -(-3 - 1.7) * math.log(1 / (1 + math.exp(2 - returns)))

@@ -9,6 +9,7 @@ import torch
 import loqa
 from loqa.agents.actor_critic import Agent, build_agent, evaluate_stacked
 from loqa.agents.networks import MLPHead, index_to_bits
+from loqa.training.trainer import make_agent
 
 INTEGERS = [torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64, torch.uint16]
 
@@ -112,12 +113,8 @@ def test_actions_are_integers_in_range() -> None:
 
 
 def test_agents_of_runs_declare_what_they_read() -> None:
-    from loqa.training import coin, ipd
-
-    state = ipd.make_agent(loqa.IPDConfig.of_preset("default"))
-    planes = coin.make_agent(
-        loqa.CoinConfig.of_preset("default", actor_hidden=4, height=1, width=3)
-    )
+    state = make_agent(loqa.IPDConfig.of_preset("default"))
+    planes = make_agent(loqa.CoinConfig.of_preset("default", actor_hidden=4, height=1, width=3))
     assert (state.observes, planes.observes) == ("states", "features")
     assert state.config == loqa.IPDConfig.of_preset("default")
     assert (

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from loqa.training.coin import make_agent as coin_agent
 
 import loqa
 from loqa.agents.actor_critic import Agent
@@ -22,6 +21,7 @@ from loqa.evaluation.match_settings import settings_of
 from loqa.evaluation.mcts import SearchSettings, mcts_best_response
 from loqa.evaluation.players import as_player
 from loqa.evaluation.tournament import tournament
+from loqa.training.trainer import make_agent as coin_agent
 from loqa.training.trainer import make_agent as ipd_agent
 
 OWN = (0.0, -1.0, 1.0, -10.0)

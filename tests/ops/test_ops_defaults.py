@@ -7,12 +7,13 @@ import functools
 import pytest
 import torch
 from kernel_cases import ALL, draw
+from rollouts import play
 from test_native_rollout import _draws, _env, _stack
 from torch import Tensor
 from torch_settings_changed import default_dtype, deterministic
 
 from loqa import ops
-from loqa.agents.native import StackedHead, play
+from loqa.agents.native import StackedHead
 from loqa.ops.gru import GRUPolicy, affine, fold, gru, gru_step
 
 SETTINGS = {

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 from kernel_cases import DEVICES
-from loqa.training.coin import CoinTrainer, make_agent
-from loqa.training.coin_rollout import Actor, rollout
+from rollouts import actor, rollout
 
 from loqa.agents.actor_critic import Agent, evaluate_stacked
+from loqa.agents.sets import AgentSets
 from loqa.cli.main import main
 from loqa.envs import make
 from loqa.envs.coin_game.env import CoinGame
@@ -22,6 +22,7 @@ from loqa.games.coin_view import CoinView
 from loqa.training.checkpoint import load_checkpoint
 from loqa.training.config import CoinConfig
 from loqa.training.train import TrainingError, load_agent, resume, train
+from loqa.training.trainer import Trainer, make_agent
 
 TINY = {
     "batch_size": 8,
@@ -62,8 +63,8 @@ def test_rollout_is_on_policy_and_records_the_opponents() -> None:
     env = make("coin_game", num_envs=6, height=4, width=3, episode_length=9)
     assert isinstance(env, CoinGame)
     draws = torch.rand(9, 2, 6, generator=torch.Generator().manual_seed(3))
-    opponents = Actor(_stack(others), with_critic=True)
-    trajectory, recorded = rollout(env, (Actor.of_agent(agent), opponents), draws, seed=5)
+    opponents = actor(_stack(others), records=True)
+    trajectory, recorded = rollout(env, (AgentSets.of(agent), opponents), draws, seed=5)
     with torch.no_grad():
         own = agent.log_probs(trajectory.obs[:, :, 0])
     expected = evaluate_stacked(
@@ -89,7 +90,7 @@ def test_cells_play_the_episodes_of_planes(layers: int) -> None:
     config = _config(height=5, width=6, layers_before_gru=layers)
     parameters = _stack([make_agent(_config(height=5, width=6, layers_before_gru=layers, seed=seed))
                          for seed in (1, 2)])  # fmt: skip
-    players = Actor.of_agent(make_agent(config)), Actor(parameters, with_critic=True)
+    players = AgentSets.of(make_agent(config)), actor(parameters, records=True)
     draws = torch.rand(9, 2, 6, generator=torch.Generator().manual_seed(3))
     played = []
     for obs in ("planes", "cells"):
@@ -110,7 +111,7 @@ def test_rollout_against_a_scripted_player() -> None:
     assert isinstance(env, CoinGame)
     draws = torch.rand(5, 2, 4)
     trajectory, recorded = rollout(
-        env, (Actor.of_agent(make_agent(_config())), "always-defect"), draws, seed=1
+        env, (AgentSets.of(make_agent(_config())), "always-defect"), draws, seed=1
     )
     assert recorded is None
     replayed = make("coin_game", num_envs=4, episode_length=5)
@@ -172,13 +173,13 @@ def test_the_annealed_bonus_and_learning_rates() -> None:
     config = _config(anneal=4, anneal_after=1, entropy_bonus=0.1, entropy_final=0.02,
                      actor_lr=1e-3, actor_lr_final=5e-4, critic_lr=1e-2, critic_lr_final=2e-3,
                      iterations=6)  # fmt: skip
-    trainer = CoinTrainer(config)
+    trainer = Trainer(config)
     seen = []
     for _ in range(6):
         trainer.iterate()
-        (actor,) = trainer.learner.actor_optimizer.param_groups
-        (critic,) = trainer.learner.critic_optimizer.param_groups
-        seen.append((trainer.learner.settings.entropy_bonus, actor["lr"], critic["lr"]))
+        (actor,) = trainer.algorithm.learner.actor_optimizer.param_groups
+        (critic,) = trainer.algorithm.learner.critic_optimizer.param_groups
+        seen.append((trainer.algorithm.learner.settings.entropy_bonus, actor["lr"], critic["lr"]))
     assert seen == [
         pytest.approx(each)
         for each in [(0.1, 1e-3, 1e-2), (0.08, 8.75e-4, 8e-3), (0.06, 7.5e-4, 6e-3),
@@ -194,17 +195,17 @@ def test_the_weight_follows_self_play(
     target: float, weights: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = _config(shaping_weight=2.0, self_play_target=target, anneal_after=2, iterations=9)
-    trainer = CoinTrainer(config)
+    trainer = Trainer(config)
     # Self-play pays 0.1 at the first evaluation and -9.9 at the second.
     paid = iter([[0.05, 0.15], [0.0], [0.0], [-9.9, -9.9], [0.0], [0.0]])
     seen = []
     for iteration in range(1, 10):
         trainer.iterate()
         if iteration % 3 == 1:
-            seen.append(trainer.learner.settings.shaping_weight)
+            seen.append(trainer.algorithm.learner.settings.shaping_weight)
         with monkeypatch.context() as patch:
             patch.setattr(
-                "loqa.training.coin.fetch",
+                "loqa.training.monitor.fetch",
                 lambda tensors: (
                     [next(paid, [0.0]) for _ in range(3)]
                     + [each.flatten().tolist() for each in tensors[3:]]
@@ -216,11 +217,13 @@ def test_the_weight_follows_self_play(
 
 def test_early_opponents_are_met_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
     config = _config(anneal_after=4, replay_every=2, early_opponents=1.0)
-    trainer = CoinTrainer(config)
+    trainer = Trainer(config)
     drawn = []
-    draw = trainer.pool.draw
+    draw = trainer.opponents.pool.draw
     monkeypatch.setattr(
-        trainer.pool, "draw", lambda *args, **more: drawn.append(draw(*args, **more)) or drawn[-1]
+        trainer.opponents.pool,
+        "draw",
+        lambda *args, **more: drawn.append(draw(*args, **more)) or drawn[-1],
     )
     for _ in range(30):
         trainer.iterate()
@@ -230,16 +233,16 @@ def test_early_opponents_are_met_more_often(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("fields", [{"algo": "naive"}, {"shaping_weight": 0.0}])
 def test_no_shaping_stays_no_shaping(fields: dict[str, object]) -> None:
-    trainer = CoinTrainer(_config(anneal_after=0, evaluate_every=1, **fields))
+    trainer = Trainer(_config(anneal_after=0, evaluate_every=1, **fields))
     for _ in range(3):
         trainer.iterate()
         trainer.evaluate(0.0)
-        assert trainer.learner.settings.shaping_weight == 0
+        assert trainer.algorithm.learner.settings.shaping_weight == 0
         assert "opponent" not in trainer.metrics()["loss"]
 
 
 def test_stop_at_a_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loqa.training.coin.reached", lambda *_: ("weak",))
+    monkeypatch.setattr("loqa.games.coin_game.reached", lambda *_: ("weak",))
     summary = _run(_config(stop_at="weak"), tmp_path)
     assert summary["iterations"] == 3
     assert summary["seconds_to_threshold"]["weak"] == pytest.approx(summary["seconds"], abs=1)
@@ -249,7 +252,7 @@ def test_stop_at_a_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_threshold_keeps_its_time_when_a_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loqa.training.coin.reached", lambda *_: ("weak",))
+    monkeypatch.setattr("loqa.games.coin_game.reached", lambda *_: ("weak",))
     met = _run(_config(iterations=3), tmp_path)["seconds_to_threshold"]
     resume(tmp_path / "run", iterations=7)
     text = (tmp_path / "run" / "metrics.jsonl").read_text()

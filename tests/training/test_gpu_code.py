@@ -10,14 +10,12 @@ from typing import Any
 
 import pytest
 from kernel_cases import use_device
-from loqa.training.coin import CoinTrainer
-from loqa.training.coin_rollout import rollout_by_steps
-from loqa.training.ipd import IPDTrainer
 from test_graphs import TINY, VARIANTS, HostRecording, assert_same, run_coin
 
 import loqa.envs.device
 from loqa._native import core
 from loqa.training.config import CoinConfig, IPDConfig
+from loqa.training.trainer import Trainer
 
 
 @pytest.fixture
@@ -25,8 +23,7 @@ def switch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     def to_the_code_of_a_gpu() -> None:
         use_device("threads", monkeypatch)
         monkeypatch.setattr(loqa.envs.device, "device_code_on_host", True)
-        for module in ("coin", "ipd"):
-            monkeypatch.setattr(f"loqa.{module}.recorder_for", lambda _: HostRecording)
+        monkeypatch.setattr("loqa.training.trainer.recorder_for", lambda _: HostRecording)
         monkeypatch.setattr("loqa.training.trainer.defers", lambda _: True)
 
     yield to_the_code_of_a_gpu
@@ -38,12 +35,11 @@ def test_coin(
     fields: dict[str, Any], switch: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = CoinConfig.of_preset("default", **{**TINY, **fields})
-    monkeypatch.setattr(
-        "loqa.training.coin.rollout", rollout_by_steps
-    )  # the native one rounds otherwise
+    # The native one rounds otherwise.
+    monkeypatch.setattr("loqa.envs.coin_game.env.CoinGame.rollout_policies", lambda *_: None)
     plain = run_coin(config)
     switch()
-    assert CoinTrainer(config).env._on_device
+    assert Trainer(config).env._on_device
     assert_same(run_coin(config), plain, exact=True)
 
 
@@ -57,11 +53,11 @@ def test_ipd(actor: str, switch: Callable[[], None]) -> None:
     for by_a_gpu in (False, True):
         if by_a_gpu:
             switch()
-        trainer, lines = IPDTrainer(config), []
+        trainer, lines = Trainer(config), []
         assert trainer.env._on_device == by_a_gpu
         for _ in range(6):
             trainer.iterate()
             trainer.settle()
             lines.append(trainer.metrics())
-        results.append({"lines": lines, "learner": trainer.learner.state_dict()})
+        results.append({"lines": lines, "learner": trainer.algorithm.state_dict()})
     assert_same(results[1], results[0], exact=True)

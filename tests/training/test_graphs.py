@@ -13,9 +13,6 @@ from typing import Any
 import pytest
 import torch
 from kernel_cases import DEVICES
-from loqa.training.coin import CoinTrainer
-from loqa.training.coin_rollout import rollout_by_steps
-from loqa.training.ipd import IPDTrainer
 from torch import Tensor
 
 from loqa._graphs import (
@@ -28,6 +25,7 @@ from loqa._graphs import (
     writable,
 )
 from loqa.training.config import CoinConfig, IPDConfig
+from loqa.training.trainer import Trainer
 
 
 class HostRecording:
@@ -118,7 +116,7 @@ VARIANTS: list[dict[str, Any]] = [
 
 
 def run_coin(config: CoinConfig) -> dict[str, Any]:
-    trainer = CoinTrainer(config)
+    trainer = Trainer(config)
     lines = []
     for _ in range(config.iterations):
         trainer.iterate()
@@ -127,7 +125,7 @@ def run_coin(config: CoinConfig) -> dict[str, Any]:
         line = trainer.metrics()
         line.pop("phase_seconds")
         lines.append(line)
-    return {"lines": lines, "learner": trainer.learner.state_dict()}
+    return {"lines": lines, "learner": trainer.algorithm.state_dict()}
 
 
 def flat(tree: Any, where: str = "") -> dict[str, Any]:
@@ -159,12 +157,11 @@ def test_replayed_coin_training_is_plain_training(
     fields: dict[str, Any], device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = CoinConfig.of_preset("default", **{**TINY, **fields, "device": device})
-    monkeypatch.setattr(
-        "loqa.training.coin.rollout", rollout_by_steps
-    )  # the native one rounds otherwise
-    monkeypatch.setattr("loqa.training.coin.recorder_for", lambda _: None)
+    # The native one rounds otherwise.
+    monkeypatch.setattr("loqa.envs.coin_game.env.CoinGame.rollout_policies", lambda *_: None)
+    monkeypatch.setattr("loqa.training.trainer.recorder_for", lambda _: None)
     plain = run_coin(config)
-    monkeypatch.setattr("loqa.training.coin.recorder_for", lambda _: recorder(device))
+    monkeypatch.setattr("loqa.training.trainer.recorder_for", lambda _: recorder(device))
     assert_same(run_coin(config), plain, exact=device == "cpu")
 
 
@@ -179,11 +176,11 @@ def test_replayed_ipd_training_is_plain_training(
     )  # fmt: skip
     results = []
     for record in (None, recorder(device)):
-        monkeypatch.setattr("loqa.training.ipd.recorder_for", lambda _, record=record: record)
-        trainer, lines = IPDTrainer(config), []
+        monkeypatch.setattr("loqa.training.trainer.recorder_for", lambda _, record=record: record)
+        trainer, lines = Trainer(config), []
         for _ in range(6):
             trainer.iterate()
             trainer.settle()
             lines.append(trainer.metrics())
-        results.append({"lines": lines, "learner": trainer.learner.state_dict()})
+        results.append({"lines": lines, "learner": trainer.algorithm.state_dict()})
     assert_same(results[1], results[0], exact=device == "cpu")

@@ -9,13 +9,14 @@ import threading
 
 import pytest
 import torch
-from loqa.training.ipd import IPDTrainer, cooperation, make_agent, strategy_name
 
 import loqa
 from loqa import IPDConfig
+from loqa.games.answers import cooperation, cooperation_own_play, strategy_name
 from loqa.training import checkpoint
 from loqa.training.run_directory import RunDirectory
 from loqa.training.train import TrainingError, load_agent
+from loqa.training.trainer import Trainer, make_agent
 
 QUICK = {
     "iterations": 12,
@@ -185,14 +186,14 @@ def test_threads_change_nothing(tmp_path):
 
 
 def test_nan_stops_the_run_and_keeps_the_checkpoint(tmp_path, monkeypatch):
-    iterate = IPDTrainer.iterate
+    iterate = Trainer.iterate
 
     def poisoned(self):
         if self.iteration == 7:
             next(self.agent.critic.parameters()).data.fill_(float("nan"))
         iterate(self)
 
-    monkeypatch.setattr(IPDTrainer, "iterate", poisoned)
+    monkeypatch.setattr(Trainer, "iterate", poisoned)
     with pytest.raises(TrainingError, match="actor loss is nan at iteration 8"):
         loqa.train(quick(), tmp_path / "run")
     run = RunDirectory(tmp_path / "run")
@@ -301,21 +302,21 @@ def test_own_play_is_seen_from_both_seats():
 
 
 def test_the_networks_rate_falls_to_zero():
-    trainer = IPDTrainer(quick(actor="mlp", network_lr=4e-3, anneal_after=1, anneal=4))
+    trainer = Trainer(quick(actor="mlp", network_lr=4e-3, anneal_after=1, anneal=4))
     rates = []
     for _ in range(7):
         trainer.iterate()
         rates.append([group["lr"] for group in trainer.learner.actor_optimizer.param_groups])
     assert [rate for _, rate in rates] == pytest.approx([4e-3, 3e-3, 2e-3, 1e-3, 0, 0, 0])
     assert {rate for rate, _ in rates} == {trainer.config.actor_lr}
-    kept = IPDTrainer(quick(actor="mlp", network_lr=4e-3, anneal_after=0, anneal=0))
+    kept = Trainer(quick(actor="mlp", network_lr=4e-3, anneal_after=0, anneal=0))
     kept.iterate()
     assert kept.learner.actor_optimizer.param_groups[1]["lr"] == 4e-3
 
 
 @pytest.mark.parametrize("actor", ["logits", "gru"])
 def test_the_critic_learns_alone_at_first(actor):
-    trainer = IPDTrainer(quick(actor=actor, critic_warmup=2))
+    trainer = Trainer(quick(actor=actor, critic_warmup=2))
 
     def parameters():
         heads = (trainer.agent.actor, trainer.agent.critic)
@@ -327,7 +328,7 @@ def test_the_critic_learns_alone_at_first(actor):
         actor_now, critic_now = parameters()
         assert torch.equal(actor_now, before[0])
         assert not torch.equal(critic_now, before[1])
-    assert not trainer.learner.actor_optimizer.state
+    assert not trainer.algorithm.learner.actor_optimizer.state
     trainer.iterate()
     assert not torch.equal(parameters()[0], before[0])
     # Adam's first step: both logits of a state that was seen go by the learning rate.
@@ -350,7 +351,7 @@ def constant_player(trainer, p_cooperate):
 def test_self_play_is_without_exploration(actor):
     """Who cooperates with .9 whatever happens earns -(.81 + 3 * .09 + 2 * .01) = -1.1 a step; with
     exploration .2 it cooperates with .82: -(.82^2 + 3 * .82 * .18 + 2 * .18^2) = -1.18."""
-    trainer = IPDTrainer(quick(actor=actor, batch_size=512, actor_lr=1e-9, network_lr=1e-9))
+    trainer = Trainer(quick(actor=actor, batch_size=512, actor_lr=1e-9, network_lr=1e-9))
     constant_player(trainer, 0.9)
     trainer.iterate()
     metrics = trainer.metrics()
@@ -361,7 +362,7 @@ def test_self_play_is_without_exploration(actor):
 
 
 def test_self_play_of_tit_for_tat_and_of_other_payoffs():
-    trainer = IPDTrainer(quick(payoff=(2.0, 0.0, 3.0, 1.0), episode_length=7))
+    trainer = Trainer(quick(payoff=(2.0, 0.0, 3.0, 1.0), episode_length=7))
     answers = torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0])
     trainer.agent.actor.logits.data = torch.stack([60 * answers, 60 * (1 - answers)], 1)
     assert trainer.self_play() == pytest.approx([2.0, 2.0], abs=1e-6)

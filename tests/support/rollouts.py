@@ -1,0 +1,77 @@
+"""Episodes of the Coin Game for tests: natively, or step by step in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from loqa.agents.actor_critic import SeatOutputs, build_agent
+from loqa.agents.native import StackedHead
+from loqa.agents.networks import ones
+from loqa.agents.sets import AgentSets
+from loqa.algos.trajectory import Trajectory
+from loqa.training.collect import collect, collect_by_steps
+
+RECURRENT = build_agent("gru", "gru", 36, 4)
+
+
+def actor(
+    parameters: Mapping[str, Tensor], records: bool = False, index: Tensor | None = None
+) -> AgentSets:
+    """Parameter sets of recurrent networks of any size."""
+    return AgentSets(RECURRENT, parameters, records, index)
+
+
+def rollout(
+    env: Any, players: Sequence[AgentSets | str], draws: Tensor, seed: int
+) -> tuple[Trajectory, SeatOutputs | None]:
+    """The episodes, and what seat 1 said of them on the way."""
+    trajectory, outputs = collect(env, players, lambda: draws, seed)
+    return planes(trajectory, env), outputs[1]
+
+
+def rollout_by_steps(
+    env: Any, players: Sequence[AgentSets | str], draws: Tensor, seed: int
+) -> tuple[Trajectory, SeatOutputs | None]:
+    """The same, step by step."""
+    trajectory, outputs = collect_by_steps(env, players, draws, env.reset(seed=seed))
+    return planes(trajectory, env), outputs[1]
+
+
+def planes(trajectory: Trajectory, env: Any) -> Trajectory:
+    """With planes, where the observations are cells."""
+    board = (4, env.height, env.width)
+    if trajectory.obs.shape[3:] == board:
+        return trajectory
+    seen = ones(trajectory.obs, 4 * env.height * env.width)
+    return replace(trajectory, obs=seen.reshape(*seen.shape[:3], *board))
+
+
+class Heads:
+    """Native parameter sets in a seat."""
+
+    def __init__(self, actor: StackedHead, critic: StackedHead | None = None) -> None:
+        self._heads = actor, critic
+
+    def native_heads(self) -> tuple[StackedHead, StackedHead | None]:
+        return self._heads
+
+
+def play(
+    env: Any,
+    actors: Sequence[StackedHead | str],
+    critic: StackedHead | None,
+    draws: Tensor,
+    seed: int,
+) -> tuple[Trajectory, SeatOutputs | None]:
+    """Natively, whatever the sets are; the critic is seat 1's."""
+    critics = (None, critic)
+    seats = [
+        one if isinstance(one, str) else Heads(one, critics[seat])
+        for seat, one in enumerate(actors)
+    ]
+    trajectory, outputs = collect(env, seats, lambda: draws, seed)  # type: ignore[arg-type]
+    return trajectory, outputs[1]
