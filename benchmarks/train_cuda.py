@@ -54,7 +54,7 @@ def phases(config: CoinConfig, graphs: bool) -> dict[str, Any]:
     with (
         nullcontext()
         if graphs
-        else mock.patch("loqa.training.coin.recorder_for", return_value=None)
+        else mock.patch("loqa.training.trainer.recorder_for", return_value=None)
     ):
         trainer = Trainer(config)
     with current(trainer.device):

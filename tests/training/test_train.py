@@ -32,7 +32,7 @@ def quick(**fields):
 
 
 def without_time(lines):
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+    return [{k: v for k, v in line.items() if "seconds" not in k} for line in lines]
 
 
 def parameters(path):
