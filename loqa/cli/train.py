@@ -32,7 +32,7 @@ def add_train(one: argparse.ArgumentParser) -> None:
         of_game.add_argument(
             "--out", metavar="DIR", help="run directory (default: a new one in runs/)"
         )
-        of_game.add_argument("--preset", default="default", help=f"{' or '.join(kind.presets)}")
+        of_game.add_argument("--preset", default="default", help=f"{' or '.join(kind.presets())}")
         _add_fields(of_game, kind)
         of_game.set_defaults(run=_train, parser=of_game)
 
