@@ -149,7 +149,7 @@ class _Learner:
         left = 1 - iteration / self.training.iterations
         for group in self.optimiser.param_groups:
             group["lr"] = self.training.learning_rate * left
-        obs, actions, rewards = self._play(seat=iteration % 2)
+        obs, actions, rewards = self._play(seat=iteration % self.env.num_players)
         with torch.no_grad():
             before = self.agent.evaluate(obs, actions)
             values = before.values.clone()
@@ -185,9 +185,11 @@ class _Learner:
         `[T, B]`."""
         env = self.env
         obs = env.reset()
-        actors = Actors(env, (self.me, self.opponent) if seat == 0 else (self.opponent, self.me))
+        seats = [self.opponent] * env.num_players
+        seats[seat] = self.me
+        actors = Actors(env, seats)
         seen, chosen, paid = [obs[:, seat].clone()], [], []
-        for draw in uniform((env.episode_length, env.num_envs, 2), self.generator):
+        for draw in uniform((env.episode_length, env.num_envs, len(seats)), self.generator):
             actions = actors.choose(obs, draw)
             obs, rewards, _, _ = env.step(actions)
             seen.append(obs[:, seat].clone())

@@ -1,4 +1,4 @@
-"""Evaluation of one player against another, in both seats, until the numbers are good enough."""
+"""Evaluation of one player against another, in every seat, until the numbers are good enough."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Score:
-    """What the agent and its opponent earned.
+    """What the agent and its opponent earned; of several opponents, their mean.
 
     Attributes:
-        seat: of the agent, 0 or 1; None for both seats together.
+        seat: of the agent; None for all seats together.
         episodes: played.
         reward: mean reward per step of (agent, opponent).
         discounted_return: of an episode, of (agent, opponent).
@@ -86,9 +86,9 @@ class MatchResult:
         agent, opponent: their names; several seeds of an agent are joined by " + ".
         game, preset, episode_length: what was played.
         rules: the same in full (payoff, noise; board...), and `discount`, that of the returns.
-        total: both seats together, the mean of the two; over several seeds their mean, with an
-            interval that is a bootstrap over seeds.
-        seats: the agent in seat 0, then in seat 1 (one seed only).
+        total: all seats together, their mean; over several seeds their mean, with an interval that is
+            a bootstrap over seeds.
+        seats: the agent in seat 0, in seat 1... (one seed only).
         seeds: the result of each seed, if there are several.
     """
 
@@ -123,10 +123,11 @@ def evaluate(
     statistics: bool = True,
     **settings: Any,
 ) -> MatchResult:
-    """Plays two players against each other, the agent in seat 0 and in seat 1.
+    """Plays two players against each other, the agent in seat 0, in seat 1...; where more than two play,
+    the opponent has all other seats.
 
-    Blocks of 256 episodes are added in both seats until the standard error of both players' mean
-    reward per step (both seats together) is at most `standard_error`.
+    Blocks of 256 episodes are added in every seat until the standard error of both players' mean
+    reward per step (all seats together) is at most `standard_error`.
 
     The game is the one that the players were made for: a run's payoff, episode length, board and
     discount, unless a setting says otherwise.
@@ -143,9 +144,10 @@ def evaluate(
         discount: of the discounted return; by default that of the agent's run (else the opponent's,
             else the preset's).
         seed: everything random is a function of it and of the players.
-        num_threads: 1 to play the two seats one after the other, more to play them at once.
+        num_threads: 1 to play the seats one after the other, more to play them at once.
         statistics: whether to compute the literature's statistics.
-        settings: of the environment: preset, episode_length; height, width; payoff, noise... A preset
+        settings: of the environment: preset, episode_length; height, width, num_players; payoff,
+            noise... A preset
             stands for its whole game, payoff and episode length included.
 
     Returns:
@@ -228,18 +230,20 @@ def _evaluate_one(
 ) -> MatchResult:
     target = limits.max_episodes if limits.episodes is None else limits.episodes
     block = min(_BLOCK, target)
+    count = settings.matches.num_players(settings.make)
     matches = [
-        Match(seats, settings, block, 1, statistics, stream)
-        for stream, seats in enumerate(((agent, opponent), (opponent, agent)))
-    ]
-    played: list[list[Episodes]] = [[], []]
+        Match([agent if one == seat else opponent for one in range(count)], settings, block, 1,
+              statistics, stream=seat)
+        for seat in range(count)
+    ]  # fmt: skip
+    played: list[list[Episodes]] = [[] for _ in matches]
     while True:
         numbers = [len(parts) for parts in played]
         for parts, episodes in zip(played, pool.map(Match.play, matches, numbers), strict=True):
             parts.append(episodes)
         done = len(played[0]) * block
         seats = tuple(_score(seat, parts, target) for seat, parts in enumerate(played))
-        total = _both_seats(seats)
+        total = _all_seats(seats)
         errors = [estimate.standard_error for estimate in total.reward]
         enough = limits.episodes is None and max(errors) <= limits.standard_error
         if done >= target or (enough and len(played[0]) > 1):
@@ -260,25 +264,30 @@ def _evaluate_one(
 
 
 def _score(seat: int, parts: Sequence[Episodes], most: int) -> Score:
-    """The agent's numbers and its opponent's where the agent sat in `seat`, of at most `most`
+    """The agent's numbers and its opponents' mean where the agent sat in `seat`, of at most `most`
     episodes; statistics are of whole blocks."""
-    order = (seat, 1 - seat)
     rewards = torch.cat([part.rewards for part in parts])[:most]
     returns = torch.cat([part.returns for part in parts])[:most]
+    others = [one for one in range(rewards.shape[1]) if one != seat]
     statistics = {}
     for name in parts[0].statistics:
         values = np.array([part.statistics[name] for part in parts])
         known = [column[np.isfinite(column)] for column in values.T]
         means = [float(column.mean()) if len(column) else math.nan for column in known]
-        statistics[name] = (means[order[0]], means[order[1]])
-    reward = [Estimate.of_samples(rewards[:, one]) for one in order]
-    discounted = [Estimate.of_samples(returns[:, one]) for one in order]
+        statistics[name] = (means[seat], float(np.mean([means[one] for one in others])))
+    reward = [Estimate.of_samples(_mean_of(rewards, who)) for who in ([seat], others)]
+    discounted = [Estimate.of_samples(_mean_of(returns, who)) for who in ([seat], others)]
     return Score(
         seat, len(rewards), (reward[0], reward[1]), (discounted[0], discounted[1]), statistics
     )
 
 
-def _both_seats(seats: Sequence[Score]) -> Score:
+def _mean_of(values: torch.Tensor, seats: Sequence[int]) -> torch.Tensor:
+    """Of some columns, `[B]`; a column by itself stays a view, whose sums are rounded as they always were."""
+    return values[:, seats[0]] if len(seats) == 1 else values[:, seats].mean(1)
+
+
+def _all_seats(seats: Sequence[Score]) -> Score:
     def mean(estimates: Sequence[Estimate]) -> Estimate:
         error = math.sqrt(sum(one.standard_error**2 for one in estimates)) / len(estimates)
         return Estimate.normal(sum(one.mean for one in estimates) / len(estimates), error)

@@ -182,6 +182,8 @@ def league(
         else _checks.integer("num_threads", num_threads, 1, 1024)
     )
     played = settings_of(players, game, settings, None, seed)
+    if (count := played.matches.num_players(played.make)) != 2:
+        raise ValueError(f"a league is of games of 2 players, got {count}")
     rules = played.matches.rules_of(make_env(played, 1, 0, 1))
     unknown = {one.name: one.unknown for one in players if one.unknown}
     if out is not None and unknown:

@@ -1,4 +1,4 @@
-"""Matches between two players: batches of whole episodes, reproducible by (seed, players, seat)."""
+"""Matches between players: batches of whole episodes, reproducible by (seed, players, seat)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from loqa.agents.player import Player
 from loqa.agents.policy import Policy, PolicyError
 from loqa.evaluation.match_settings import Settings, make_env
 from loqa.games import registry
+from loqa.games.matches import Numbers
 
 _SUMS_TO_1 = (
     1e-2  # log-probabilities in bfloat16 are that far off, logits and probabilities farther
@@ -26,18 +27,18 @@ class Episodes:
     """What B episodes came to, in seat order.
 
     Attributes:
-        rewards: mean reward per step, `[B, 2]` float64.
-        returns: discounted return, `[B, 2]` float64.
-        statistics: of the whole batch, name -> (seat 0, seat 1); empty if not asked for.
+        rewards: mean reward per step, `[B, A]` float64.
+        returns: discounted return, `[B, A]` float64.
+        statistics: of the whole batch, name -> a number for each seat; empty if not asked for.
     """
 
     rewards: Tensor
     returns: Tensor
-    statistics: dict[str, tuple[float, float]]
+    statistics: Numbers
 
 
 class Actors:
-    """Both players' choices, step by step, from the start of an episode.
+    """All players' choices, step by step, from the start of an episode.
 
     Every answer of a policy is checked: shapes and types, and that the probabilities of each row sum
     to 1 (NaN does not). That costs a comparison of B sums, which choosing needs anyway: 15 us a seat
@@ -153,13 +154,13 @@ def _told(value: Any) -> str:
 
 
 class Match:
-    """Two players in fixed seats, played in blocks of episodes.
+    """Players in fixed seats, played in blocks of episodes.
 
     Block n is the same whenever it is played: its draws are a function of (seed, what the players
     do, seats, stream, n).
 
     Args:
-        players: of seat 0 and seat 1.
+        players: of each seat.
         settings: of the game.
         block: B, episodes that are played side by side.
         num_threads: of the simulator.
@@ -173,7 +174,7 @@ class Match:
 
     def __init__(
         self,
-        players: tuple[Player, Player],
+        players: Sequence[Player],
         settings: Settings,
         block: int,
         num_threads: int | None = None,
@@ -181,7 +182,8 @@ class Match:
         stream: int = 0,
     ) -> None:
         self.players, self.block, self.statistics = players, block, statistics
-        key = f"{settings.seed}/{stream}/{players[0].digest}/{players[1].digest}".encode()
+        parts = [settings.seed, stream, *(player.digest for player in players)]
+        key = "/".join(map(str, parts)).encode()
         self._key = int.from_bytes(hashlib.sha256(key).digest()[:8], "little")
         self.rules = settings.matches
         self.env = make_env(settings, block, self._key, num_threads)
@@ -208,11 +210,11 @@ class Match:
     def _stepwise(
         self, obs: Tensor, generator: torch.Generator
     ) -> tuple[Tensor | None, Tensor, Tensor]:
-        """observations [T+1, B, 2, ...] (None unless statistics need them), actions and rewards
-        [T, B, 2]."""
+        """observations [T+1, B, A, ...] (None unless statistics need them), actions and rewards
+        [T, B, A]."""
         env, steps = self.env, self.env.episode_length
         actors = Actors(env, self.players)
-        draws = uniform((steps, self.block, 2), generator)
+        draws = uniform((steps, self.block, len(self.players)), generator)
         all_obs = [obs.clone()] if self.statistics else []
         all_actions, all_rewards = [], []
         for draw in draws:

@@ -15,7 +15,7 @@ from loqa.agents.strategies import Machine
 from loqa.envs.coin_game.env import CoinGame, make_coin_game
 from loqa.envs.coin_game.presets import SCRIPTED_COIN_PLAYERS
 from loqa.envs.coin_game.statistics import coin_statistics
-from loqa.games.matches import MatchRules, Pairs, SearchModel
+from loqa.games.matches import MatchRules, Numbers, SearchModel
 
 _RULES = "loqa24"  # that networks learn
 
@@ -23,7 +23,10 @@ _RULES = "loqa24"  # that networks learn
 class CoinMatches(MatchRules[CoinGame]):
     """Networks know the board, the planes and the action codes that they were made for."""
 
-    settings = ("preset", "height", "width", "episode_length", "egocentric", "zero_last_reward")
+    settings = (
+        "preset", "height", "width", "num_players", "episode_length", "egocentric",
+        "zero_last_reward",
+    )  # fmt: skip
     scripted = SCRIPTED_COIN_PLAYERS
     published = _RULES
 
@@ -39,6 +42,11 @@ class CoinMatches(MatchRules[CoinGame]):
             knows = bool(one.made_for.get("egocentric"))
             if one.grid is not None and knows != bool(agreed.get("egocentric")):
                 raise ValueError(f"{one.name} was made for egocentric={knows} observations")
+            count = one.made_for.get("num_players", 2)
+            if one.grid is not None and count != self.num_players(agreed):
+                raise ValueError(
+                    f"{one.name} is for {count} players, got {self.num_players(agreed)}"
+                )
         height, width = common_grid(players, agreed.get("height"), agreed.get("width"))
         return {**agreed, "height": height, "width": width}
 
@@ -46,8 +54,15 @@ class CoinMatches(MatchRules[CoinGame]):
         names = ("height", "width", "num_players", "egocentric", "zero_last_reward")
         return {**super().rules_of(env), **{name: getattr(env, name) for name in names}}
 
+    def num_players(self, settings: Mapping[str, Any]) -> int:
+        return int(settings.get("num_players", 2))
+
     def plays(self, machine: Machine) -> bool:
         return machine.name in self.scripted
+
+    def made_for(self, config: Any) -> dict[str, Any]:
+        count = getattr(config, "num_players", 2)
+        return super().made_for(config) | ({} if count == 2 else {"num_players": count})
 
     def traits(self, config: Any) -> dict[str, Any]:
         return {"grid": (config.height, config.width), "rules": _RULES}
@@ -68,13 +83,12 @@ class CoinMatches(MatchRules[CoinGame]):
             return None
         return env.rollout_scripted([player.scripted for player in players], steps)
 
-    def statistics(self, env: CoinGame, obs: Tensor, actions: Tensor, rewards: Tensor) -> Pairs:
+    def statistics(self, env: CoinGame, obs: Tensor, actions: Tensor, rewards: Tensor) -> Numbers:
         if env.egocentric:  # places of two steps cannot be compared
             return {}
         planes = _relative_planes(obs, env)
         measured = coin_statistics(planes, actions, rewards, env.preset.first_takes)
-        pairs = {name: value.tolist() for name, value in vars(measured).items()}
-        return {name: (pair[0], pair[1]) for name, pair in pairs.items()}
+        return {name: value.tolist() for name, value in vars(measured).items()}
 
 
 def common_grid(
@@ -115,26 +129,32 @@ def check_rules(players: Sequence[Player], preset: str | None) -> str:
 
 
 def _relative_planes(obs: Tensor, env: CoinGame) -> Tensor:
-    """Observations of two players by any preset as loqa24 shows them (history left out):
-    `[T+1, B, 2, ...]` -> planes self, other, own coin, other's coin, `[T+1, B, 2, 4, H, W]`."""
+    """Observations by any preset as loqa24 shows them (history left out): `[T+1, B, A, ...]` -> planes of the
+    players, self first, then of the coins, own first, `[T+1, B, A, 2A, H, W]`."""
     if env.preset.layout == "channels_last":
         planes = obs.movedim(-1, -3)
     else:
         planes = obs.reshape(*obs.shape[:3], -1, env.height, env.width)
-    planes = planes[:, :, :, :4]
+    count = env.num_players
+    planes = planes[:, :, :, : 2 * count]
     if env.preset.relative:
         return planes
-    return torch.stack([planes[:, :, 0], planes[:, :, 1][:, :, [1, 0, 3, 2]]], 2)
+    # Player i's planes are those of all, from its own on.
+    turned = [[(i + k) % count for k in range(count)] for i in range(count)]
+    return torch.stack(
+        [planes[:, :, i][:, :, [*order, *(count + k for k in order)]]
+         for i, order in enumerate(turned)], 2
+    )  # fmt: skip
 
 
 class CoinSearch(SearchModel[CoinGame]):
     """Reads the planes of loqa24, from which the state can be told."""
 
     guides = ("always-cooperate", "always-defect")
-    said = f"the Coin Game by the rules of {_RULES}"
+    said = f"the Coin Game of two players by the rules of {_RULES}"
 
     def knows(self, settings: Mapping[str, Any]) -> bool:
-        return bool(settings["preset"] == _RULES)
+        return bool(settings["preset"] == _RULES) and settings.get("num_players", 2) == 2
 
     def make(self, num_envs: int, settings: Mapping[str, Any]) -> CoinGame:
         return make_coin_game(num_envs=num_envs, num_threads=1, **settings)

@@ -16,8 +16,8 @@ from loqa.agents.strategies import Machine
 
 E = TypeVar("E", bound=Any)
 """The game's environment."""
-Pairs = dict[str, tuple[float, float]]
-"""Numbers by name, of seat 0 and seat 1."""
+Numbers = dict[str, list[float]]
+"""By name, of each seat."""
 
 
 class MatchRules(ABC, Generic[E]):
@@ -84,6 +84,10 @@ class MatchRules(ABC, Generic[E]):
         """Of a network that reads this environment."""
         return int(np.prod(env.spec.obs_shape))
 
+    def num_players(self, settings: Mapping[str, Any]) -> int:
+        """How many play by these settings."""
+        return 2
+
     # --- while they play
 
     def policy_in(self, env: E, player: Player) -> Policy | None:
@@ -113,8 +117,8 @@ class MatchRules(ABC, Generic[E]):
         rewards [T, B, A]."""
         return None
 
-    def statistics(self, env: E, obs: Tensor, actions: Tensor, rewards: Tensor) -> Pairs:
-        """What the literature measures of episodes of two players."""
+    def statistics(self, env: E, obs: Tensor, actions: Tensor, rewards: Tensor) -> Numbers:
+        """What the literature measures of episodes."""
         return {}
 
 

@@ -15,7 +15,7 @@ from loqa.agents.policy import Policy
 from loqa.agents.strategies import Machine
 from loqa.envs.matrix_game.env import MatrixGame, make_matrix_game
 from loqa.envs.matrix_game.scripted import by_codes
-from loqa.games.matches import MatchRules, Pairs
+from loqa.games.matches import MatchRules, Numbers
 
 
 class MatrixMatches(MatchRules[MatrixGame]):
@@ -87,11 +87,10 @@ class MatrixMatches(MatchRules[MatrixGame]):
             table.append(by_codes(vector, int(self.swaps_codes(env, player))))
         return env.rollout_memory1(np.array(table, np.float32), steps)
 
-    def statistics(self, env: MatrixGame, obs: Tensor, actions: Tensor, rewards: Tensor) -> Pairs:
+    def statistics(self, env: MatrixGame, obs: Tensor, actions: Tensor, rewards: Tensor) -> Numbers:
         if env.cooperate is None:
             return {}
-        shares = (actions == env.cooperate).double().mean((0, 1)).tolist()
-        return {"cooperation": (shares[0], shares[1])}
+        return {"cooperation": (actions == env.cooperate).double().mean((0, 1)).tolist()}
 
 
 def _memory1_of(machine: Machine | None) -> list[float] | None:

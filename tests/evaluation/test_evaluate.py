@@ -221,3 +221,45 @@ def test_published_entries(name: str) -> None:
             error = np.hypot(first.standard_error, second.standard_error)
             assert abs(first.mean - second.mean) < 4 * error
     np.testing.assert_allclose(found, RECORDED[name], rtol=0, atol=3 * 0.0055)
+
+
+def test_three_players() -> None:
+    """The agent in each seat once, its opponent in all others."""
+    result = loqa.evaluate("ad", "ac", num_players=3, episodes=400, seed=4)
+    assert [score.seat for score in result.seats] == [0, 1, 2]
+    assert (result.total.episodes, result.rules["num_players"]) == (1200, 3)
+    names = ["always-cooperate"] * 3
+    for seat, score in enumerate(result.seats):
+        env = loqa.make("coin_game", 2000, num_players=3, seed=9)
+        seated = [*names[:seat], "always-defect", *names[seat + 1 :]]
+        _, _, rewards = env.rollout_scripted(seated, env.episode_length)
+        paid = rewards.double().mean(0)
+        mine, others = paid[:, seat], paid[:, [one for one in range(3) if one != seat]].mean(1)
+        for estimate, direct in zip(score.reward, (mine, others), strict=True):
+            error = float(direct.std()) / 2000**0.5
+            assert abs(estimate.mean - float(direct.mean())) < 4 * (estimate.standard_error + error)
+    assert result == loqa.evaluate("ad", "ac", num_players=3, episodes=400, seed=4, num_threads=1)
+    with pytest.raises(ValueError, match="a league is of games of 2 players, got 3"):
+        loqa.league(["ac", "ad"], num_players=3)
+    with pytest.raises(ValueError, match="is for 2 players, got 3"):
+        loqa.evaluate("loqa-coin-0", "ad", num_players=3)
+
+
+@pytest.mark.parametrize("preset", ["loqa24", "lola18"])
+def test_statistics_of_three_players_add_up(preset: str) -> None:
+    """Who takes a coin earns 1, its owner loses 2 if it was another; once only if two others took it at
+    once, which lola18 rules out. There all players are shown the same planes."""
+    total = loqa.evaluate("ad", "random", preset=preset, num_players=3, episodes=64).total
+
+    def of_all(name: str) -> float:
+        mine, others = total.statistics[name]
+        return mine + 2 * others
+
+    paid = of_all("any_pickups") - 2 * of_all("other_pickups")
+    assert of_all("any_pickups") == pytest.approx(of_all("own_pickups") + of_all("other_pickups"))
+    if preset == "lola18":
+        assert paid == pytest.approx(of_all("mean_rewards"))
+    else:
+        assert paid < of_all("mean_rewards")
+    earned = total.reward[0].mean + 2 * total.reward[1].mean
+    assert earned == pytest.approx(of_all("mean_rewards"))
