@@ -151,7 +151,7 @@ class CoinSearch(SearchModel[CoinGame]):
     """Reads the planes of loqa24, from which the state can be told."""
 
     guides = ("always-cooperate", "always-defect")
-    said = f"the Coin Game of two players by the rules of {_RULES}"
+    said = f"the Coin Game by the rules of {_RULES}"
 
     def knows(self, settings: Mapping[str, Any]) -> bool:
         return bool(settings["preset"] == _RULES) and settings.get("num_players", 2) == 2
