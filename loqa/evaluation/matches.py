@@ -58,7 +58,7 @@ class Actors:
     """
 
     def __init__(self, env: Any, players: Sequence[Player]) -> None:
-        self.env, self.rules = env, registry.matches_of(env.spec.game)
+        self.env, self.rules = env, registry.matches_of(env.spec.name)
         self.policies = [self.rules.policy_in(env, player) for player in players]
         self._names = [player.name for player in players]
         self._swapped = [self.rules.swaps_codes(env, player) for player in players]
