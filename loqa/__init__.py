@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from loqa.evaluation.league import league as league
     from loqa.training.config import CoinConfig as CoinConfig
     from loqa.training.config import IPDConfig as IPDConfig
+    from loqa.training.config import MatrixConfig as MatrixConfig
     from loqa.training.train import load_agent as load_agent
     from loqa.training.train import resume as resume
     from loqa.training.train import train as train
@@ -26,6 +27,7 @@ _get, __all__ = lazy(
         "CoinConfig": "loqa.training.config",
         "EnvSpec": "loqa.envs.base",
         "IPDConfig": "loqa.training.config",
+        "MatrixConfig": "loqa.training.config",
         "evaluate": "loqa.evaluation.evaluate",
         "league": "loqa.evaluation.league",
         "load_agent": "loqa.training.train",

@@ -18,7 +18,6 @@ from torch import Generator, Tensor, nn
 
 from loqa import _checks
 from loqa.agents.networks import (
-    NUM_IPD_STATES,
     GRUHead,
     Head,
     LogitsHead,
@@ -26,6 +25,7 @@ from loqa.agents.networks import (
     StateHead,
     Step,
     index_to_bits,
+    num_states,
     ones,
 )
 from loqa.ops.gru import GRUPolicy
@@ -121,9 +121,11 @@ class SeatOutputs:
         """
         if self.rows is None:
             raise ValueError("of_seat needs the indexed layout: full tables hold one seat only")
-        offsets = _every_input(obs.shape[0], self.q_table.dtype, obs.device)[2]
+        count, actions_of = self.q_table.shape[-2:]
+        offsets = _every_input(obs.shape[0], self.q_table.dtype, obs.device, actions_of)[2]
         actions = _as_actions(actions, self.q_table.shape[-1])
-        return SeatOutputs(self.log_prob_table, self.q_table, actions, _as_states(obs) + offsets)
+        rows = _as_states(obs, count) + offsets
+        return SeatOutputs(self.log_prob_table, self.q_table, actions, rows)
 
     @cached_property
     def _flat_actions(self) -> Tensor:
@@ -180,10 +182,15 @@ class Agent(nn.Module):
         self.actor = actor
         self.critic = critic
         natural = "states" if actor.num_inputs == 4 else "features"
+        self.num_actions = _outputs(critic)
+        self.num_states = num_states(self.num_actions)
         self.observes = natural if observes is None else observes
         _checks.one_of("observes", self.observes, OBSERVES)
-        if self.observes == "states" and actor.num_inputs != 4:
-            raise ValueError(f"an agent of states has an actor of 4 inputs, got {actor.num_inputs}")
+        if self.observes == "states" and actor.num_inputs != 2 * self.num_actions:
+            raise ValueError(
+                f"an agent of states has an actor of {2 * self.num_actions} inputs, "
+                f"got {actor.num_inputs}"
+            )
         self.config = config
         self.iteration = iteration
 
@@ -241,11 +248,13 @@ class Agent(nn.Module):
             inputs = _append_time(self._features(obs, 2, self.critic), terminated)
             return SeatOutputs(table, _sequence(self.critic, inputs, terminated), actions)
         dtype = next(self.critic.parameters()).dtype
-        every_state, critic_inputs, offsets = _every_input(obs.shape[0], dtype, obs.device)
+        every_state, critic_inputs, offsets = _every_input(
+            obs.shape[0], dtype, obs.device, self.num_actions
+        )
         if table is None:
             table = self.log_probs(every_state).expand(obs.shape[0], -1, -1)
         q_values: Tensor = self.critic(critic_inputs)
-        return SeatOutputs(table, q_values, actions, _as_states(obs) + offsets)
+        return SeatOutputs(table, q_values, actions, _as_states(obs, self.num_states) + offsets)
 
     def initial_state(self, batch_size: int) -> Tensor:
         """State of the actor before the first step, `[B, S]`."""
@@ -282,12 +291,12 @@ class Agent(nn.Module):
         """P(action 0) in the five states, `[5]`; None unless the agent is a memory-1 policy of them."""
         if self.observes != "states" or self.actor.recurrent:
             return None
-        states = torch.arange(NUM_IPD_STATES, device=next(self.parameters()).device)
+        states = torch.arange(self.num_states, device=next(self.parameters()).device)
         return self.log_probs(states[None])[0, :, 0].exp()
 
     def _actor_input(self, obs: Tensor, lead: int) -> Tensor:
         if isinstance(self.actor, LogitsHead | StateHead) and self._is_index(obs, lead):
-            return _as_states(obs)
+            return _as_states(obs, self.num_states)
         return self._features(obs, lead, self.actor)
 
     def _is_index(self, obs: Tensor, lead: int) -> bool:
@@ -297,7 +306,7 @@ class Agent(nn.Module):
         """`[lead dimensions, ...]` -> `[lead dimensions, features]` in the head's dtype."""
         dtype = next(head.parameters()).dtype
         if self._is_index(obs, lead):
-            return index_to_bits(_as_states(obs), dtype)
+            return index_to_bits(_as_states(obs, self.num_states), dtype, self.num_actions)
         wanted = self.actor.num_inputs
         places = not obs.is_floating_point() and obs.ndim == lead + 1 and obs.shape[-1] < wanted
         if self.observes == "features" and places:  # of the ones among the features
@@ -322,12 +331,12 @@ def _outputs(head: Head) -> int:
     return last.out_features if isinstance(last, nn.Linear) else 2**31
 
 
-def _as_states(obs: Tensor) -> Tensor:
-    """The state index of the prisoner's dilemma as int64."""
+def _as_states(obs: Tensor, count: int) -> Tensor:
+    """The state index of a matrix game as int64."""
     if obs.is_floating_point() or obs.is_complex() or obs.dtype == torch.bool:
         raise ValueError(f"the state index must be of an integer dtype, got {obs.dtype}")
     index = obs.long()
-    check_range("the state index", index, NUM_IPD_STATES)
+    check_range("the state index", index, count)
     return index
 
 
@@ -366,17 +375,18 @@ def _sequence(head: Head, x: Tensor, terminated: Tensor | None) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _every_input(
-    steps: int, dtype: torch.dtype, device: torch.device
+    steps: int, dtype: torch.dtype, device: torch.device, num_actions: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """All that the heads can be given in an indexed prisoner's dilemma of `steps` observations.
+    """All that the heads can be given in an indexed matrix game of `steps` observations.
 
     Returns:
-        The states `[1, 5]`, the critic's inputs `[steps, 5, 5]` and the first row of the tables at
+        The states `[1, S]`, the critic's inputs `[steps, S, 2K + 1]` and the first row of the tables at
         each step, `[steps, 1]` int64.
     """
-    states = torch.arange(NUM_IPD_STATES, device=device)
-    critic_inputs = _append_time(index_to_bits(states, dtype).expand(steps, -1, -1))
-    offsets = torch.arange(0, steps * NUM_IPD_STATES, NUM_IPD_STATES, device=device)
+    count = num_states(num_actions)
+    states = torch.arange(count, device=device)
+    critic_inputs = _append_time(index_to_bits(states, dtype, num_actions).expand(steps, -1, -1))
+    offsets = torch.arange(0, steps * count, count, device=device)
     return states[None], critic_inputs, offsets[:, None]
 
 
@@ -469,18 +479,19 @@ def build_agent(
 
     Raises:
         ValueError: an unknown kind of head, or "logits", one-hot states or a table for anything but
-            four observation bits.
+            2K observation bits.
     """
-    if actor == "logits" and num_features != 4:
-        raise ValueError(f"a logits actor needs num_features 4, got {num_features}")
-    if (actor_one_hot or actor_table) and num_features != 4:
-        raise ValueError(f"an actor of states needs num_features 4, got {num_features}")
+    bits = 2 * num_actions
+    if actor == "logits" and num_features != bits:
+        raise ValueError(f"a logits actor needs num_features {bits}, got {num_features}")
+    if (actor_one_hot or actor_table) and num_features != bits:
+        raise ValueError(f"an actor of states needs num_features {bits}, got {num_features}")
     actor_head: Head
     if actor == "logits":
         actor_head = LogitsHead(num_actions)
     else:
         actor_head = network = _build_head(
-            "actor", actor, NUM_IPD_STATES if actor_one_hot else num_features, num_actions,
+            "actor", actor, num_states(num_actions) if actor_one_hot else num_features, num_actions,
             actor_hidden, actor_layers_before_gru, generator,
         )  # fmt: skip
         if actor_one_hot or actor_table:

@@ -55,34 +55,47 @@ def shapes_only() -> Iterator[None]:
         yield
 
 
-def bits_to_index(bits: Tensor) -> Tensor:
-    """State index of a prisoner's-dilemma observation in bits.
+def num_states(num_actions: int) -> int:
+    """Of a matrix game of K actions: the start, and every joint action, 1 + K^2."""
+    return 1 + num_actions**2
 
-    index = 0 if all bits are zero, else 1 + 2 * (I defected) + (other defected).
+
+def bits_to_index(bits: Tensor, num_actions: int = 2) -> Tensor:
+    """State index of a matrix game's observation in bits.
+
+    index = 0 if all bits are zero, else 1 + K * (own action) + (other's action).
 
     Args:
-        bits: `[..., 4]`, entries 0 or 1.
+        bits: `[..., 2K]`, entries 0 or 1: one-hot own action, one-hot other's action.
+        num_actions: K.
 
     Returns:
-        `[...]` int64: 0 start, 1 CC, 2 CD, 3 DC, 4 DD.
+        `[...]` int64; in the prisoner's dilemma 0 start, 1 CC, 2 CD, 3 DC, 4 DD.
 
     Raises:
-        ValueError: the last dimension is not 4.
+        ValueError: the last dimension is not 2K.
     """
-    if bits.shape[-1:] != (4,):
-        raise ValueError(f"bits must be [..., 4], got {list(bits.shape)}")
-    return (bits[..., 0] + 3 * bits[..., 1] + bits[..., 3]).long()
+    if bits.shape[-1:] != (2 * num_actions,):
+        raise ValueError(f"bits must be [..., {2 * num_actions}], got {list(bits.shape)}")
+    own, other = bits[..., :num_actions], bits[..., num_actions:]
+    actions = torch.arange(num_actions, dtype=bits.dtype, device=bits.device)
+    index = (own * (1 + num_actions * actions)).sum(-1) + (other * actions).sum(-1)
+    return index.long()
 
 
-def index_to_bits(index: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Inverse of `bits_to_index`: `[...]` integers 0..4 -> `[..., 4]` of `dtype`."""
-    return _bits_of_states(dtype, index.device)[index.long()]
+def index_to_bits(
+    index: Tensor, dtype: torch.dtype = torch.float32, num_actions: int = 2
+) -> Tensor:
+    """Inverse of `bits_to_index`: `[...]` integers -> `[..., 2K]` of `dtype`."""
+    return _bits_of_states(dtype, index.device, num_actions)[index.long()]
 
 
 @lru_cache(maxsize=8)  # a copy to a GPU waits for it
-def _bits_of_states(dtype: torch.dtype, device: torch.device) -> Tensor:
-    bits = [[0, 0, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 1, 0], [0, 1, 0, 1]]
-    return torch.tensor(bits, dtype=dtype, device=device)
+def _bits_of_states(dtype: torch.dtype, device: torch.device, num_actions: int) -> Tensor:
+    one_hot = torch.eye(num_actions, dtype=dtype, device="cpu")
+    own, other = one_hot.repeat_interleave(num_actions, 0), one_hot.repeat(num_actions, 1)
+    joint = torch.cat([own, other], 1)
+    return torch.cat([torch.zeros_like(joint[:1]), joint]).to(device)
 
 
 def ones(places: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -139,22 +152,22 @@ class Head(nn.Module):
 
 
 class LogitsHead(Head):
-    """One free row of logits for each of the five prisoner's-dilemma states.
+    """One free row of logits for each state of a matrix game, five in the prisoner's dilemma.
 
     Args:
         num_actions: K.
 
-    Input: bits `[..., 4]` of a floating dtype or index `[...]` of an integer dtype.
+    Input: bits `[..., 2K]` of a floating dtype or index `[...]` of an integer dtype.
     Output: `[..., K]`. Logits start at zero.
     """
 
     def __init__(self, num_actions: int = 2) -> None:
         super().__init__()
-        self.num_inputs = 4
-        self.logits = nn.Parameter(torch.zeros(NUM_IPD_STATES, num_actions, **_FLOATS))
+        self.num_inputs = 2 * num_actions
+        self.logits = nn.Parameter(torch.zeros(num_states(num_actions), num_actions, **_FLOATS))
 
     def forward(self, x: Tensor) -> Tensor:
-        return _look_up(self.logits, _state_index(x))
+        return _look_up(self.logits, _state_index(x, self.logits.shape[1]))
 
 
 class MLPHead(Head):
@@ -276,7 +289,7 @@ class GRUHead(Head):
 
 
 class StateHead(Head):
-    """A network of the five prisoner's-dilemma states, with or without a table of logits beside it.
+    """A network of a matrix game's states, with or without a table of logits beside it.
 
         logits_t = network(x_0 .. x_t) + S[s_t]
 
@@ -284,10 +297,10 @@ class StateHead(Head):
     last layer start at zero: the head begins as a table, of which the network learns to deviate. Shared
     weights carry what is learned of one state over to the others at once; the table does not.
 
-    Whatever has no memory is computed for the five states that exist and looked up.
+    Whatever has no memory is computed for the states that exist and looked up.
 
     Args:
-        network: reads 5 numbers, one-hot, or 4 bits.
+        network: reads 1 + K^2 numbers, one-hot, or 2K bits.
         table: whether there is a table.
 
     Input and output as `LogitsHead`.
@@ -298,15 +311,19 @@ class StateHead(Head):
 
     def __init__(self, network: MLPHead | GRUHead, table: bool) -> None:
         super().__init__()
-        if network.num_inputs not in (4, NUM_IPD_STATES):
-            raise ValueError(f"network must have 4 or 5 inputs, got {network.num_inputs}")
-        self.num_inputs = 4
+        self._actions = network.linear_end.out_features
+        known = (2 * self._actions, num_states(self._actions))
+        if network.num_inputs not in known:
+            raise ValueError(
+                f"network must have {known[0]} or {known[1]} inputs, got {network.num_inputs}"
+            )
+        self.num_inputs = known[0]
         self.recurrent = network.recurrent
         self.network = network
         self.table: nn.Parameter | None = None
         if table:
             last = network.linear_end
-            self.table = nn.Parameter(torch.zeros(NUM_IPD_STATES, last.out_features, **_FLOATS))
+            self.table = nn.Parameter(torch.zeros(known[1], self._actions, **_FLOATS))
             if not last.weight.is_meta:
                 nn.init.zeros_(last.weight)
 
@@ -314,7 +331,7 @@ class StateHead(Head):
         return self.network.initial_state(batch_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        index = _state_index(x)
+        index = _state_index(x, self._actions)
         if isinstance(self.network, MLPHead):
             return _look_up(self._plus_table(self.network(self._every_input())), index)
         gates = self.network.gate_inputs(self._every_input())
@@ -323,7 +340,7 @@ class StateHead(Head):
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         if isinstance(self.network, MLPHead):
             return self(x), state
-        index = _state_index(x)
+        index = _state_index(x, self._actions)
         gates = self.network.gate_inputs(self._every_input())
         output, state = self.network.step_after_gates(_look_up(gates, index), state)
         return self._plus_table(output, index), state
@@ -333,23 +350,23 @@ class StateHead(Head):
         network = self.network
         if isinstance(network, MLPHead):
             table = self._plus_table(network(self._every_input()))
-            return lambda x, state: (_look_up(table, _state_index(x)), state)
+            return lambda x, state: (_look_up(table, _state_index(x, self._actions)), state)
         gates = network.gate_inputs(self._every_input())
 
         @torch.no_grad()
         def step(x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-            index = _state_index(x)
+            index = _state_index(x, self._actions)
             output, state = network.step_after_gates(_look_up(gates, index), state)
             return self._plus_table(output, index), state
 
         return step
 
     def _every_input(self) -> Tensor:
-        """What the network reads of each state, `[5, 4 or 5]`."""
+        """What the network reads of each state, `[S, 2K or S]`."""
         like = self.network.linear_end.weight
-        if self.network.num_inputs == 4:
-            return _bits_of_states(like.dtype, like.device)
-        return torch.eye(NUM_IPD_STATES, dtype=like.dtype, device=like.device)
+        if self.network.num_inputs == self.num_inputs:
+            return _bits_of_states(like.dtype, like.device, self._actions)
+        return torch.eye(num_states(self._actions), dtype=like.dtype, device=like.device)
 
     def _plus_table(self, output: Tensor, index: Tensor | None = None) -> Tensor:
         """`output` of all states, or of the states `index`."""
@@ -358,9 +375,9 @@ class StateHead(Head):
         return output + (self.table if index is None else _look_up(self.table, index))
 
 
-def _state_index(x: Tensor) -> Tensor:
-    """Of bits of a floating dtype `[..., 4]`, or of the index `[...]` itself."""
-    return bits_to_index(x) if x.is_floating_point() else x.long()
+def _state_index(x: Tensor, num_actions: int) -> Tensor:
+    """Of bits of a floating dtype `[..., 2K]`, or of the index `[...]` itself."""
+    return bits_to_index(x, num_actions) if x.is_floating_point() else x.long()
 
 
 def _look_up(rows: Tensor, index: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ class AgentSets:
         agent = self.agent
         if agent.observes != "states" or agent.actor.recurrent:
             return None
-        states = torch.arange(5, device=next(iter(self.parameters.values())).device)
+        states = torch.arange(agent.num_states, device=next(iter(self.parameters.values())).device)
         assert isinstance(self._actor, _Rows)
         logits = self._actor.rows(self._input(states, agent.actor))
         return logits.log_softmax(-1)[..., 0].exp()

@@ -34,6 +34,18 @@ def strategy_name(p_cooperate: dict[str, float]) -> str:
     return next((name for name, pattern in STRATEGIES.items() if pattern == answers), "other")
 
 
+def nearest_strategy(p_cooperate: dict[str, float]) -> str:
+    """The classical strategy that these five probabilities are nearest to, in their mean distance."""
+
+    def distance(pattern: str) -> float:
+        return sum(
+            abs(p - (answer == "C"))
+            for p, answer in zip(p_cooperate.values(), pattern, strict=True)
+        )
+
+    return min(STRATEGIES, key=lambda name: distance(STRATEGIES[name]))
+
+
 def cooperation(agent: Agent, episode_length: int, seed: int = 0) -> list[float]:
     """P(C) at the start and after CC, CD, DC, DD.
 

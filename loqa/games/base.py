@@ -22,6 +22,8 @@ class RunView(Protocol):
     @property
     def agent(self) -> Agent: ...
     @property
+    def agents(self) -> Sequence[Agent]: ...
+    @property
     def config(self) -> Any: ...
 
     def self_play(self) -> list[float]:
@@ -80,6 +82,7 @@ class Game:
         settings: a frozen dataclass of the game's own settings; it has `episode_length`.
         defaults: fields of a run, of any part, that differ from the parts' own defaults.
         presets: named settings: name -> fields that differ from those.
+        adapted: further defaults, by the game's settings.
         variants: what the preset "default" says besides, by the value of a field: field -> value -> fields.
         make_env: the environment of a run.
         inputs: of its agents, by the settings.
@@ -107,6 +110,7 @@ class Game:
     inputs: Callable[[Any], Inputs]
     defaults: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {}})
+    adapted: Callable[[Any], Mapping[str, Any]] = _nothing
     variants: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     against: Mapping[str, str] = field(default_factory=dict)
     measure: Callable[[Trajectory, Any], Mapping[str, Tensor]] = _nothing

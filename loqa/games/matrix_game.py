@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
 
 from loqa import _checks
+from loqa.agents.actor_critic import Agent
 from loqa.agents.memory1 import discounted_value
 from loqa.envs.base import Env
 from loqa.envs.matrix_game.env import make_matrix_game
 from loqa.envs.matrix_game.presets import MATRIX_PRESETS, as_payoff
-from loqa.games.answers import STATES, cooperation, cooperation_own_play, strategy_name
+from loqa.games.answers import (
+    STATES,
+    cooperation,
+    cooperation_own_play,
+    nearest_strategy,
+    strategy_name,
+)
 from loqa.games.base import Game, Inputs, Making, RunView
 from loqa.games.matrix_matches import MatrixMatches
 from loqa.games.matrix_view import outcome, view
@@ -36,13 +46,59 @@ class IPDSettings:
             raise ValueError(f"payoff must be 4 numbers for CC, CD, DC, DD, got {self.payoff}")
         as_payoff(self.payoff)
 
+    def table(self) -> np.ndarray:
+        """Payoffs `[2, K, K]` (player, own action, other's action)."""
+        return as_payoff(self.payoff)
 
-def _make_env(settings: IPDSettings, making: Making) -> Env:
+
+@dataclass(frozen=True)
+class MatrixSettings:
+    """Any repeated matrix game of two players.
+
+    Attributes:
+        episode_length: T, steps in an episode.
+        stage_game: whose payoffs are played (`--game` on the command line), unless `payoff` says.
+        payoff: K*K numbers, payoff to me for (own action, other's action), own action first; of an
+            asymmetric game 2 K*K numbers, those of the first player and then those of the second.
+    """
+
+    episode_length: int = 50
+    stage_game: Literal["ipd", "chicken", "stag-hunt", "hawk-dove", "matching-pennies"] = "ipd"
+    payoff: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _checks.integer("episode_length", self.episode_length, 1, 2**31 - 1)
+        _checks.check_choices(self)
+        self.table()
+
+    def table(self) -> np.ndarray:
+        """Payoffs `[2, K, K]` (player, own action, other's action).
+
+        Raises:
+            ValueError: `payoff` is not K*K or 2 K*K numbers.
+        """
+        if self.payoff is None:
+            presets = MATRIX_PRESETS[self.stage_game]
+            return as_payoff(next(iter(presets.values())).payoff)
+        count = len(self.payoff)
+        half = math.isqrt(count // 2)
+        if count == 2 * half * half and math.isqrt(count) ** 2 != count:
+            return as_payoff(np.reshape(self.payoff, (2, half, half)))
+        return as_payoff(self.payoff)
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether both players have the same payoffs, each seen from its own side."""
+        first, second = self.table()
+        return bool((first == second).all())
+
+
+def _make_env(settings: IPDSettings | MatrixSettings, making: Making) -> Env:
     return make_matrix_game(
         "ipd",
         "loqa24",
         making.num_envs,
-        payoff=settings.payoff,
+        payoff=settings.table(),
         episode_length=settings.episode_length,
         seed=making.seed,
         device=making.device,
@@ -52,39 +108,75 @@ def _make_env(settings: IPDSettings, making: Making) -> Env:
     )
 
 
-def p_cooperate(run: RunView) -> dict[str, float]:
-    """P(C) in each of `STATES`."""
-    answers = cooperation(run.agent, run.config.env.episode_length)
+def _inputs(settings: IPDSettings | MatrixSettings) -> Inputs:
+    actions = settings.table().shape[-1]
+    return Inputs("states", 2 * actions, actions)
+
+
+def p_cooperate(agent: Agent, config: Any) -> dict[str, float]:
+    """P(action 0), called C, in each of `STATES`."""
+    answers = cooperation(agent, config.env.episode_length)
     return dict(zip(STATES, answers, strict=True))
 
 
 def self_play(run: RunView) -> list[float]:
-    """Mean reward per step of both seats where the agent meets itself and nobody explores.
+    """Mean reward per step of both seats where nobody explores: the agent and itself, or two agents that
+    learn independently.
 
-    Exact for agents without memory (`loqa.agents.memory1`); else sampled.
+    Exact for two actions and agents without memory (`loqa.agents.memory1`); else sampled.
     """
-    if run.agent.actor.recurrent:
+    settings: IPDSettings | MatrixSettings = run.config.env
+    if any(agent.actor.recurrent or agent.num_actions != 2 for agent in run.agents):
         return run.self_play()
-    settings: IPDSettings = run.config.env
     # Rounding can lift a probability just above 1. NaN, of a run on a GPU, is no strategy.
-    strategy = [min(p, 1.0) for p in p_cooperate(run).values()]
-    if any(map(math.isnan, strategy)):
+    found = [p_cooperate(agent, run.config).values() for agent in run.agents]
+    strategies = [[min(p, 1.0) for p in answers] for answers in found]
+    if any(math.isnan(p) for strategy in strategies for p in strategy):
         return [math.nan, math.nan]
     steps = settings.episode_length
-    total = discounted_value(strategy, strategy, 1.0, payoff=settings.payoff, steps=steps)
+    first, second = strategies[0], strategies[-1]
+    total = discounted_value(first, second, 1.0, payoff=settings.table(), steps=steps)
     return [float(value) / steps for value in total]
 
 
+def _answers(run: RunView) -> dict[str, Any]:
+    """What each agent that learns answers: "p_cooperate" of two actions, else "policy", the
+    probabilities of all actions; of a second one "..._other"."""
+    found: dict[str, Any] = {}
+    for agent, other in zip(run.agents, ("", "_other"), strict=False):
+        if agent.num_actions == 2:
+            found[f"p_cooperate{other}"] = p_cooperate(agent, run.config)
+        else:
+            found[f"policy{other}"] = _policy(agent)
+    return found
+
+
+@torch.no_grad()
+def _policy(agent: Agent) -> dict[str, list[float]]:
+    """Probabilities of all actions at the start and after each joint action "own,other"; of a recurrent
+    agent after that step alone."""
+    count = agent.num_actions
+    device = next(agent.parameters()).device
+    states = torch.arange(agent.num_states, device=device)
+    table = agent.log_probs(states[None])[0].exp().tolist()
+    names = ["start", *(f"{own},{other}" for own in range(count) for other in range(count))]
+    return dict(zip(names, table, strict=True))
+
+
 def _metrics(run: RunView) -> dict[str, Any]:
-    return {"p_cooperate": p_cooperate(run), "self_play": self_play(run)}
+    return {**_answers(run), "self_play": self_play(run)}
 
 
 def _summary(run: RunView) -> dict[str, Any]:
     """What was learned. Of a recurrent agent "p_cooperate" is of random histories, and
     "p_cooperate_own_play" of its own with the exploration of training, None where it never was."""
-    found = p_cooperate(run)
-    summary = {"p_cooperate": found, "strategy": strategy_name(found), "self_play": self_play(run)}
-    if run.agent.actor.recurrent:
+    summary = _answers(run)
+    for key in [key for key in summary if key.startswith("p_cooperate")]:
+        other = key.removeprefix("p_cooperate")
+        summary[f"strategy{other}"] = strategy_name(summary[key])
+        summary[f"nearest_strategy{other}"] = nearest_strategy(summary[key])
+    summary["self_play"] = self_play(run)
+    if run.agent.actor.recurrent and "p_cooperate" in summary:
         length, exploration = run.config.env.episode_length, run.config.loop.exploration
         own = cooperation_own_play(run.agent, length, exploration)
         summary["p_cooperate_own_play"] = {
@@ -104,7 +196,7 @@ IPD = register(
         matches=MatrixMatches("ipd"),
         settings=IPDSettings,
         make_env=_make_env,
-        inputs=lambda settings: Inputs("states", 4, 2),
+        inputs=_inputs,
         metrics=_metrics,
         summary=_summary,
         defaults={
@@ -148,5 +240,22 @@ IPD = register(
                 "critic_target": "sarsa",
             },
         },
+    )
+)
+
+
+def _adapted(settings: MatrixSettings) -> dict[str, Any]:
+    # An agent learns one side of an asymmetric game: each seat has its own.
+    return {} if settings.symmetric else {"meets": "learners"}
+
+
+MATRIX = register(
+    replace(
+        IPD,
+        name="matrix",
+        settings=MatrixSettings,
+        kin=(),
+        adapted=_adapted,
+        figures="loqa.plotting.any_matrix_game",
     )
 )

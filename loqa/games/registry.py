@@ -10,7 +10,11 @@ from loqa.games.base import Game
 from loqa.games.matches import MatchRules
 
 # Loaded when they are first asked for: a run of one game needs none of the others.
-_BUILT_IN = {"coin": "loqa.games.coin_game", "ipd": "loqa.games.matrix_game"}
+_BUILT_IN = {
+    "coin": "loqa.games.coin_game",
+    "ipd": "loqa.games.matrix_game",
+    "matrix": "loqa.games.matrix_game",
+}
 _games: dict[str, Game] = {}
 
 

@@ -77,7 +77,8 @@ class TrainConfig:
         _checks.one_of("preset", preset, found.presets)
         entry = algorithms.entry(algo)
         kinds = {**_COMMON, "env": found.settings, "learning": entry.settings}
-        values = {**_known(kinds, found.defaults), **fields}
+        env = found.settings(**_known({"env": found.settings}, {**found.defaults, **fields}))
+        values = {**_known(kinds, {**found.defaults, **found.adapted(env)}), **fields}
         unknown = [name for name in fields if name not in _places(tuple(kinds.items()))]
         if unknown:
             known = [*_OWN, *_places(tuple(kinds.items()))]
@@ -89,6 +90,8 @@ class TrainConfig:
 
     def _check(self) -> None:
         others, loop, stop_at = self.others, self.loop, self.evaluation.stop_at
+        if others.meets in ("self", "past") and "meets" in self.record().adapted(self.env):
+            raise ValueError("the players' payoffs differ: an agent a seat learns, meets learners")
         if others.meets == "past" and loop.batch_size % others.opponents:
             raise ValueError(
                 f"opponents must divide batch_size {loop.batch_size}, got {others.opponents}"
@@ -237,6 +240,14 @@ class IPDConfig(TrainConfig):
     game = "ipd"
 
 
+class MatrixConfig(TrainConfig):
+    """Training on any repeated matrix game of two players: chicken, stag hunt, hawk-dove, matching
+    pennies, or payoffs of one's own, with 2 to 11 actions.
+    """
+
+    game = "matrix"
+
+
 class CoinConfig(TrainConfig):
     """Training on the Coin Game (rules loqa24).
 
@@ -247,7 +258,9 @@ class CoinConfig(TrainConfig):
     game = "coin"
 
 
-GAMES: dict[str, type[TrainConfig]] = {kind.game: kind for kind in (IPDConfig, CoinConfig)}
+GAMES: dict[str, type[TrainConfig]] = {
+    kind.game: kind for kind in (IPDConfig, CoinConfig, MatrixConfig)
+}
 
 
 @cache
@@ -257,9 +270,8 @@ def config_class(game: str) -> type[TrainConfig]:
     Raises:
         ValueError: there is no such game.
     """
-    for known in (IPDConfig, CoinConfig):
-        if known.game == game:
-            return known
+    if game in GAMES:
+        return GAMES[game]
     found = games.game(_checks.one_of("game", game, games.names()))
     return type("GameConfig", (TrainConfig,), {"game": found.name})
 

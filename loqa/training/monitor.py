@@ -45,6 +45,12 @@ class Monitor:
         return self._trainer.agent
 
     @property
+    def agents(self) -> list[Agent]:
+        """All that learn, in order of their seats."""
+        learners = getattr(self._trainer.opponents, "algorithms", [])
+        return [self.agent, *(algorithm.agent for algorithm in learners)]
+
+    @property
     def config(self) -> TrainConfig:
         """Of the run."""
         return self._trainer.config
@@ -124,10 +130,9 @@ class Monitor:
             self._env = trainer.make_env(episodes, "evaluation episodes")
         agent: Policy | str = trainer.seat_of(trainer.agent)
         players = self._env.spec.num_players
-        learners = getattr(trainer.opponents, "algorithms", None)
         others: list[Policy | str] = [agent if script is None else script] * (players - 1)
-        if script is None and learners:  # independent learners meet each other
-            others = [trainer.seat_of(one.agent) for one in learners]
+        if script is None and len(self.agents) > 1:  # independent learners meet each other
+            others = [trainer.seat_of(one) for one in self.agents[1:]]
         return trainer.play(self._env, [agent, *others], purpose)[0]
 
     def _steer(self) -> None:

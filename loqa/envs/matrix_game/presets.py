@@ -148,6 +148,11 @@ MATRIX_PRESETS: dict[str, dict[str, MatrixPreset]] = {
                 "textbook", 1, (4.0, 1.0, 3.0, 2.0), "onehot", 50, 0.96, "textbook payoffs"
             ),
         ),
+        "hawk-dove": (
+            MatrixPreset(
+                "textbook", 1, (3.0, 1.0, 4.0, 0.0), "onehot", 50, 0.96, "textbook payoffs"
+            ),
+        ),
         "matrix-game": (
             MatrixPreset(
                 "custom",
