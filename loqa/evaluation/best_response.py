@@ -111,7 +111,7 @@ def train_best_response(
                 report({"iteration": iteration + 1, **line})
     agent = learner.agent.eval().requires_grad_(False)
     made_for = {**played.make, "preset": learner.env.spec.preset,
-                "episode_length": learner.env.episode_length}  # fmt: skip
+                "episode_length": learner.env.spec.episode_length}  # fmt: skip
     found = as_player(agent, f"response to {opponent.name}")
     return replace(
         found,
@@ -137,7 +137,7 @@ class _Learner:
             training.network,
             training.network,
             played.matches.num_inputs(self.env),
-            self.env.num_actions,
+            self.env.spec.num_actions,
             actor_hidden=training.hidden,
             critic_hidden=training.hidden,
             generator=self.generator,
@@ -149,7 +149,7 @@ class _Learner:
         left = 1 - iteration / self.training.iterations
         for group in self.optimiser.param_groups:
             group["lr"] = self.training.learning_rate * left
-        obs, actions, rewards = self._play(seat=iteration % self.env.num_players)
+        obs, actions, rewards = self._play(seat=iteration % self.env.spec.num_players)
         with torch.no_grad():
             before = self.agent.evaluate(obs, actions)
             values = before.values.clone()
@@ -185,11 +185,11 @@ class _Learner:
         `[T, B]`."""
         env = self.env
         obs = env.reset()
-        seats = [self.opponent] * env.num_players
+        seats = [self.opponent] * env.spec.num_players
         seats[seat] = self.me
         actors = Actors(env, seats)
         seen, chosen, paid = [obs[:, seat].clone()], [], []
-        for draw in uniform((env.episode_length, env.num_envs, len(seats)), self.generator):
+        for draw in uniform((env.spec.episode_length, env.num_envs, len(seats)), self.generator):
             actions = actors.choose(obs, draw)
             obs, rewards, _, _ = env.step(actions)
             seen.append(obs[:, seat].clone())

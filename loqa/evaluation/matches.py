@@ -106,7 +106,7 @@ class Actors:
         """A policy's `[B, K]`; its state goes on."""
         name, state = self._names[seat], self.states[seat]
         assert state is not None
-        size = (self.env.num_envs, self.env.num_actions)
+        size = (self.env.num_envs, self.env.spec.num_actions)
         try:
             answer = policy.step(obs, state)
         except Exception as error:
@@ -189,7 +189,7 @@ class Match:
         self.env = make_env(settings, block, self._key, num_threads)
         natural = self.env.spec.discount
         self.discount = natural if settings.discount is None else settings.discount
-        steps = torch.arange(self.env.episode_length, dtype=torch.float64, device="cpu")
+        steps = torch.arange(self.env.spec.episode_length, dtype=torch.float64, device="cpu")
         self._discounts = self.discount**steps
 
     def play(self, number: int) -> Episodes:
@@ -197,7 +197,9 @@ class Match:
         generator = _random.stream(self._key, "match actions", number)
         first_obs = self.env.reset(seed=_random.stream_seed(self._key, "match episodes", number))
         with torch.inference_mode():
-            natively = self.rules.play_natively(self.env, self.players, self.env.episode_length)
+            natively = self.rules.play_natively(
+                self.env, self.players, self.env.spec.episode_length
+            )
             obs, actions, rewards = natively or self._stepwise(first_obs, generator)
             paid = rewards.double()
             statistics = {}
@@ -212,7 +214,7 @@ class Match:
     ) -> tuple[Tensor | None, Tensor, Tensor]:
         """observations [T+1, B, A, ...] (None unless statistics need them), actions and rewards
         [T, B, A]."""
-        env, steps = self.env, self.env.episode_length
+        env, steps = self.env, self.env.spec.episode_length
         actors = Actors(env, self.players)
         draws = uniform((steps, self.block, len(self.players)), generator)
         all_obs = [obs.clone()] if self.statistics else []

@@ -97,7 +97,7 @@ def mcts_best_response(
         known = " and ".join(one.said for one in models.values())
         raise ValueError(f"method 'mcts' plays {known} only")
     env = make_env(played, 1, 0, 1)
-    made = {**played.make, "episode_length": env.episode_length}  # a preset has its own
+    made = {**played.make, "episode_length": env.spec.episode_length}  # a preset has its own
     if not given:
         earned = [
             evaluate(name, opponent, game=played.game, episodes=256, seed=seed, statistics=False,
@@ -107,7 +107,7 @@ def mcts_best_response(
         given = [as_player(model.guides[int(np.argmax(earned))])]
     policy = MCTSPolicy(opponent, given[0], model, made, seed, search or SearchSettings())
     found = Player(f"search against {opponent.name}", "best response", (played.game,), "",
-                   policy=policy, made_for={"episode_length": env.episode_length})  # fmt: skip
+                   policy=policy, made_for={"episode_length": env.spec.episode_length})  # fmt: skip
     return with_digest(replace(found, **played.matches.traits_in(env)))
 
 
@@ -221,7 +221,7 @@ class _Trees:
         self.env = policy.model.make(count, policy.settings)
         left = policy.settings["episode_length"] - int(self.root["t"][0])
         self.steps = min(policy.search.horizon, left)
-        self.actions = self.env.num_actions
+        self.actions = self.env.spec.num_actions
         self.visits = np.zeros((count, nodes, self.actions))
         self.totals = np.zeros((count, nodes, self.actions))
         self.keys = np.full((count, nodes), -1, np.int64)  # how a node was come to
