@@ -18,7 +18,8 @@ from loqa.cli.terminal import DONE, Terminal
 from loqa.envs.registry import names
 from loqa.games.registry import played
 
-GAMES = [one.env_name for one, _ in played() if one.env_name.replace("_", "-") in names()]
+_PLAYED = dict.fromkeys(one.env_name for one, _ in played())
+GAMES = [name for name in _PLAYED if name.replace("_", "-") in names()]
 PYTHON_ENVS = 64
 """Environments of the plain Python games, whose steps take long."""
 

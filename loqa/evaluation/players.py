@@ -162,7 +162,8 @@ def _of_run(agent: Agent, config: TrainConfig, name: str) -> Player:
 
 def _env_names(fits: Callable[[MatchRules[Any]], bool] = lambda _: True) -> tuple[str, ...]:
     """Of the games whose rules of matches are as asked for."""
-    return tuple(one.env_name for one, rules in registry.played() if fits(rules))
+    found = [one.env_name for one, rules in registry.played() if fits(rules)]
+    return tuple(dict.fromkeys(found))  # records may share an environment
 
 
 def _of_path(path: Path, name: str | None) -> Player:
