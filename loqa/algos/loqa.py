@@ -68,7 +68,8 @@ class LOQASettings:
         critic_target: "sarsa" one step through the target network, "argmax" its maximum over
             actions, "lambda" a mixture of all numbers of steps, "returns" the full discounted return.
         critic_lambda: weight of longer returns in "lambda"; 0 is "sarsa".
-        actor_lr, critic_lr: Adam's learning rates.
+        actor_lr: Adam's learning rate of the actor.
+        critic_lr: that of the critic.
         network_lr: that of an actor's network where it has a table beside it
             (`loqa.agents.networks.StateHead`); the table's is `actor_lr`.
         target_ema: decay of the target network.

@@ -58,12 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
-    options, unknown = _parser(given).parse_known_args(given)
-    if unknown:
-        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     # One of several processes of a run speaks (torchrun numbers them).
     console = Terminal(quiet=os.environ.get("RANK", "0") != "0")
     try:
+        if given[:1] == ["train"]:  # a run's options are the fields of its configuration
+            return int(import_module("loqa.cli.train").run_train(given[1:], console))
+        options, unknown = _parser(given).parse_known_args(given)
+        if unknown:
+            options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         return int(options.run(options, console))
     except WriteError as error:
         _complain(f"loqa: {error}")
@@ -103,6 +105,6 @@ def _parser(given: Sequence[str]) -> _Parser:
     for name, (module, said) in COMMANDS.items():
         one = commands.add_parser(name, help=said, description=said)
         one.set_defaults(parser=one)
-        if name == asked:
+        if name == asked and name != "train":
             getattr(import_module(f"loqa.cli.{module}"), f"add_{name}")(one)
     return parser

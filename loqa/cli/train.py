@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
 from loqa import _checks
+from loqa._checks import nearest
 from loqa._native import core
+from loqa.cli.options import parsed
 from loqa.cli.progress import Pace, training_progress
-from loqa.cli.terminal import DONE, INTERRUPTED, RunFailedError, Terminal
-from loqa.games.registry import game
-from loqa.training.config import GAMES, RESUMABLE, TrainConfig, docstring
+from loqa.cli.terminal import DONE, INTERRUPTED, USAGE, RunFailedError, Terminal
+from loqa.games.registry import game, names
+from loqa.training.config import GAMES, RESUMABLE, TrainConfig, config_class
 from loqa.training.run_directory import RunDirectory
 from loqa.training.run_names import describe
 from loqa.training.train import TrainingError, export_agent, resume, train
-
-_FLAGS = ("preset", "shared_reward")  # options with a form of their own
-_FIELDS = "In brackets: the value of the default preset."
-
-
-def add_train(one: argparse.ArgumentParser) -> None:
-    games = one.add_subparsers(required=True, metavar="GAME", dest="game")
-    for name, kind in GAMES.items():
-        summary, _, rest = docstring(kind).partition("\n\n")
-        of_game = games.add_parser(
-            name, help=summary, description=rest.partition("Attributes:")[0], epilog=_FIELDS
-        )
-        of_game.add_argument(
-            "--out", metavar="DIR", help="run directory (default: a new one in runs/)"
-        )
-        of_game.add_argument("--preset", default="default", help=f"{' or '.join(kind.presets())}")
-        _add_fields(of_game, kind)
-        of_game.set_defaults(run=_train, parser=of_game)
 
 
 def add_resume(one: argparse.ArgumentParser) -> None:
@@ -64,34 +49,27 @@ def add_export(one: argparse.ArgumentParser) -> None:
     one.set_defaults(run=_export)
 
 
-def _add_fields(parser: argparse.ArgumentParser, kind: type[TrainConfig]) -> None:
-    docs = kind.field_docs()
-    parser.add_argument(
-        "--shared-reward", action="store_const", const=True, help=docs.get("shared_reward")
-    )
-    defaults = kind().to_dict()
-    for name in kind.field_types():
-        if name not in _FLAGS:
-            parser.add_argument(
-                f"--{name.replace('_', '-')}",
-                metavar="VALUE",
-                help=f"{docs.get(name, '')} [{defaults[name]}]".replace("%", "%%"),
-            )
-
-
-def _train(options: argparse.Namespace, console: Terminal) -> int:
-    kind = GAMES[options.game]
-    given = {
-        name: value
-        for name, value in vars(options).items()
-        if name in kind.field_types() and name != "preset" and value is not None
-    }
-    config = kind.of_preset(options.preset, **given)
-    out = Path(options.out) if options.out else None
-    _say_what_runs(
-        console, f"loqa train {options.game}", config, out or RunDirectory.unused(config)
-    )
+def run_train(given: Sequence[str], console: Terminal) -> int:
+    """`loqa train`: what follows is the game, or whose environment, and the fields of its configuration."""
+    name = given[0] if given else "--help"
+    if name in ("-h", "--help"):
+        console.say(_games())
+        return DONE if given else USAGE
+    if name not in names():
+        raise ValueError(
+            f"there is no game {name!r}{nearest(name, names())} ({', '.join(names())})"
+        )
+    kind = config_class(name)
+    config, out = parsed(kind, given[1:], f"loqa train {name}")
+    path = RunDirectory.unused(config) if out is None else out
+    _say_what_runs(console, f"loqa train {name}", config, path)
     return _follow(console, config, (0, 0.0), lambda report: train(config, out, report))
+
+
+def _games() -> str:
+    rows = [(name, (config_class(name).__doc__ or "").partition("\n")[0]) for name in names()]
+    listed = "\n".join(f"  {name:<8} {said}" for name, said in rows)
+    return f"usage: loqa train GAME [OPTIONS]\n\n{listed}\n\n`loqa train GAME --help` lists its options."
 
 
 def _say_what_runs(console: Terminal, command: str, config: TrainConfig, out: Path) -> None:

@@ -35,7 +35,8 @@ class CoinSettings:
 
     Attributes:
         episode_length: T, steps in an episode.
-        height, width: of the board.
+        height: of the board, in cells.
+        width: of the board, in cells.
         num_players: A.
     """
 

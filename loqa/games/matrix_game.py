@@ -57,7 +57,7 @@ class MatrixSettings:
 
     Attributes:
         episode_length: T, steps in an episode.
-        stage_game: whose payoffs are played (`--game` on the command line), unless `payoff` says.
+        stage_game: whose payoffs are played (`--game` for short), unless `payoff` says.
         payoff: K*K numbers, payoff to me for (own action, other's action), own action first; of an
             asymmetric game 2 K*K numbers, those of the first player and then those of the second.
     """

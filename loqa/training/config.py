@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
-import re
-import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -32,15 +29,6 @@ _COMMON: dict[str, type[Any]] = {
     "loop": Loop,
 }
 _OWN = ("preset", "algo")  # fields that are of no part
-
-
-def docstring(kind: type) -> str:
-    """The docstring of a class without its indentation, in every version of Python; "" under `-OO`.
-
-    Python 3.13 strips the indentation when it compiles, older ones keep it. Without a docstring a
-    dataclass makes one of its signature, which explains nothing.
-    """
-    return "" if sys.flags.optimize > 1 else inspect.cleandoc(kind.__doc__ or "")
 
 
 class TrainConfig:
@@ -193,19 +181,6 @@ class TrainConfig:
             hints = typing.get_type_hints(kind)
             found |= {field.name: hints[field.name] for field in dataclasses.fields(kind)}
         return found
-
-    @classmethod
-    def field_docs(cls, algo: str = "loqa") -> dict[str, str]:
-        """What each field means: the `Attributes:` of the parts. Empty where Python drops docstrings."""
-        docs: dict[str, str] = {}
-        for kind in cls.kinds(algo).values():
-            attributes = docstring(kind).partition("Attributes:\n")[2].split("\n\n")[0]
-            for names, text in re.findall(
-                r"^ {4}(\w[\w, ]*):((?:.*\n?)(?: {8}.*\n?)*)", attributes, flags=re.MULTILINE
-            ):
-                for name in names.split(", "):
-                    docs.setdefault(name, " ".join(text.split()))
-        return docs
 
     def __getattr__(self, name: str) -> Any:
         parts = self.__dict__.get("loop") and self.parts()

@@ -77,7 +77,8 @@ class Network:
             learning rate then, `network_lr` the network's. With a network alone some seeds never come
             to open with C.
         critic: "mlp" or "gru".
-        actor_hidden, critic_hidden: units of the hidden layers and of the GRU.
+        actor_hidden: units of the actor's hidden layers and GRU.
+        critic_hidden: units of the critic's.
         layers_before_gru: linear layers before the recurrent one, 0, 1 or 2.
     """
 
@@ -138,8 +139,10 @@ class Schedule:
             their final value; 0 keeps the first.
         anneal_after: iterations before that.
         entropy_final: the final entropy bonus; None keeps the first.
-        actor_lr_final, network_lr_final, critic_lr_final: the final learning rates; None keeps the first.
-            A recurrent network beside a table that goes on learning forgives more of its own trembles.
+        actor_lr_final: the actor's final learning rate; None keeps the first.
+        network_lr_final: that of a network beside a table; None keeps the first. A recurrent network that
+            goes on learning forgives more of its own trembles.
+        critic_lr_final: the critic's; None keeps the first.
     """
 
     anneal: int = 0

@@ -1,0 +1,113 @@
+"""The options of `loqa train`: the fields of a configuration, by tyro from its parts."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from loqa.algos import registry as algorithms
+from loqa.training.config import TrainConfig
+
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_SHORT = {"game": "stage_game"}  # other names of fields
+Config = TypeVar("Config", bound=TrainConfig)
+
+
+def parsed(kind: type[Config], given: Sequence[str], prog: str) -> tuple[Config, Path | None]:
+    """The configuration that options ask for, and the run directory of `--out`.
+
+    What `--help` shows can be typed back. Besides tyro's forms these are understood: `--payoff 3,0,5,1`
+    with commas, `--played-policy true`, and `none`.
+
+    Raises:
+        SystemExit: 0 after `--help`; 2 for an unknown option (the nearest is given) or a bad value.
+        ValueError: values that do not go together.
+    """
+    import tyro  # of this command alone
+
+    algo = _last(given, "algo") or "loqa"
+    preset = _last(given, "preset") or "default"
+    known = algo in algorithms.names() and preset in kind.presets()
+    # What depends on another option is shown, and taken, as with that option.
+    leading = {name: _last(given, name) for name in kind.record().variants}
+    found = {name: value for name, value in leading.items() if value is not None}
+    try:
+        base = kind.of_preset(preset, algo=algo, **found) if known else kind()
+    except ValueError:  # tyro says what the choices are
+        base = kind.of_preset(preset if preset in kind.presets() else "default")
+    parts = {name: getattr(base, name) for name in kind.kinds(base.algo)}
+    fields: list[Any] = [
+        ("preset", Literal[tuple(kind.presets())], dataclasses.field(default=base.preset)),
+        ("algo", Literal[tuple(algorithms.names())], dataclasses.field(default=base.algo)),
+        ("out", Path | None, dataclasses.field(default=None)),
+        *((name, type(part), dataclasses.field(default=part)) for name, part in parts.items()),
+    ]
+    options = dataclasses.make_dataclass("Options", fields)
+    options.__doc__ = f"""{kind.__doc__}
+
+    Attributes:
+        preset: named settings that the other options start from.
+        algo: what learns.
+        out: run directory (default: a new one in runs/).
+    """
+    plain = list(_plain(given, kind.field_types(base.algo)))
+    said: Any = tyro.cli(
+        tyro.conf.OmitArgPrefixes[options],  # type: ignore[misc]
+        args=plain,
+        prog=prog,
+    )
+    flat = {name: value for part in parts for name, value in vars(getattr(said, part)).items()}
+    before = base.to_dict()
+    given_fields = {name: value for name, value in flat.items() if value != before[name]}
+    return kind.of_preset(said.preset, algo=said.algo, **{**found, **given_fields}), said.out
+
+
+def _last(given: Sequence[str], name: str) -> str | None:
+    """The value of an option as it was given last, None if it was not."""
+    option, value = f"--{name.replace('_', '-')}", None
+    for place, token in enumerate(given):
+        if token == option and place + 1 < len(given):
+            value = given[place + 1]
+        elif token.startswith(f"{option}="):
+            value = token.partition("=")[2]
+    return value
+
+
+def _plain(given: Sequence[str], kinds: dict[str, Any]) -> Iterator[str]:
+    """The options in tyro's forms."""
+    tokens = list(given)
+    while tokens:
+        token = tokens.pop(0)
+        if not token.startswith("--"):
+            yield token
+            continue
+        option, equals, value = token.partition("=")
+        name = option.removeprefix("--").replace("-", "_")
+        name = name if name in kinds else _SHORT.get(name, name)
+        if name not in kinds:
+            yield token
+            continue
+        options = [kinds[name]]
+        if isinstance(kinds[name], types.UnionType):
+            options = list(typing.get_args(kinds[name]))
+        option = f"--{name.replace('_', '-')}"
+        if not equals and tokens:
+            taken = bool not in options or tokens[0].lower() in _BOOLEANS
+            if taken and not tokens[0].startswith("--"):
+                equals, value = "=", tokens.pop(0)
+        if not equals:
+            yield option
+        elif bool in options and value.lower() in _BOOLEANS:
+            yes = _BOOLEANS[value.lower()]
+            yield option if yes else f"--no-{option.removeprefix('--')}"
+        else:
+            lists = any(typing.get_origin(one) is tuple for one in options)
+            yield option
+            values = value.split(",") if lists else [value]
+            yield from (
+                "None" if one == "none" and type(None) in options else one for one in values
+            )
