@@ -55,11 +55,8 @@ def parsed(kind: type[Config], given: Sequence[str], prog: str) -> tuple[Config,
         out: run directory (default: a new one in runs/).
     """
     plain = list(_plain(given, kind.field_types(base.algo)))
-    said: Any = tyro.cli(
-        tyro.conf.OmitArgPrefixes[options],  # type: ignore[misc]
-        args=plain,
-        prog=prog,
-    )
+    flatly = (tyro.conf.OmitArgPrefixes,)
+    said: Any = tyro.cli(options, args=plain, prog=prog, config=flatly)
     flat = {name: value for part in parts for name, value in vars(getattr(said, part)).items()}
     before = base.to_dict()
     given_fields = {name: value for name, value in flat.items() if value != before[name]}
