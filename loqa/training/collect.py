@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from loqa.agents.actor_critic import SeatOutputs
+from loqa.agents.actor_critic import Agent, SeatOutputs
+from loqa.agents.networks import Step
 from loqa.agents.policy import Policy
 from loqa.agents.sets import AgentSets
 from loqa.algos.trajectory import Trajectory
@@ -69,47 +70,73 @@ def collect_by_steps(
     rewards = torch.empty((steps, *shape), dtype=torch.float32, device=device)
     terminated = torch.empty((steps, batch), dtype=torch.bool, device=device)
     scripts = [seat if isinstance(seat, str) else None for seat in seats]
-    policies = {i: seat for i, seat in enumerate(seats) if not isinstance(seat, str)}
-    states = {i: policy.initial_state(batch) for i, policy in policies.items()}
-    # What all steps have in common is computed once, where a policy can.
-    step = {i: getattr(one, "stepper", lambda one=one: one.step)() for i, one in policies.items()}
-    recorded = {i: one for i, one in policies.items() if isinstance(one, AgentSets) and one.records}
-    critic_states = {i: one.critic_state(batch) for i, one in recorded.items()}
-    tables: dict[int, list[tuple[Tensor, Tensor]]] = {i: [] for i in recorded}
-    first = {(i, True): state for i, state in states.items()}
-    first |= {(i, False): state for i, state in critic_states.items()}
+    sitters = [_Sitters(policy, where, batch) for policy, where in _together(seats)]
     uniform = exploration / spec.num_actions
     ends = not isinstance(env, VectorEnv)  # those of the package only truncate, in training
-
-    def answer(t: int, seat: int) -> Tensor:
-        seen = obs[t, :, seat]
-        log_probs: Tensor
-        log_probs, states[seat] = step[seat](seen, states[seat])
-        if seat in recorded:
-            q_values, critic_states[seat] = recorded[seat].critic_step(seen, critic_states[seat], t)
-            tables[seat].append((log_probs, q_values))
-        return log_probs
-
     obs[0] = start
     for t in range(steps):
         if any(scripts):
             actions[t] = env.scripted_actions(scripts)  # type: ignore[attr-defined]
-        for seat in policies:
-            probabilities = answer(t, seat).exp()
+        for one in sitters:
+            probabilities = one.answer(obs[t], t).exp()
             if exploration:
                 probabilities = probabilities * (1 - exploration) + uniform
-            edges = probabilities.cumsum(-1)[:, :-1]
-            actions[t, :, seat] = (draws[t, seat, :, None] >= edges).sum(-1)
+            edges = probabilities.cumsum(-1)[..., :-1]
+            for i, seat in enumerate(one.where):
+                actions[t, :, seat] = (draws[t, seat, :, None] >= edges[:, i]).sum(-1)
         obs[t + 1], rewards[t], terminated[t], _ = env.step(actions[t])
         if ends:
-            again = terminated[t, :, None]
-            for held in (states, critic_states):
-                for seat, state in held.items():  # who starts anew remembers nothing
-                    held[seat] = torch.where(again, first[seat, held is states], state)
-    for seat in recorded:
-        answer(steps, seat)
+            for one in sitters:
+                one.forget(terminated[t])
     outputs: list[SeatOutputs | None] = [None] * players
-    for seat, said in tables.items():
-        log_prob_table, q_table = (torch.stack(table) for table in zip(*said, strict=True))
-        outputs[seat] = SeatOutputs(log_prob_table, q_table, actions[:, :, seat].long())
+    for one in sitters:
+        if one.recorded is not None:
+            one.answer(obs[steps], steps)
+            log_probs, q_values = (torch.stack(table) for table in zip(*one.tables, strict=True))
+            (seat,) = one.where
+            outputs[seat] = SeatOutputs(log_probs, q_values, actions[:, :, seat].long())
     return Trajectory(obs, actions, rewards, terminated if ends else None), tuple(outputs)
+
+
+def _together(seats: Sequence[Policy | str]) -> list[tuple[Policy, list[int]]]:
+    """Each policy and the seats that it sits in: an agent answers for all of its seats at once."""
+    found: list[tuple[Policy, list[int]]] = []
+    for seat, policy in enumerate(seats):
+        if isinstance(policy, str):
+            continue
+        same = [where for known, where in found if known is policy and isinstance(policy, Agent)]
+        if same:
+            same[0].append(seat)
+        else:
+            found.append((policy, [seat]))
+    return found
+
+
+class _Sitters:
+    """A policy in the seats `where`, and what it remembers: rows are the games, of each its seats."""
+
+    def __init__(self, policy: Policy, where: list[int], batch: int) -> None:
+        self.where = where
+        self._first = self._state = policy.initial_state(batch * len(where))
+        # What all steps have in common is computed once, where a policy can.
+        self._step: Step = policy.stepper() if isinstance(policy, Agent) else policy.step
+        self.recorded = policy if isinstance(policy, AgentSets) and policy.records else None
+        self.tables: list[tuple[Tensor, Tensor]] = []
+        if self.recorded is not None:
+            self._first_critic = self._critic = self.recorded.critic_state(batch)
+
+    def answer(self, obs: Tensor, t: int) -> Tensor:
+        """Log-probabilities `[B, n, K]` of its n seats, for observations `[B, A, ...]`."""
+        seen = obs[:, self.where[0]] if len(self.where) == 1 else obs[:, self.where].flatten(0, 1)
+        log_probs, self._state = self._step(seen, self._state)
+        if self.recorded is not None:
+            q_values, self._critic = self.recorded.critic_step(seen, self._critic, t)
+            self.tables.append((log_probs, q_values))
+        return log_probs.reshape(len(obs), len(self.where), -1)
+
+    def forget(self, terminated: Tensor) -> None:
+        """Who starts an episode anew, `[B]`, remembers nothing of the one before."""
+        again = terminated.repeat_interleave(len(self.where))[:, None]
+        self._state = torch.where(again, self._first, self._state)
+        if self.recorded is not None:
+            self._critic = torch.where(again, self._first_critic, self._critic)
