@@ -18,6 +18,7 @@ from torch import Generator, Tensor, nn
 
 from loqa import _checks
 from loqa.agents.networks import (
+    CNNHead,
     GRUHead,
     Head,
     LogitsHead,
@@ -462,24 +463,26 @@ def build_agent(
     actor_table: bool = False,
     observes: str | None = None,
     config: TrainConfig | None = None,
+    obs_shape: tuple[int, ...] = (),
 ) -> Agent:
     """An agent from plain settings.
 
     Args:
-        actor: "logits", "mlp" or "gru".
-        critic: "mlp" or "gru".
+        actor: "logits", "mlp", "gru" or "cnn".
+        critic: "mlp", "gru" or "cnn".
         num_features: flattened observation size, the step index not counted.
         num_actions: K.
-        actor_hidden, critic_hidden: hidden units ("mlp", "gru").
+        actor_hidden, critic_hidden: hidden units ("mlp", "gru", "cnn").
         actor_layers_before_gru, critic_layers_before_gru: 0, 1 or 2 ("gru").
         generator: source of the initial weights, read by the actor first, then by the critic.
         actor_one_hot: whether an actor of states that is a network reads them one-hot, else in bits.
         actor_table: whether such an actor has a table of logits beside it (`StateHead`).
         observes, config: see `Agent`.
+        obs_shape: C, H, W of an observation ("cnn").
 
     Raises:
-        ValueError: an unknown kind of head, or "logits", one-hot states or a table for anything but
-            2K observation bits.
+        ValueError: an unknown kind of head, "logits", one-hot states or a table for anything but
+            2K observation bits, or "cnn" for an observation that is no board.
     """
     bits = 2 * num_actions
     if actor == "logits" and num_features != bits:
@@ -492,13 +495,14 @@ def build_agent(
     else:
         actor_head = network = _build_head(
             "actor", actor, num_states(num_actions) if actor_one_hot else num_features, num_actions,
-            actor_hidden, actor_layers_before_gru, generator,
+            actor_hidden, actor_layers_before_gru, generator, obs_shape,
         )  # fmt: skip
         if actor_one_hot or actor_table:
+            assert not isinstance(network, CNNHead)  # a board has no states
             actor_head = StateHead(network, actor_table)
     critic_head = _build_head(
         "critic", critic, num_features + 1, num_actions, critic_hidden, critic_layers_before_gru,
-        generator,
+        generator, obs_shape,
     )  # fmt: skip
     return Agent(actor_head, critic_head, observes, config)
 
@@ -511,10 +515,16 @@ def _build_head(
     hidden: int,
     layers_before_gru: int,
     generator: Generator | None,
-) -> MLPHead | GRUHead:
+    obs_shape: tuple[int, ...],
+) -> MLPHead | GRUHead | CNNHead:
+    if kind == "cnn":
+        if len(obs_shape) != 3:
+            raise ValueError(f"cnn needs observations [C, H, W], got {list(obs_shape)}")
+        others = inputs - math.prod(obs_shape)
+        return CNNHead(obs_shape, outputs, hidden, others, generator=generator)
     if kind == "mlp":
         return MLPHead(inputs, outputs, hidden, generator)
     if kind == "gru":
         return GRUHead(inputs, outputs, hidden, layers_before_gru, generator)
-    kinds = "'logits', 'mlp' or 'gru'" if role == "actor" else "'mlp' or 'gru'"
+    kinds = "'logits', 'mlp', 'gru' or 'cnn'" if role == "actor" else "'mlp', 'gru' or 'cnn'"
     raise ValueError(f"{role} must be {kinds}, got {kind!r}")

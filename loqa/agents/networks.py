@@ -14,6 +14,7 @@ orthogonal recurrent kernels, zero biases, zero logits, all drawn from the gener
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -124,6 +125,15 @@ def _linear(inputs: int, outputs: int, generator: Generator | None) -> nn.Linear
     return layer
 
 
+def _convolution(inputs: int, outputs: int, generator: Generator | None) -> nn.Conv2d:
+    layer = nn.Conv2d(inputs, outputs, 3, padding=1, device="meta", dtype=torch.float32)
+    layer = layer.to_empty(device="cpu")
+    lecun_normal_(layer.weight.flatten(1), generator)  # a view
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 class Head(nn.Module):
     """A head without memory; subclasses define `forward` and, if they have memory, the state.
 
@@ -196,6 +206,49 @@ class MLPHead(Head):
     def forward(self, x: Tensor) -> Tensor:
         hidden = torch.relu(self.linear1(x))
         output: Tensor = self.linear_end(torch.relu(self.linear2(hidden)))
+        return output
+
+
+class CNNHead(Head):
+    """Two 3 x 3 convolutions, each with relu, of a board; linear, relu, linear of all that they say.
+
+    What is not of the board (the critic's step index) joins after the convolutions. The edge is padded
+    with zeros.
+
+    Args:
+        board: C, H, W of an observation.
+        num_outputs: K.
+        hidden_size: units of the hidden layer.
+        num_others: features after those of the board, 0 or more.
+        channels: of both convolutions.
+        generator: source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        board: tuple[int, ...],
+        num_outputs: int,
+        hidden_size: int = 16,
+        num_others: int = 0,
+        channels: int = 16,
+        generator: Generator | None = None,
+    ) -> None:
+        super().__init__()
+        planes, height, width = board
+        self.board = (planes, height, width)
+        self.num_inputs = planes * height * width + num_others
+        self.conv1 = _convolution(planes, channels, generator)
+        self.conv2 = _convolution(channels, channels, generator)
+        seen = channels * height * width
+        self.linear1 = _linear(seen + num_others, hidden_size, generator)
+        self.linear_end = _linear(hidden_size, num_outputs, generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = math.prod(self.board)
+        planes = x[..., :size].reshape(-1, *self.board)
+        planes = torch.relu(self.conv2(torch.relu(self.conv1(planes))))
+        seen = torch.cat([planes.reshape(*x.shape[:-1], -1), x[..., size:]], -1)
+        output: Tensor = self.linear_end(torch.relu(self.linear1(seen)))
         return output
 
 

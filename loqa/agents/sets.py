@@ -51,9 +51,12 @@ class AgentSets:
         """State of the critic before the first step."""
         return self._critic.initial_state(batch_size)
 
-    def critic_step(self, obs: Tensor, state: Tensor, t: int) -> tuple[Tensor, Tensor]:
-        """q_t(s, .), `[B, K]`, and the critic's next state."""
-        return self._critic.step(self._input(obs, self.agent.critic), state, t)
+    def critic_step(self, obs: Tensor, state: Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:
+        """q_t(s, .), `[B, K]`, and the critic's next state; t is one number, or `[B]` one of each game."""
+        x = self._input(obs, self.agent.critic)
+        if isinstance(t, Tensor):
+            return self._critic.step(torch.cat([x, t[:, None].to(x.dtype)], -1), state)
+        return self._critic.step(x, state, t)
 
     def memory1(self) -> Tensor | None:
         """P(action 0) in the five states of a memory-1 policy, `[5]`, or `[G, 5]` of several sets; None
@@ -95,7 +98,10 @@ class AgentSets:
 
     def _input(self, obs: Tensor, head: Head) -> Tensor:
         if self.agent.observes == "features":
-            return obs.flatten(1)
+            flat = obs.reshape(len(obs), -1)
+            # Fewer integers than inputs are places of ones; as many are the features themselves.
+            places = not flat.is_floating_point() and flat.shape[1] < self.agent.actor.num_inputs
+            return flat if places or flat.dtype == torch.float64 else flat.float()
         return (
             self.agent._actor_input(obs, 1)
             if head is self.agent.actor

@@ -152,8 +152,13 @@ def _of_policy(policy: Policy, name: str | None) -> Player:
 
 def _of_run(agent: Agent, config: TrainConfig, name: str) -> Player:
     """The agent of a run, with the game that it learned."""
-    game = registry.game(config.game).env_name
-    rules = registry.matches_of(game)
+    record = registry.game(config.game)
+    game, rules = record.env_name, record.matches
+    if rules is None:
+        raise ValueError(
+            f"{name} learned {config.game!r}, of which no matches are played yet: step the agent of "
+            f"loqa.load_agent in its environment"
+        )
     return with_digest(
         Player(name, f"{config.algo} (loqa)", (game,), "", policy=agent, config=config,
                iteration=agent.iteration, made_for=rules.made_for(config), **rules.traits(config))

@@ -57,11 +57,13 @@ class Inputs:
         observes: "states" (an index) or "features", see `loqa.agents.actor_critic.Agent`.
         num_features: of an observation, flattened.
         num_actions: K.
+        obs_shape: of an observation; convolutions read [C, H, W].
     """
 
     observes: str
     num_features: int
     num_actions: int
+    obs_shape: tuple[int, ...] = ()
 
 
 def _nothing(*args: Any) -> dict[str, Any]:

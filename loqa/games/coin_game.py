@@ -76,8 +76,8 @@ def _make_env(settings: CoinSettings, making: Making) -> Env:
 
 
 def _inputs(settings: CoinSettings) -> Inputs:
-    features = 2 * settings.num_players * settings.height * settings.width
-    return Inputs("features", features, 4)
+    planes = (2 * settings.num_players, settings.height, settings.width)
+    return Inputs("features", math.prod(planes), 4, planes)
 
 
 def _planes(obs: Tensor, settings: CoinSettings) -> Tensor:

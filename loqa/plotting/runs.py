@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from loqa._checks import plural
 from loqa._reading import FileError, read_object, reading, wrong
 from loqa.games import registry as records
-from loqa.training.config import GAMES, TrainConfig
+from loqa.training.config import TrainConfig, config_class
 from loqa.training.run_directory import RunDirectory
 from loqa.training.run_names import alike, changes, differences
 
@@ -49,7 +49,7 @@ class Run:
             ValueError: a field is unknown or has a bad value.
         """
         values = {name: value for name, value in self.config.items() if name != "game"}
-        return GAMES[self.game].from_dict(values)
+        return config_class(self.game).from_dict(values)
 
     @property
     def learner(self) -> str:
@@ -146,7 +146,7 @@ def read_run(directory: str | Path) -> Run:
     if config.get("game") not in records.names():
         raise ValueError(f"{files.config_file} is damaged: it names no game")
     # A run of an older version may lack settings: it ran with what are now their defaults.
-    config = {**GAMES[config["game"]]().to_dict(), **config}
+    config = {**config_class(config["game"])().to_dict(), **config}
     metrics = files.metrics()
     if not metrics:
         raise FileError(f"{directory} has no metrics yet")

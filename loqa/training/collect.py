@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -44,7 +45,12 @@ def collect(
     played = None if native is None else native(seats, draws, seed, exploration)
     if played is None:
         start = env.reset(seed=seed)
-        return collect_by_steps(env, seats, draws(), start, exploration)
+        trajectory, said = collect_by_steps(env, seats, draws(), start, exploration)
+        ends = trajectory.terminated
+        if ends is not None and ends.is_cpu and not ends.any():
+            # Whole sequences are faster than steps. On a GPU a look would wait for it.
+            trajectory = replace(trajectory, terminated=None)
+        return trajectory, said
     obs, actions, rewards, tables = played
     outputs = tuple(
         None if table is None else SeatOutputs(table[0], table[1], actions[:, :, seat].long())
@@ -87,7 +93,7 @@ def collect_by_steps(
         obs[t + 1], rewards[t], terminated[t], _ = env.step(actions[t])
         if ends:
             for one in sitters:
-                one.forget(terminated[t])
+                one.forget(terminated[t], t)
     outputs: list[SeatOutputs | None] = [None] * players
     for one in sitters:
         if one.recorded is not None:
@@ -124,19 +130,21 @@ class _Sitters:
         self.tables: list[tuple[Tensor, Tensor]] = []
         if self.recorded is not None:
             self._first_critic = self._critic = self.recorded.critic_state(batch)
+        self._began: Tensor | int = 0  # the step that each game's episode began at
 
     def answer(self, obs: Tensor, t: int) -> Tensor:
         """Log-probabilities `[B, n, K]` of its n seats, for observations `[B, A, ...]`."""
         seen = obs[:, self.where[0]] if len(self.where) == 1 else obs[:, self.where].flatten(0, 1)
         log_probs, self._state = self._step(seen, self._state)
         if self.recorded is not None:
-            q_values, self._critic = self.recorded.critic_step(seen, self._critic, t)
+            q_values, self._critic = self.recorded.critic_step(seen, self._critic, t - self._began)
             self.tables.append((log_probs, q_values))
         return log_probs.reshape(len(obs), len(self.where), -1)
 
-    def forget(self, terminated: Tensor) -> None:
-        """Who starts an episode anew, `[B]`, remembers nothing of the one before."""
+    def forget(self, terminated: Tensor, t: int) -> None:
+        """Who starts an episode anew after step t, `[B]`, remembers nothing of the one before."""
         again = terminated.repeat_interleave(len(self.where))[:, None]
         self._state = torch.where(again, self._first, self._state)
         if self.recorded is not None:
             self._critic = torch.where(again, self._first_critic, self._critic)
+            self._began = torch.where(terminated, t + 1, self._began)

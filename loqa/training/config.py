@@ -89,8 +89,14 @@ class TrainConfig:
             for field in dataclasses.fields(part):
                 if isinstance(value := getattr(part, field.name), float):
                     _checks.real(field.name, value)
-        if self.network.actor == "logits" and self.record().inputs(self.env).observes != "states":
+        inputs, network = self.record().inputs(self.env), self.network
+        if network.actor == "logits" and inputs.observes != "states":
             raise ValueError("actor logits has a row for each state: the game must show an index")
+        for role in ("actor", "critic"):
+            if getattr(network, role) == "cnn" and len(inputs.obs_shape) != 3:
+                raise ValueError(
+                    f"{role} cnn reads boards [C, H, W]: the game shows {list(inputs.obs_shape)}"
+                )
 
     @classmethod
     def record(cls) -> Game:

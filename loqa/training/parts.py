@@ -70,22 +70,23 @@ class Network:
     """The agent's networks.
 
     Attributes:
-        actor: "logits" (a row for each state; where the game shows a state index), "mlp" or "gru".
+        actor: "logits" (a row for each state; where the game shows a state index), "mlp", "gru", or "cnn"
+            (3 x 3 convolutions; where the game shows a board).
         actor_one_hot: whether an "mlp" or "gru" actor reads a state index one-hot, else in bits.
         actor_table: whether there is a table of logits beside an "mlp" or "gru" actor that reads a state
             index, one row for each state, that its output is added to. `actor_lr` is the table's
             learning rate then, `network_lr` the network's. With a network alone some seeds never come
             to open with C.
-        critic: "mlp" or "gru".
+        critic: "mlp", "gru" or "cnn".
         actor_hidden: units of the actor's hidden layers and GRU.
         critic_hidden: units of the critic's.
         layers_before_gru: linear layers before the recurrent one, 0, 1 or 2.
     """
 
-    actor: Literal["logits", "mlp", "gru"] = "logits"
+    actor: Literal["logits", "mlp", "gru", "cnn"] = "logits"
     actor_one_hot: bool = False
     actor_table: bool = False
-    critic: Literal["mlp", "gru"] = "mlp"
+    critic: Literal["mlp", "gru", "cnn"] = "mlp"
     actor_hidden: int = 16
     critic_hidden: int = 16
     layers_before_gru: int = 2

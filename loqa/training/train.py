@@ -26,8 +26,10 @@ from loqa._reading import FileError, out_of_memory, reading, wrong
 from loqa._torch_settings import usual_torch
 from loqa.agents.actor_critic import Agent
 from loqa.agents.networks import shapes_only
+from loqa.games.own import MakeEnv, made_by
 from loqa.training import checkpoint
 from loqa.training.config import RESUMABLE, TrainConfig, config_class
+from loqa.training.own import own_config
 from loqa.training.parts import MATMUL_PRECISION
 from loqa.training.run_directory import RunDirectory, config_of
 from loqa.training.stopping import StopRequest
@@ -49,26 +51,43 @@ class TrainingError(RuntimeError):
 
 @usual_torch()
 def train(
-    config: TrainConfig, out: str | Path | None = None, report: Report | None = None
+    config: TrainConfig | None = None,
+    out: str | Path | None = None,
+    report: Report | None = None,
+    *,
+    env: MakeEnv | str | None = None,
+    **fields: Any,
 ) -> dict[str, Any]:
-    """Trains a configuration in a new run directory.
+    """Trains a configuration, or on an environment of one's own, in a new run directory.
 
     Args:
         config: for example `IPDConfig.of_preset("default", seed=3)`.
         out: the run directory; the first free name below runs/ by default.
         report: called with each line of metrics.
+        env: instead of a configuration; see `loqa.training.own.own_config`.
+        fields: of the run on `env`: algo, actor, iterations, seed, any other.
     Returns:
         The summary that is also written to summary.json, and "out", the directory. "status" is
         "finished", "time limit", or "interrupted" by one of `loqa.training.stopping.SIGNALS` (Ctrl-C,
         SIGTERM, SIGHUP...): the iteration comes to its end and everything is saved.
     Raises:
         FileExistsError, OSError: the directory holds a run already, or cannot be written.
-        ValueError: the device cannot be used.
+        ValueError: the device cannot be used; or the environment does not do what it should (`EnvError`).
         TrainingError: a loss is not finite, or memory ran out; the last good checkpoint stays.
     """
+    if (config is None) == (env is None):
+        raise TypeError("train takes a configuration, or env= and fields: one of both")
+    if env is not None:
+        config = own_config(env, **fields)
+    elif fields:
+        raise TypeError(
+            f"{', '.join(fields)} are fields of a run on env=: a configuration has its own"
+        )
+    assert config is not None
     processes = _join(config)
     check_installed(config)
     with ExitStack() as stack:
+        stack.enter_context(made_by(env))
         run = None
         if processes.leads:
             path = None if out is None else Path(out)
@@ -83,6 +102,8 @@ def resume(
     iterations: int | None = None,
     report: Report | None = None,
     device: str | None = None,
+    *,
+    env: MakeEnv | str | None = None,
     **fields: Any,
 ) -> dict[str, Any]:
     """Goes on with a run from its newest checkpoint, with the numbers of an uninterrupted run.
@@ -93,6 +114,7 @@ def resume(
         out: the run directory.
         iterations: a new total; as configured by default.
         device: another one; then the numbers are not those of an uninterrupted run.
+        env: makes the environment of the run, if it was one's own; by default what config.json names.
         fields: others of `loqa.training.config.RESUMABLE`: time_limit, of this session; num_threads, of which
             another number can round sums differently; log_every, checkpoint_every, wandb.
         report, returns, raises: as in `train`; FileNotFoundError and ValueError if the directory
@@ -105,7 +127,7 @@ def resume(
     config = config.resumed(**given, **fields)
     processes = _join(config)
     check_installed(config)
-    with run.reopened() if processes.leads else nullcontext():
+    with made_by(env), run.reopened() if processes.leads else nullcontext():
         state = _newest_state(run, config)
         reached = 0 if state is None else state["trainer"]["iteration"]
         if config.iterations < reached:

@@ -47,6 +47,7 @@ def make_agent(config: TrainConfig, seat: int = 0) -> Agent:
         generator=stream(config.loop.seed, "initial weights", *([seat] if seat else [])),
         observes=inputs.observes,
         config=config,
+        obs_shape=inputs.obs_shape,
     )
 
 
@@ -135,7 +136,7 @@ class Trainer:
             )  # fmt: skip
             return numbers[:, :, self.processes.share(episodes)]
 
-        if self.record is None:
+        if self.record is None or not getattr(env, "recordable", True):
             return collect(env, seats, draws, seed, exploration)
         by_steps = Replayed(partial(_by_steps, env, exploration), self.record)
         replayed = self._plays.setdefault(purpose, by_steps)
