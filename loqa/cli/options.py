@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -47,7 +48,7 @@ def parsed(kind: type[Config], given: Sequence[str], prog: str) -> tuple[Config,
         *((name, type(part), dataclasses.field(default=part)) for name, part in parts.items()),
     ]
     options = dataclasses.make_dataclass("Options", fields)
-    options.__doc__ = f"""{kind.__doc__}
+    options.__doc__ = f"""{kind.__doc__ or ""}
 
     Attributes:
         preset: named settings that the other options start from.
@@ -56,7 +57,8 @@ def parsed(kind: type[Config], given: Sequence[str], prog: str) -> tuple[Config,
     """
     plain = list(_plain(given, kind.field_types(base.algo)))
     flatly = (tyro.conf.OmitArgPrefixes,)
-    said: Any = tyro.cli(options, args=plain, prog=prog, config=flatly)
+    leads = os.environ.get("RANK", "0") == "0"  # one of several processes speaks
+    said: Any = tyro.cli(options, args=plain, prog=prog, config=flatly, console_outputs=leads)
     flat = {name: value for part in parts for name, value in vars(getattr(said, part)).items()}
     before = base.to_dict()
     given_fields = {name: value for name, value in flat.items() if value != before[name]}

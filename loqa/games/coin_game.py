@@ -37,7 +37,7 @@ class CoinSettings:
         episode_length: T, steps in an episode.
         height: of the board, in cells.
         width: of the board, in cells.
-        num_players: A.
+        num_players: A, players of a game.
     """
 
     episode_length: int = 50

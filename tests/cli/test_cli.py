@@ -23,6 +23,11 @@ def run(capsys, *arguments):
     return code, out, err
 
 
+def unboxed(text):
+    """What a page of boxes says, in one line."""
+    return " ".join(text.translate(dict.fromkeys(map(ord, "╭╮╰╯│─"), " ")).split())
+
+
 def test_train_writes_everything_and_names_the_strategy(tmp_path, capsys):
     code, out, _ = run(capsys, "train", "ipd", "--out", tmp_path / "run", "--seed", "3", *QUICK)
     assert code == 0
@@ -142,8 +147,12 @@ def test_bench_compares_before_it_times(monkeypatch):
         (["trian"], "did you mean 'train'"),
         (["bench", "--num-envs", "0"], "num_envs must be an integer in [1, 16777216], got 0"),
         (["train", "chess"], "chess"),
-        (["train", "ipd", "--shaping-wieght", "3"], "did you mean '--shaping-weight'"),
-        (["train", "ipd", "--preset", "papper"], "did you mean 'paper'"),
+        (["train", "ipd", "--shaping-wieght", "3"], "you meant: --shaping-weight FLOAT"),
+        (["train", "ipd", "--preset", "papper"], "Expected one of ('default', 'paper')"),
+        (["train", "ipd", "--algo", "lola"], "Expected one of ('loqa', 'naive')"),
+        (["train", "ipd", "--actor", "lstm"], "Expected one of ('logits', 'mlp', 'gru')"),
+        (["train", "ipd", "--iterations", "many"], "'many'"),
+        (["train", "ipd", "--shared-reward=perhaps"], "perhaps"),
         (["train", "ipd", "--gamma", "1.5"], "gamma must be in [0, 1], got 1.5"),
         (["train", "ipd", "--payoff", "1,2,nan,4"], "payoff must be finite"),
         (["resume", "nowhere"], "no run directory"),
@@ -154,7 +163,7 @@ def test_wrong_usage_is_2_and_writes_nothing(tmp_path, capsys, monkeypatch, argu
     monkeypatch.chdir(tmp_path)
     code, _, err = run(capsys, *arguments)
     assert code == 2
-    assert message in err
+    assert message in unboxed(err)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -184,15 +193,32 @@ def test_ctrl_c_of_the_process(tmp_path):
     assert list((out / "checkpoints").glob("*.safetensors"))
 
 
-def test_one_process_of_several_says_what_is_wrong(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("game", "fields", "wrong"),
+    [
+        ("ipd", ("--batch-size", "7"), "batch_size must be a multiple of the 2 processes, got 7"),
+        ("coin", ("--opponents", "1"), "opponents must be a multiple of the 2 processes, got 1"),
+    ],
+)
+def test_one_process_of_several_says_what_is_wrong(
+    tmp_path, capsys, monkeypatch, game, fields, wrong
+):
     """And torchrun, which prints a page of its own, ends it with each one's sentence."""
     monkeypatch.setenv("WORLD_SIZE", "2")
-    sentence = "loqa: error: only `loqa train coin` can be shared by several processes"
+    sentence = f"loqa: error: {wrong}"
     for rank, heard in (("0", f"{sentence}\n"), ("1", "")):
         file = tmp_path / f"error-{rank}.json"
         monkeypatch.setenv("RANK", rank)
         monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(file))
-        code, _, errors = run(capsys, "train", "ipd", "--out", tmp_path / "run", *QUICK)
+        code, _, errors = run(capsys, "train", game, "--out", tmp_path / "run", *QUICK, *fields)
         assert (code, errors) == (2, heard)
         assert json.loads(file.read_text(encoding="utf-8"))["message"] == sentence
     assert not (tmp_path / "run").exists()
+
+
+def test_one_process_of_several_shows_options(capsys, monkeypatch):
+    for arguments, expected in ((["--help"], 0), (["--shaping-wieght", "3"], 2)):
+        for rank, speaks in (("0", True), ("1", False)):
+            monkeypatch.setenv("RANK", rank)
+            code, out, errors = run(capsys, "train", "ipd", *arguments)
+            assert (code, bool(out or errors)) == (expected, speaks)
