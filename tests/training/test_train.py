@@ -1,6 +1,5 @@
 """Training runs: what is learned, what is written, and going on bit for bit."""
 
-import dataclasses
 import json
 import math
 import os
@@ -194,7 +193,7 @@ def test_nan_stops_the_run_and_keeps_the_checkpoint(tmp_path, monkeypatch):
         iterate(self)
 
     monkeypatch.setattr(Trainer, "iterate", poisoned)
-    with pytest.raises(TrainingError, match="actor loss is nan at iteration 8"):
+    with pytest.raises(TrainingError, match="agent loss is nan at iteration 8"):
         loqa.train(quick(), tmp_path / "run")
     run = RunDirectory(tmp_path / "run")
     assert run.latest_checkpoint() == run.checkpoint_file(5)
@@ -306,12 +305,14 @@ def test_the_networks_rate_falls_to_zero():
     rates = []
     for _ in range(7):
         trainer.iterate()
-        rates.append([group["lr"] for group in trainer.learner.actor_optimizer.param_groups])
+        rates.append(
+            [group["lr"] for group in trainer.algorithm.learner.actor_optimizer.param_groups]
+        )
     assert [rate for _, rate in rates] == pytest.approx([4e-3, 3e-3, 2e-3, 1e-3, 0, 0, 0])
     assert {rate for rate, _ in rates} == {trainer.config.actor_lr}
     kept = Trainer(quick(actor="mlp", network_lr=4e-3, anneal_after=0, anneal=0))
     kept.iterate()
-    assert kept.learner.actor_optimizer.param_groups[1]["lr"] == 4e-3
+    assert kept.algorithm.learner.actor_optimizer.param_groups[1]["lr"] == 4e-3
 
 
 @pytest.mark.parametrize("actor", ["logits", "gru"])
@@ -365,9 +366,9 @@ def test_self_play_of_tit_for_tat_and_of_other_payoffs():
     trainer = Trainer(quick(payoff=(2.0, 0.0, 3.0, 1.0), episode_length=7))
     answers = torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0])
     trainer.agent.actor.logits.data = torch.stack([60 * answers, 60 * (1 - answers)], 1)
-    assert trainer.self_play() == pytest.approx([2.0, 2.0], abs=1e-6)
+    assert trainer.summary()["self_play"] == pytest.approx([2.0, 2.0], abs=1e-6)
     trainer.agent.actor.logits.data[0] = torch.tensor([0.0, 60.0])  # opens with D
-    assert trainer.self_play() == pytest.approx([1.0, 1.0], abs=1e-6)
+    assert trainer.summary()["self_play"] == pytest.approx([1.0, 1.0], abs=1e-6)
 
 
 def test_looking_at_metrics_changes_nothing(tmp_path):
@@ -382,7 +383,7 @@ def test_looking_at_metrics_changes_nothing(tmp_path):
 def test_a_run_is_a_function_of_its_configuration(tmp_path):
     for name in ("a", "b"):
         loqa.train(quick(seed=1), tmp_path / name)
-    loqa.train(dataclasses.replace(quick(), seed=2), tmp_path / "c")
+    loqa.train(quick().replace(seed=2), tmp_path / "c")
     assert_same_run(tmp_path / "a", tmp_path / "b")
     a, c = (RunDirectory(tmp_path / name).metrics() for name in "ac")
     assert without_time(a) != without_time(c)
