@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,6 +27,7 @@ from loqa.agents.networks import (
     num_states,
     ones,
 )
+from loqa.agents.outputs import SeatOutputs, append_time, as_actions, as_states, every_input
 from loqa.ops.gru import GRUPolicy
 from loqa.ops.register import check_range
 
@@ -36,117 +35,6 @@ if TYPE_CHECKING:
     from loqa.training.config import TrainConfig
 
 OBSERVES = ("states", "features")
-
-
-@dataclass(frozen=True)
-class SeatOutputs:
-    """What an agent's heads say about one seat of B episodes of T steps.
-
-    Two layouts, one meaning. Full: `log_prob_table` and `q_table` are `[T+1, B, K]` and `rows` is
-    None. Indexed: they are `[T+1, S, K]`, one line for each step and state, and `rows [T+1, B]`
-    holds t S + state. Every property below has the same value in both; all are differentiable in
-    the tables.
-
-    Attributes:
-        log_prob_table: log-probabilities of the K actions.
-        q_table: action values.
-        actions: `[T, B]` int64, the actions this seat took.
-        rows: `[T+1, B]` int64 or None.
-    """
-
-    log_prob_table: Tensor
-    q_table: Tensor
-    actions: Tensor
-    rows: Tensor | None = None
-
-    @cached_property
-    def values(self) -> Tensor:
-        """V_t = sum_a pi_t(a) q_t(a), `[T+1, B]`."""
-        return self._of_state((self.log_prob_table.exp() * self.q_table).sum(-1))
-
-    @cached_property
-    def entropies(self) -> Tensor:
-        """H(pi_t) in nats, t < T, `[T, B]`."""
-        log_probs = self.log_prob_table
-        return self._of_state(-(log_probs.exp() * log_probs).sum(-1))[:-1]
-
-    @cached_property
-    def taken_log_probs(self) -> Tensor:
-        """log pi_t(a_t), `[T, B]`."""
-        return self._of_action(self.log_prob_table)
-
-    @cached_property
-    def taken_q_values(self) -> Tensor:
-        """q_t(a_t), `[T, B]`."""
-        return self._of_action(self.q_table)
-
-    @cached_property
-    def max_q_values(self) -> Tensor:
-        """max_a q_t(a), `[T+1, B]`."""
-        return self._of_state(self.q_table.amax(-1))
-
-    def other_q_logsumexp(self, temperature: float) -> Tensor:
-        """log sum over b != a_t of exp(q_t(b) / temperature), `[T, B]`."""
-        num_actions = self.q_table.shape[-1]
-        if num_actions == 2:  # one other action: its value is the sum
-            return self._of_action((self.q_table / temperature).flip(-1))
-        diagonal = torch.eye(num_actions, dtype=torch.bool, device=self.q_table.device)
-        each = (self.q_table / temperature).unsqueeze(-2).masked_fill(diagonal, -torch.inf)
-        return self._of_action(each.logsumexp(-1))
-
-    def played(self, exploration: float) -> SeatOutputs:
-        """With the policy that is played, mu = (1 - e) pi + e / K, in the place of pi.
-
-        Args:
-            exploration: e in (0, 1], share of uniformly random play while sampling.
-        """
-        uniform = exploration / self.log_prob_table.shape[-1]
-        mixture = self.log_prob_table.exp() * (1 - exploration) + uniform
-        return SeatOutputs(mixture.log(), self.q_table, self.actions, self.rows)
-
-    def detach(self) -> SeatOutputs:
-        """The same numbers as constants."""
-        return SeatOutputs(
-            self.log_prob_table.detach(), self.q_table.detach(), self.actions, self.rows
-        )
-
-    def of_seat(self, obs: Tensor, actions: Tensor) -> SeatOutputs:
-        """The same tables read by another seat (indexed layout only).
-
-        Args:
-            obs: `[T+1, B]` state index.
-            actions: `[T, B]` integers.
-
-        Raises:
-            ValueError: the layout is full.
-        """
-        if self.rows is None:
-            raise ValueError("of_seat needs the indexed layout: full tables hold one seat only")
-        count, actions_of = self.q_table.shape[-2:]
-        offsets = _every_input(obs.shape[0], self.q_table.dtype, obs.device, actions_of)[2]
-        actions = _as_actions(actions, self.q_table.shape[-1])
-        rows = _as_states(obs, count) + offsets
-        return SeatOutputs(self.log_prob_table, self.q_table, actions, rows)
-
-    @cached_property
-    def _flat_actions(self) -> Tensor:
-        assert self.rows is not None
-        num_actions = self.log_prob_table.shape[-1]
-        return torch.add(self.actions, self.rows[:-1], alpha=num_actions).reshape(-1)
-
-    def _of_state(self, table: Tensor) -> Tensor:
-        """`[T+1, B or S]` -> `[T+1, B]`."""
-        if self.rows is None:
-            return table
-        return table.reshape(-1).index_select(0, self.rows.reshape(-1)).reshape(self.rows.shape)
-
-    def _of_action(self, table: Tensor) -> Tensor:
-        """`[T+1, B or S, K]` -> `[T, B]`, the entry of the action taken."""
-        if self.rows is None:
-            return table[:-1].gather(-1, self.actions.unsqueeze(-1)).squeeze(-1)
-        # index_select on a flat table: its backward is the cheapest of the gathers.
-        entries = table.reshape(-1).index_select(0, self._flat_actions)
-        return entries.reshape(self.actions.shape)
 
 
 class Agent(nn.Module):
@@ -202,7 +90,7 @@ class Agent(nn.Module):
 
     def q_values(self, obs: Tensor) -> Tensor:
         """q_t(a), `[T+1, B, ...]` -> `[T+1, B, K]`."""
-        q_values: Tensor = self.critic(_append_time(self._features(obs, 2, self.critic)))
+        q_values: Tensor = self.critic(append_time(self._features(obs, 2, self.critic)))
         return q_values
 
     def values(self, obs: Tensor) -> Tensor:
@@ -240,22 +128,22 @@ class Agent(nn.Module):
                 f"actions must be [T, B] to obs [T+1, B, ...], "
                 f"got {list(actions.shape)} and {list(obs.shape)}"
             )
-        actions = _as_actions(actions, _outputs(self.critic))
+        actions = as_actions(actions, _outputs(self.critic))
         table = log_prob_table
         if not self._is_index(obs, 2) or self.actor.recurrent or self.critic.recurrent:
             if table is None:
                 logits = _sequence(self.actor, self._actor_input(obs, 2), terminated)
                 table = logits.log_softmax(-1)
-            inputs = _append_time(self._features(obs, 2, self.critic), terminated)
+            inputs = append_time(self._features(obs, 2, self.critic), terminated)
             return SeatOutputs(table, _sequence(self.critic, inputs, terminated), actions)
         dtype = next(self.critic.parameters()).dtype
-        every_state, critic_inputs, offsets = _every_input(
+        every_state, critic_inputs, offsets = every_input(
             obs.shape[0], dtype, obs.device, self.num_actions
         )
         if table is None:
             table = self.log_probs(every_state).expand(obs.shape[0], -1, -1)
         q_values: Tensor = self.critic(critic_inputs)
-        return SeatOutputs(table, q_values, actions, _as_states(obs, self.num_states) + offsets)
+        return SeatOutputs(table, q_values, actions, as_states(obs, self.num_states) + offsets)
 
     def initial_state(self, batch_size: int) -> Tensor:
         """State of the actor before the first step, `[B, S]`."""
@@ -297,7 +185,7 @@ class Agent(nn.Module):
 
     def _actor_input(self, obs: Tensor, lead: int) -> Tensor:
         if isinstance(self.actor, LogitsHead | StateHead) and self._is_index(obs, lead):
-            return _as_states(obs, self.num_states)
+            return as_states(obs, self.num_states)
         return self._features(obs, lead, self.actor)
 
     def _is_index(self, obs: Tensor, lead: int) -> bool:
@@ -307,7 +195,7 @@ class Agent(nn.Module):
         """`[lead dimensions, ...]` -> `[lead dimensions, features]` in the head's dtype."""
         dtype = next(head.parameters()).dtype
         if self._is_index(obs, lead):
-            return index_to_bits(_as_states(obs, self.num_states), dtype, self.num_actions)
+            return index_to_bits(as_states(obs, self.num_states), dtype, self.num_actions)
         wanted = self.actor.num_inputs
         places = not obs.is_floating_point() and obs.ndim == lead + 1 and obs.shape[-1] < wanted
         if self.observes == "features" and places:  # of the ones among the features
@@ -332,33 +220,6 @@ def _outputs(head: Head) -> int:
     return last.out_features if isinstance(last, nn.Linear) else 2**31
 
 
-def _as_states(obs: Tensor, count: int) -> Tensor:
-    """The state index of a matrix game as int64."""
-    if obs.is_floating_point() or obs.is_complex() or obs.dtype == torch.bool:
-        raise ValueError(f"the state index must be of an integer dtype, got {obs.dtype}")
-    index = obs.long()
-    check_range("the state index", index, count)
-    return index
-
-
-def _as_actions(actions: Tensor, num_actions: int) -> Tensor:
-    if actions.is_floating_point() or actions.is_complex():
-        raise ValueError(f"actions must be of an integer dtype, got {actions.dtype}")
-    actions = actions.long()
-    check_range("actions", actions, num_actions)
-    return actions
-
-
-def _append_time(features: Tensor, terminated: Tensor | None = None) -> Tensor:
-    """`[T+1, B, F]` -> `[T+1, B, F+1]`, last the raw step index t of the episode."""
-    steps = torch.arange(features.shape[0], dtype=features.dtype, device=features.device)
-    time = steps[:, None, None].expand(-1, features.shape[1], 1)
-    if terminated is not None:
-        begun = torch.where(terminated, steps[1:, None], 0.0).cummax(0).values
-        time = torch.cat([time[:1], time[1:] - begun.unsqueeze(-1)])
-    return torch.cat([features, time], -1)
-
-
 def _sequence(head: Head, x: Tensor, terminated: Tensor | None) -> Tensor:
     """`head(x)`, step by step where episodes end in between and the head has memory."""
     if terminated is None or not head.recurrent:
@@ -372,23 +233,6 @@ def _sequence(head: Head, x: Tensor, terminated: Tensor | None) -> Tensor:
         output, state = head.step(one, state)
         outputs.append(output)
     return torch.stack(outputs)
-
-
-@lru_cache(maxsize=8)
-def _every_input(
-    steps: int, dtype: torch.dtype, device: torch.device, num_actions: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """All that the heads can be given in an indexed matrix game of `steps` observations.
-
-    Returns:
-        The states `[1, S]`, the critic's inputs `[steps, S, 2K + 1]` and the first row of the tables at
-        each step, `[steps, 1]` int64.
-    """
-    count = num_states(num_actions)
-    states = torch.arange(count, device=device)
-    critic_inputs = _append_time(index_to_bits(states, dtype, num_actions).expand(steps, -1, -1))
-    offsets = torch.arange(0, steps * count, count, device=device)
-    return states[None], critic_inputs, offsets[:, None]
 
 
 def evaluate_stacked(
@@ -418,10 +262,10 @@ def evaluate_stacked(
             f"sets, got {list(obs.shape)} and {list(actions.shape)}"
         )
     actor_input = agent._actor_input(obs, 2)
-    critic_input = _append_time(agent._features(obs, 2, agent.critic))
+    critic_input = append_time(agent._features(obs, 2, agent.critic))
     log_probs = _stacked_head(agent.actor, "actor.", parameters, actor_input).log_softmax(-1)
     q_values = _stacked_head(agent.critic, "critic.", parameters, critic_input)
-    return SeatOutputs(log_probs, q_values, _as_actions(actions, q_values.shape[-1]))
+    return SeatOutputs(log_probs, q_values, as_actions(actions, q_values.shape[-1]))
 
 
 def _stacked_head(head: Head, prefix: str, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from loqa.agents.actor_critic import Agent, SeatOutputs
+from loqa.agents.actor_critic import Agent
+from loqa.agents.outputs import SeatOutputs
 from loqa.algos.base import Algorithm, Context, Number
 from loqa.algos.learner import Learner, UpdateMetrics
 from loqa.algos.loqa import LOQASettings

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from loqa._distributed import ProcessGroup
 from loqa._graphs import Recorder, Replayed
-from loqa.agents.actor_critic import Agent, SeatOutputs
+from loqa.agents.actor_critic import Agent
+from loqa.agents.outputs import SeatOutputs
 from loqa.algos.trajectory import Trajectory
 
 Number = Tensor | Callable[[], Tensor]

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from loqa._distributed import ProcessGroup
-from loqa.agents.actor_critic import Agent, SeatOutputs
+from loqa.agents.actor_critic import Agent
 from loqa.agents.networks import StateHead
+from loqa.agents.outputs import SeatOutputs
 from loqa.algos.base import Number
 from loqa.algos.loqa import ActorLosses, LOQASettings, actor_losses, critic_losses, critic_targets
 from loqa.algos.trajectory import Trajectory

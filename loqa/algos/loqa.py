@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from loqa import ops
 from loqa._checks import check_choices
-from loqa.agents.actor_critic import SeatOutputs
+from loqa.agents.outputs import SeatOutputs
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from loqa.agents.actor_critic import Agent, SeatOutputs
+from loqa.agents.actor_critic import Agent
 from loqa.agents.networks import Step
+from loqa.agents.outputs import SeatOutputs
 from loqa.agents.policy import Policy
 from loqa.agents.sets import AgentSets
 from loqa.algos.trajectory import Trajectory

@@ -11,7 +11,8 @@ import torch
 
 from loqa._distributed import ProcessGroup
 from loqa._random import stream
-from loqa.agents.actor_critic import Agent, SeatOutputs
+from loqa.agents.actor_critic import Agent
+from loqa.agents.outputs import SeatOutputs
 from loqa.agents.policy import Policy
 from loqa.agents.sets import AgentSets
 from loqa.algos.base import Algorithm

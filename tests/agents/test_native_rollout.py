@@ -10,8 +10,9 @@ from rollouts import actor, play, rollout, rollout_by_steps
 from torch import Tensor
 
 from loqa._native import core
-from loqa.agents.actor_critic import Agent, SeatOutputs, build_agent
+from loqa.agents.actor_critic import Agent, build_agent
 from loqa.agents.native import StackedHead
+from loqa.agents.outputs import SeatOutputs
 from loqa.agents.sets import AgentSets
 from loqa.algos.trajectory import Trajectory
 from loqa.envs import make

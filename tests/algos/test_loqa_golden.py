@@ -11,7 +11,8 @@ import torch
 from loqa_golden import FULL, SMALL, Golden, load, relative_error
 from torch import Tensor
 
-from loqa.agents.actor_critic import Agent, SeatOutputs, evaluate_stacked
+from loqa.agents.actor_critic import Agent, evaluate_stacked
+from loqa.agents.outputs import SeatOutputs
 from loqa.algos.learner import Learner, clip_global_norm_
 from loqa.algos.loqa import (
     LOQASettings,

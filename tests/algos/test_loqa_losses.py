@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from loqa import IPDConfig
-from loqa.agents.actor_critic import Agent, SeatOutputs, build_agent
+from loqa.agents.actor_critic import Agent, build_agent
 from loqa.agents.networks import index_to_bits
+from loqa.agents.outputs import SeatOutputs
 from loqa.algos.learner import Learner, clip_global_norm_
 from loqa.algos.loqa import (
     LOQASettings,

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from loqa import CoinConfig, IPDConfig
-from loqa.agents.actor_critic import Agent, SeatOutputs, build_agent
+from loqa.agents.actor_critic import Agent, build_agent
 from loqa.agents.networks import LogitsHead, StateHead
+from loqa.agents.outputs import SeatOutputs
 from loqa.algos import learner as learner_module
 from loqa.algos.loqa import LOQASettings, actor_losses, advantages, opponent_q_values
 from loqa.algos.trajectory import Trajectory

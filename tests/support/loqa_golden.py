@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from loqa.agents.actor_critic import Agent, SeatOutputs, build_agent
+from loqa.agents.actor_critic import Agent, build_agent
+from loqa.agents.outputs import SeatOutputs
 from loqa.algos.loqa import LOQASettings
 from loqa.algos.trajectory import Trajectory
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from loqa.agents.actor_critic import SeatOutputs, build_agent
+from loqa.agents.actor_critic import build_agent
 from loqa.agents.native import StackedHead
 from loqa.agents.networks import ones
+from loqa.agents.outputs import SeatOutputs
 from loqa.agents.sets import AgentSets
 from loqa.algos.trajectory import Trajectory
 from loqa.training.collect import collect, collect_by_steps

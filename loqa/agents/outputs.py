@@ -1,0 +1,167 @@
+"""What an agent says of one seat of a batch of episodes: the losses see only this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import torch
+from torch import Tensor
+
+from loqa.agents.networks import index_to_bits, num_states
+from loqa.ops.register import check_range
+
+
+@dataclass(frozen=True)
+class SeatOutputs:
+    """What an agent's heads say about one seat of B episodes of T steps.
+
+    Two layouts, one meaning. Full: `log_prob_table` and `q_table` are `[T+1, B, K]` and `rows` is
+    None. Indexed: they are `[T+1, S, K]`, one line for each step and state, and `rows [T+1, B]`
+    holds t S + state. Every property below has the same value in both; all are differentiable in
+    the tables.
+
+    Attributes:
+        log_prob_table: log-probabilities of the K actions.
+        q_table: action values.
+        actions: `[T, B]` int64, the actions this seat took.
+        rows: `[T+1, B]` int64 or None.
+    """
+
+    log_prob_table: Tensor
+    q_table: Tensor
+    actions: Tensor
+    rows: Tensor | None = None
+
+    @cached_property
+    def values(self) -> Tensor:
+        """V_t = sum_a pi_t(a) q_t(a), `[T+1, B]`."""
+        return self._of_state((self.log_prob_table.exp() * self.q_table).sum(-1))
+
+    @cached_property
+    def entropies(self) -> Tensor:
+        """H(pi_t) in nats, t < T, `[T, B]`."""
+        log_probs = self.log_prob_table
+        return self._of_state(-(log_probs.exp() * log_probs).sum(-1))[:-1]
+
+    @cached_property
+    def taken_log_probs(self) -> Tensor:
+        """log pi_t(a_t), `[T, B]`."""
+        return self._of_action(self.log_prob_table)
+
+    @cached_property
+    def taken_q_values(self) -> Tensor:
+        """q_t(a_t), `[T, B]`."""
+        return self._of_action(self.q_table)
+
+    @cached_property
+    def max_q_values(self) -> Tensor:
+        """max_a q_t(a), `[T+1, B]`."""
+        return self._of_state(self.q_table.amax(-1))
+
+    def other_q_logsumexp(self, temperature: float) -> Tensor:
+        """log sum over b != a_t of exp(q_t(b) / temperature), `[T, B]`."""
+        num_actions = self.q_table.shape[-1]
+        if num_actions == 2:  # one other action: its value is the sum
+            return self._of_action((self.q_table / temperature).flip(-1))
+        diagonal = torch.eye(num_actions, dtype=torch.bool, device=self.q_table.device)
+        each = (self.q_table / temperature).unsqueeze(-2).masked_fill(diagonal, -torch.inf)
+        return self._of_action(each.logsumexp(-1))
+
+    def played(self, exploration: float) -> SeatOutputs:
+        """With the policy that is played, mu = (1 - e) pi + e / K, in the place of pi.
+
+        Args:
+            exploration: e in (0, 1], share of uniformly random play while sampling.
+        """
+        uniform = exploration / self.log_prob_table.shape[-1]
+        mixture = self.log_prob_table.exp() * (1 - exploration) + uniform
+        return SeatOutputs(mixture.log(), self.q_table, self.actions, self.rows)
+
+    def detach(self) -> SeatOutputs:
+        """The same numbers as constants."""
+        return SeatOutputs(
+            self.log_prob_table.detach(), self.q_table.detach(), self.actions, self.rows
+        )
+
+    def of_seat(self, obs: Tensor, actions: Tensor) -> SeatOutputs:
+        """The same tables read by another seat (indexed layout only).
+
+        Args:
+            obs: `[T+1, B]` state index.
+            actions: `[T, B]` integers.
+
+        Raises:
+            ValueError: the layout is full.
+        """
+        if self.rows is None:
+            raise ValueError("of_seat needs the indexed layout: full tables hold one seat only")
+        count, actions_of = self.q_table.shape[-2:]
+        offsets = every_input(obs.shape[0], self.q_table.dtype, obs.device, actions_of)[2]
+        actions = as_actions(actions, self.q_table.shape[-1])
+        rows = as_states(obs, count) + offsets
+        return SeatOutputs(self.log_prob_table, self.q_table, actions, rows)
+
+    @cached_property
+    def _flat_actions(self) -> Tensor:
+        assert self.rows is not None
+        num_actions = self.log_prob_table.shape[-1]
+        return torch.add(self.actions, self.rows[:-1], alpha=num_actions).reshape(-1)
+
+    def _of_state(self, table: Tensor) -> Tensor:
+        """`[T+1, B or S]` -> `[T+1, B]`."""
+        if self.rows is None:
+            return table
+        return table.reshape(-1).index_select(0, self.rows.reshape(-1)).reshape(self.rows.shape)
+
+    def _of_action(self, table: Tensor) -> Tensor:
+        """`[T+1, B or S, K]` -> `[T, B]`, the entry of the action taken."""
+        if self.rows is None:
+            return table[:-1].gather(-1, self.actions.unsqueeze(-1)).squeeze(-1)
+        # index_select on a flat table: its backward is the cheapest of the gathers.
+        entries = table.reshape(-1).index_select(0, self._flat_actions)
+        return entries.reshape(self.actions.shape)
+
+
+def as_states(obs: Tensor, count: int) -> Tensor:
+    """The state index of a matrix game as int64."""
+    if obs.is_floating_point() or obs.is_complex() or obs.dtype == torch.bool:
+        raise ValueError(f"the state index must be of an integer dtype, got {obs.dtype}")
+    index = obs.long()
+    check_range("the state index", index, count)
+    return index
+
+
+def as_actions(actions: Tensor, num_actions: int) -> Tensor:
+    if actions.is_floating_point() or actions.is_complex():
+        raise ValueError(f"actions must be of an integer dtype, got {actions.dtype}")
+    actions = actions.long()
+    check_range("actions", actions, num_actions)
+    return actions
+
+
+def append_time(features: Tensor, terminated: Tensor | None = None) -> Tensor:
+    """`[T+1, B, F]` -> `[T+1, B, F+1]`, last the raw step index t of the episode."""
+    steps = torch.arange(features.shape[0], dtype=features.dtype, device=features.device)
+    time = steps[:, None, None].expand(-1, features.shape[1], 1)
+    if terminated is not None:
+        begun = torch.where(terminated, steps[1:, None], 0.0).cummax(0).values
+        time = torch.cat([time[:1], time[1:] - begun.unsqueeze(-1)])
+    return torch.cat([features, time], -1)
+
+
+@lru_cache(maxsize=8)
+def every_input(
+    steps: int, dtype: torch.dtype, device: torch.device, num_actions: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """All that the heads can be given in an indexed matrix game of `steps` observations.
+
+    Returns:
+        The states `[1, S]`, the critic's inputs `[steps, S, 2K + 1]` and the first row of the tables at
+        each step, `[steps, 1]` int64.
+    """
+    count = num_states(num_actions)
+    states = torch.arange(count, device=device)
+    critic_inputs = append_time(index_to_bits(states, dtype, num_actions).expand(steps, -1, -1))
+    offsets = torch.arange(0, steps * count, count, device=device)
+    return states[None], critic_inputs, offsets[:, None]
