@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +17,23 @@ from loqa.training.config import NOT_LEARNED, TrainConfig
 from loqa.training.run_names import changes, describe, differences, run_name, without_effect
 
 OTHERS: dict[str, Any] = {
-    "preset": "paper", "algo": "naive", "shared_reward": True, "time_limit": 5.0, "matmul": "tf32",
-    "device": "cuda:1", "wandb": "my-project", "shaping": "n-step", "advantage": "mc",
-    "critic_target": "argmax", "advantage_scale": "batch", "payoff": (3.0, 0.0, 5.0, 1.25),
-    "exploration": 0.1, "actor": "gru", "critic": "gru", "layers_before_gru": 1, "opponents": 8,
-    "self_play_target": None, "stop_at": "weak", "clip_norm": 0.5, "iterations": 7, "seed": 3,
+    "preset": "paper", "algo": "naive", "time_limit": 5.0, "device": "cuda:1", "wandb": "my-project",
+    "payoff": (3.0, 0.0, 5.0, 1.25), "exploration": 0.1, "layers_before_gru": 1, "opponents": 8,
+    "stop_at": "weak", "clip_norm": 0.5, "iterations": 7, "seed": 3,
 }  # fmt: skip
 
 
 def another(config: TrainConfig, name: str) -> Any:
     """A legal value of a field that the configuration does not have."""
-    value = getattr(config, name)
+    value, kind = getattr(config, name), config.field_types(config.algo)[name]
     if name in OTHERS:
         return OTHERS[name]
-    if name in ("advantage_baseline", "opponent_baseline"):
-        return "batch" if value == "none" else "none"
-    if name == "shaping_advantage":
-        return "td0" if value == "same" else "same"
+    if name in ("actor", "critic"):  # of any game
+        return "mlp" if value == "gru" else "gru"
+    if typing.get_origin(kind) is typing.Literal:
+        return next(choice for choice in typing.get_args(kind) if choice != value)
+    if value is None:
+        return 0.25
     if isinstance(value, bool):
         return not value
     return 2 * value + (value == 0) if isinstance(value, int) else value / 2 + 0.015625
@@ -50,8 +51,10 @@ def changed(config: TrainConfig, name: str) -> dict[str, Any]:
 def unlike(kind: type[TrainConfig]) -> list[TrainConfig]:
     """The default, and for each field the default with this field changed."""
     base = kind()
-    names = base.field_types(base.algo)
-    return [base, *(base.replace(**changed(base, name)) for name in names)]
+    names = base.field_types(base.algo).keys() - (
+        {"stop_at"} if not base.record().thresholds else ()
+    )
+    return [base, *(base.replace(**changed(base, name)) for name in sorted(names))]
 
 
 @pytest.mark.parametrize("kind", [IPDConfig, CoinConfig])
@@ -80,7 +83,7 @@ def test_names_of_files() -> None:
         == "ipd-default-loqa-payoff=0,-1,1,-10-actor=gru-seed5"
     )
     assert run_name(CoinConfig(height=5, width=5, clip_norm=None)) == (
-        "coin-default-loqa-clip_norm=none-board=5x5-seed0"
+        "coin-default-loqa-board=5x5-clip_norm=none-seed0"
     )
 
 
@@ -104,7 +107,7 @@ def test_what_tells_configurations_apart() -> None:
     assert differences([base, base]) == ["", ""]
     assert differences([base, gru]) == ["actor logits", "actor gru"]
     seeds = [IPDConfig(seed=1), IPDConfig(seed=2, actor="gru")]
-    assert differences(seeds) == ["seed 1, actor logits", "seed 2, actor gru"]
+    assert differences(seeds) == ["actor logits, seed 1", "actor gru, seed 2"]
     assert differences(seeds, ignore={"seed"}) == ["actor logits", "actor gru"]
     limits = [IPDConfig(time_limit=1, num_threads=2), base]
     assert differences(limits, ignore=NOT_LEARNED) == ["", ""]
