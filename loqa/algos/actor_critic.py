@@ -49,9 +49,6 @@ class ActorCritic(Algorithm):
     def set_rates(self, **rates: float) -> None:
         self.learner.set_rates(**rates)
 
-    def settings_now(self) -> LOQASettings:
-        return self.learner.settings
-
     def state_dict(self) -> dict[str, Any]:
         return self.learner.state_dict()
 

@@ -97,10 +97,6 @@ class Algorithm(ABC):
     def set_rates(self, **rates: float) -> None:
         """Changes some of `rates`."""
 
-    def settings_now(self) -> Any:
-        """The settings with the rates as they are now."""
-        return self.settings
-
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """Everything the next update depends on; "agent" is the agent's."""

@@ -96,6 +96,9 @@ class Game:
         metrics: further numbers of a line of metrics, whenever one is written.
         summary: what the run came to.
         kin: further names of `loqa.make`, whose environments this record knows too.
+        headline: a line that says what is played, by the configuration, and the fields that it shows.
+        joined: fields that are one word in a run's name: field -> the word, by the configuration and what
+            comes between name and value.
         view: makes what is seen of a run's metrics.
         outcome: what is said of a run's summary.
         gains_from_threads: whether the default of one thread is slow on several free cores.
@@ -122,6 +125,8 @@ class Game:
     metrics: Callable[[RunView], dict[str, Any]] = _nothing
     summary: Callable[[RunView], dict[str, Any]] = _nothing
     kin: tuple[str, ...] = ()
+    headline: Callable[[Any], tuple[str, Sequence[str]]] = lambda config: ("", ())
+    joined: Mapping[str, Callable[[Any, str], str]] = field(default_factory=dict)
     view: Callable[[], View] = lambda: reward_view
     outcome: Callable[[dict[str, Any]], str] = reward_outcome
     gains_from_threads: bool = False

@@ -110,6 +110,19 @@ def _reached(evaluation: Mapping[str, Any], settings: CoinSettings) -> Sequence[
     )
 
 
+def _headline(config: Any) -> tuple[str, Sequence[str]]:
+    shown = ["height", "width"]
+    text = f"board {config.height} x {config.width}"
+    if config.others.meets == "past":
+        text += f", {config.opponents} past agents a batch"
+        shown.append("opponents")
+    return text, shown
+
+
+def _board(config: Any, between: str) -> str:
+    return f"board{between}{config.height}x{config.width}"
+
+
 def _summary(run: RunView) -> dict[str, Any]:
     return {"height": run.config.env.height, "width": run.config.env.width}
 
@@ -118,6 +131,8 @@ COIN = register(
     Game(
         name="coin",
         env_name="coin_game",
+        headline=_headline,
+        joined={"height": _board, "width": _board},
         view=CoinView,
         outcome=outcome,
         gains_from_threads=True,

@@ -66,8 +66,10 @@ class MatchRules(ABC, Generic[E]):
         return False
 
     def made_for(self, config: Any) -> dict[str, Any]:
-        """The settings that a run's agent was made for, and its discount."""
-        return {"episode_length": config.episode_length, "discount": config.gamma}
+        """The settings that a run's agent was made for, and its discount, if it had one."""
+        discount = getattr(config, "gamma", None)
+        known = {} if discount is None else {"discount": discount}
+        return {"episode_length": config.episode_length, **known}
 
     def traits(self, config: Any) -> dict[str, Any]:
         """What else a `Player` should know of a run's agent, by field."""

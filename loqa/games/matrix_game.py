@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -113,6 +114,18 @@ def _inputs(settings: IPDSettings | MatrixSettings) -> Inputs:
     return Inputs("states", 2 * actions, actions)
 
 
+def _headline(config: Any) -> tuple[str, Sequence[str]]:
+    table = config.env.table()
+    shown = ["payoff", "stage_game", "actor", "critic"]
+    if table.shape[-1] == 2 and (table[0] == table[1]).all():
+        paid = zip(("CC", "CD", "DC", "DD"), table[0].reshape(-1), strict=True)
+        game = "payoff " + ", ".join(f"{state} {value:g}" for state, value in paid)
+    else:
+        rows = "; ".join(",".join(f"{value:g}" for value in one.reshape(-1)) for one in table)
+        game = f"payoffs {rows}"
+    return f"{game}; actor {config.actor}, critic {config.critic}", shown
+
+
 def p_cooperate(agent: Agent, config: Any) -> dict[str, float]:
     """P(action 0), called C, in each of `STATES`."""
     answers = cooperation(agent, config.env.episode_length)
@@ -190,6 +203,7 @@ IPD = register(
         name="ipd",
         env_name="ipd",
         kin=tuple(MATRIX_PRESETS),
+        headline=_headline,
         view=lambda: view,
         outcome=outcome,
         figures="loqa.plotting.matrix_game",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from loqa._checks import plural
 from loqa._reading import FileError, read_object, reading, wrong
+from loqa.algos import registry as algorithms
 from loqa.games import registry as records
 from loqa.training.config import TrainConfig, config_class
 from loqa.training.run_directory import RunDirectory
@@ -54,7 +55,7 @@ class Run:
     @property
     def learner(self) -> str:
         """Its algorithm, in words."""
-        name = "LOQA" if self.config.get("algo") == "loqa" else "naive learner"
+        name = algorithms.entry(self.settings.algo).title
         return name + (", shared reward" if self.config.get("shared_reward") else "")
 
     @property

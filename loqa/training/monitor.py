@@ -95,8 +95,9 @@ class Monitor:
     def metrics(self) -> dict[str, Any]:
         """For a line of metrics."""
         line = self._trainer.game.metrics(self)
-        if self.config.steering.self_play_target is not None:
-            line["shaping_weight"] = self._trainer.algorithm.settings_now().shaping_weight
+        steered = self.config.steering.self_play_target is not None
+        if steered and "shaping_weight" in self._trainer.rates:
+            line["shaping_weight"] = self._trainer.rates["shaping_weight"]
         if self._trainer.evaluates_now:
             line |= self.evaluation
             if self.seconds_to_threshold:

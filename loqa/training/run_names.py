@@ -9,8 +9,10 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from loqa._checks import plural
+from loqa.algos import registry as algorithms
+from loqa.algos.loqa import LOQASettings
 from loqa.training.config import NOT_LEARNED as NOT_LEARNED
-from loqa.training.config import CoinConfig, IPDConfig, TrainConfig
+from loqa.training.config import TrainConfig
 
 _LONGEST = 100  # of a file name; systems allow 255 bytes, and other names are made from it
 _OWN_PLACE = ("preset", "algo", "shared_reward", "seed")  # in a run's name, whatever they are
@@ -48,7 +50,7 @@ def differences(configs: Sequence[TrainConfig], ignore: Collection[str] = ()) ->
         known = mine.of_own_preset()
         names = [
             name
-            for name in mine.field_types()
+            for name in mine.to_dict()
             if name not in ignore and name != "preset"
             if _differs(mine, name, rivals)
             or (_differs(mine, name, same_game) and _differs(mine, name, [known]))
@@ -86,19 +88,13 @@ def run_name(config: TrainConfig) -> str:
 def describe(config: TrainConfig) -> list[str]:
     """Lines that say what a run is: algorithm and preset, the game as it is played, the work, and
     what else differs from the preset, in vain too."""
-    learner = {"loqa": "LOQA", "naive": "naive learner"}[config.algo]
+    learner = algorithms.entry(config.algo).title
     shared = ", shared reward" if config.shared_reward else ""
     threads = "1 thread" if config.num_threads == 1 else f"{config.num_threads} threads"
     shown = {*_OWN_PLACE, "iterations", "batch_size", "episode_length", "num_threads", "device"}
-    game = ""
-    if isinstance(config, IPDConfig):
-        payoff = zip(("CC", "CD", "DC", "DD"), config.payoff, strict=True)
-        game = "payoff " + ", ".join(f"{state} {value_text(paid)}" for state, paid in payoff)
-        game += f"; actor {config.actor}, critic {config.critic}"
-        shown |= {"payoff", "actor", "critic"}
-    elif isinstance(config, CoinConfig):
-        game = f"board {config.height} x {config.width}, {config.opponents} past agents a batch"
-        shown |= {"height", "width", "opponents"}
+    record = config.record()
+    game, in_it = record.headline(config)
+    shown |= set(in_it)
     work = (
         f"{config.iterations:,} {plural(config.iterations, 'iteration')} of "
         f"{config.batch_size:,} {plural(config.batch_size, 'episode')} of "
@@ -122,29 +118,40 @@ def without_effect(config: TrainConfig) -> dict[str, str]:
         if where:
             found.update((name, reason) for name in names if name not in found)
 
-    shaping = ("shaping", "dice_discount", "n_step", "softmax_temperature", "self_play_target",
-               "current_reward_differentiable", "stop_normaliser_gradient", "opponent_baseline",
-               "shaping_advantage")  # fmt: skip
-    idle(config.algo == "naive", "algo naive", "shaping_weight", *shaping)
-    idle(config.shaping_weight == 0, "shaping_weight 0", *shaping)
-    idle(config.shaping == "loaded-dice", "shaping loaded-dice", "n_step")
-    idle(config.shaping == "n-step", "shaping n-step", "dice_discount")
-    idle(config.shaping == "n-step", "shaping n-step", "current_reward_differentiable")
-    idle(config.shaping == "n-step", "shaping n-step", "opponent_baseline")
-    idle(config.advantage == "td0", "advantage td0", "shaping_advantage")
-    idle(config.advantage != "gae", f"advantage {config.advantage}", "advantage_lambda")
-    idle(config.advantage != "td0", f"advantage {config.advantage}", "advantage_gradient")
-    idle(config.critic_target != "lambda", f"critic_target {config.critic_target}", "critic_lambda")
-    idle(config.critic_target == "returns", "critic_target returns", "target_ema")
-    if isinstance(config, IPDConfig):
-        gru = "gru" in (config.actor, config.critic)
-        networks = f"actor {config.actor}, critic {config.critic}"
-        idle(config.actor == "logits", "actor logits", "actor_hidden")
-        idle(not gru, networks, "layers_before_gru")
-        idle(config.exploration == 0, "exploration 0", "played_policy")
-    elif isinstance(config, CoinConfig):
-        idle(config.anneal == 0, "anneal 0", "entropy_final", "actor_lr_final", "critic_lr_final")
-    return {name: reason for name, reason in found.items() if name in config.field_types()}
+    if isinstance(config.learning, LOQASettings):
+        shaping = ("shaping", "dice_discount", "n_step", "softmax_temperature", "self_play_target",
+                   "current_reward_differentiable", "stop_normaliser_gradient", "opponent_baseline",
+                   "shaping_advantage")  # fmt: skip
+        idle(config.algo == "naive", "algo naive", "shaping_weight", *shaping)
+        idle(config.shaping_weight == 0, "shaping_weight 0", *shaping)
+        idle(config.shaping == "loaded-dice", "shaping loaded-dice", "n_step")
+        idle(config.shaping == "n-step", "shaping n-step", "dice_discount")
+        idle(config.shaping == "n-step", "shaping n-step", "current_reward_differentiable")
+        idle(config.shaping == "n-step", "shaping n-step", "opponent_baseline")
+        idle(config.advantage == "td0", "advantage td0", "shaping_advantage")
+        idle(config.advantage != "gae", f"advantage {config.advantage}", "advantage_lambda")
+        idle(config.advantage != "td0", f"advantage {config.advantage}", "advantage_gradient")
+        idle(
+            config.critic_target != "lambda",
+            f"critic_target {config.critic_target}",
+            "critic_lambda",
+        )
+        idle(config.critic_target == "returns", "critic_target returns", "target_ema")
+    others, network = config.others, config.network
+    idle(others.meets != "past", f"meets {others.meets}", "opponents", "replay_capacity",
+         "replay_every", "early_opponents")  # fmt: skip
+    gru = "gru" in (network.actor, network.critic)
+    idle(network.actor == "logits", "actor logits", "actor_hidden", "actor_one_hot", "actor_table")
+    table = network.actor != "logits" and network.actor_table
+    idle(not table, "no table beside the actor", "network_lr", "network_lr_final")
+    idle(not gru, f"actor {network.actor}, critic {network.critic}", "layers_before_gru")
+    idle(config.loop.exploration == 0, "exploration 0", "played_policy")
+    idle(config.schedule.anneal == 0, "anneal 0", *config.schedule.finals())
+    idle(config.steering.self_play_target is None, "self_play_target none", "steering_rate",
+         "steering_limit")  # fmt: skip
+    idle(config.evaluation.evaluate_every == 0, "evaluate_every 0", "evaluation_episodes", "stop_at",
+         "self_play_target")  # fmt: skip
+    return {name: reason for name, reason in found.items() if name in config.to_dict()}
 
 
 def value_text(value: Any) -> str:
@@ -160,20 +167,22 @@ def value_text(value: Any) -> str:
 
 def _changed(config: TrainConfig, ignore: Collection[str]) -> list[str]:
     known = config.of_own_preset()
-    names = [name for name in config.field_types() if name not in ignore and name != "preset"]
+    names = [name for name in config.to_dict() if name not in ignore and name != "preset"]
     return [name for name in names if _differs(config, name, [known])]
 
 
 def _differs(config: TrainConfig, name: str, others: Sequence[TrainConfig]) -> bool:
-    return any(getattr(config, name) != getattr(other, name) for other in others)
+    mine = config.to_dict()[name]
+    return any(mine != other.to_dict().get(name) for other in others)
 
 
 def _words(config: TrainConfig, names: Sequence[str], between: str) -> list[str]:
-    """Each field with its value; height and width are one word."""
+    """Each field with its value; fields that a game's record joins are one word."""
+    joined = config.record().joined
     words = []
     for name in names:
-        if isinstance(config, CoinConfig) and name in ("height", "width"):
-            word = f"board{between}{config.height}x{config.width}"
+        if name in joined:
+            word = joined[name](config, between)
         else:
             word = f"{name}{between}{value_text(getattr(config, name))}"
         if word not in words:

@@ -75,7 +75,7 @@ class Trainer:
         self.iteration = 0
         self.record = recorder_for(self.device)
         self._plays: dict[str, Replayed] = {}
-        self._rates: dict[str, float] = {}
+        self.rates: dict[str, float] = {}
         self._defers = defers(self.device)
         self._finite: FiniteWatch | None = None
         self.agent = make_agent(config).to(self.device)
@@ -296,9 +296,9 @@ class Trainer:
             if final is not None and begin is not None:
                 rates[name] = begin + share * (final - begin)
         rates = {name: rate for name, rate in rates.items() if name in self.algorithm.rates}
-        if rates != self._rates:
+        if rates != self.rates:
             self.algorithm.set_rates(**rates)
-            self._rates = rates
+            self.rates = rates
 
 
 def _by_steps(env: Env, exploration: float, seats: Any, draws: Tensor, start: Tensor) -> Played:
