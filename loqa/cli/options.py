@@ -6,7 +6,7 @@ import dataclasses
 import os
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -18,8 +18,12 @@ _SHORT = {"game": "stage_game"}  # other names of fields
 Config = TypeVar("Config", bound=TrainConfig)
 
 
-def parsed(kind: type[Config], given: Sequence[str], prog: str) -> tuple[Config, Path | None]:
+def parsed(
+    kind: type[Config], given: Sequence[str], prog: str, known: Mapping[str, Any] | None = None
+) -> tuple[Config, Path | None]:
     """The configuration that options ask for, and the run directory of `--out`.
+
+    `known` are fields that have other defaults than the game's.
 
     What `--help` shows can be typed back. Besides tyro's forms these are understood: `--payoff 3,0,5,1`
     with commas, `--played-policy true`, and `none`.
@@ -32,12 +36,13 @@ def parsed(kind: type[Config], given: Sequence[str], prog: str) -> tuple[Config,
 
     algo = _last(given, "algo") or "loqa"
     preset = _last(given, "preset") or "default"
-    known = algo in algorithms.names() and preset in kind.presets()
+    legal = algo in algorithms.names() and preset in kind.presets()
     # What depends on another option is shown, and taken, as with that option.
     leading = {name: _last(given, name) for name in kind.record().variants}
     found = {name: value for name, value in leading.items() if value is not None}
+    found = {**(known or {}), **found}
     try:
-        base = kind.of_preset(preset, algo=algo, **found) if known else kind()
+        base = kind.of_preset(preset, algo=algo, **found) if legal else kind()
     except ValueError:  # tyro says what the choices are
         base = kind.of_preset(preset if preset in kind.presets() else "default")
     parts = {name: getattr(base, name) for name in kind.kinds(base.algo)}

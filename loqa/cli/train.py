@@ -17,6 +17,7 @@ from loqa.cli.progress import Pace, training_progress
 from loqa.cli.terminal import DONE, INTERRUPTED, USAGE, RunFailedError, Terminal
 from loqa.games.registry import game, names
 from loqa.training.config import GAMES, RESUMABLE, TrainConfig, config_class
+from loqa.training.own import own_config
 from loqa.training.run_directory import RunDirectory
 from loqa.training.run_names import describe
 from loqa.training.train import TrainingError, export_agent, resume, train
@@ -55,21 +56,37 @@ def run_train(given: Sequence[str], console: Terminal) -> int:
     if name in ("-h", "--help"):
         console.say(_games())
         return DONE if given else USAGE
-    if name not in names():
+    known: dict[str, Any] = {}
+    kind = config_class("own")
+    if ":" in name:  # what makes an environment of the user's own
+        plain = own_config(name)
+        known = {**vars(plain.env), "gamma": plain.gamma}
+    elif name in _trained():
+        kind = config_class(name)
+    else:
+        hint = nearest(name, _trained())
         raise ValueError(
-            f"there is no game {name!r}{nearest(name, names())} ({', '.join(names())})"
+            f"there is no game {name!r}{hint} ({', '.join(_trained())}, or package.module:make_env of "
+            "your own environment)"
         )
-    kind = config_class(name)
-    config, out = parsed(kind, given[1:], f"loqa train {name}")
+    config, out = parsed(kind, given[1:], f"loqa train {name}", known)
     path = RunDirectory.unused(config) if out is None else out
     _say_what_runs(console, f"loqa train {name}", config, path)
     return _follow(console, config, (0, 0.0), lambda report: train(config, out, report))
 
 
 def _games() -> str:
-    rows = [(name, (config_class(name).__doc__ or "").partition("\n")[0]) for name in names()]
+    rows = [(name, (config_class(name).__doc__ or "").partition("\n")[0]) for name in _trained()]
     listed = "\n".join(f"  {name:<8} {said}" for name, said in rows)
-    return f"usage: loqa train GAME [OPTIONS]\n\n{listed}\n\n`loqa train GAME --help` lists its options."
+    own = "  package.module:make_env  your own environment"
+    return (
+        f"usage: loqa train GAME [OPTIONS]\n\n{listed}\n{own}\n\n"
+        "`loqa train GAME --help` lists its options."
+    )
+
+
+def _trained() -> list[str]:
+    return [name for name in names() if name != "own"]
 
 
 def _say_what_runs(console: Terminal, command: str, config: TrainConfig, out: Path) -> None:
