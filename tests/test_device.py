@@ -114,14 +114,14 @@ def test_seconds_by_phase(device: str) -> None:
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_the_first_number_that_is_not_finite(device: str) -> None:
-    watch = FiniteWatch(("one", "two", "three"), torch.device(device))
+    watch = FiniteWatch(("grad_norm", "loss/two", "loss/three"), torch.device(device))
     for iteration, numbers in enumerate(
         [[1, 2, 3], [1, 2, torch.inf], [1, torch.nan, 3], [torch.nan] * 3], start=7
     ):
         if iteration == 8:
             watch.check()
         watch.note(iteration, [torch.tensor(float(number), device=device) for number in numbers])
-    with pytest.raises(FloatingPointError, match="the three is inf at iteration 8"):
+    with pytest.raises(FloatingPointError, match="the three loss is inf at iteration 8"):
         watch.check()
 
 

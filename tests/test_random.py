@@ -118,12 +118,13 @@ def test_iterations_and_purposes_of_a_run_have_other_draws(monkeypatch):
         return generator
 
     monkeypatch.setattr("loqa.training.trainer.stream_seed", noted_seed)
-    monkeypatch.setattr("loqa.training.trainer.stream", noted_stream)
+    for module in ("trainer", "opponents"):
+        monkeypatch.setattr(f"loqa.training.{module}.stream", noted_stream)
     config = CoinConfig(batch_size=8, opponents=2, episode_length=4, evaluate_every=1,
                         evaluation_episodes=8)  # fmt: skip
     trainer = Trainer(config)
     for _ in range(2):
         trainer.iterate()
         trainer.evaluate(0.0)
-    assert len(asked) == len(set(asked)) == 8
+    assert len(asked) == len(set(asked)) == 10  # two environments, and four plays an iteration
     assert len(states) == len(set(states)) == 11  # the weights too

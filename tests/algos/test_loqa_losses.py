@@ -317,7 +317,7 @@ def test_clipping_scales_all_gradients_by_one_number() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("shaping", "dice", r"shaping must be one of .*'n-step'.*got 'dice'"),
+        ("shaping", "dice", r"shaping must be one of loaded-dice, n-step, got 'dice'"),
         ("advantage", "td1", r"advantage must be one of .*got 'td1'"),
         ("advantage_baseline", "time", r"advantage_baseline must be one of"),
         ("critic_target", "max", r"critic_target must be one of"),

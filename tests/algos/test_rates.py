@@ -28,7 +28,7 @@ def _learner(kind: str = "mlp", **fields: Any) -> Learner:
     agent = build_agent(kind, "mlp", 4, 2, actor_hidden=6, generator=generator, actor_table=True)
     with torch.no_grad():  # else the layers before get no gradient
         agent.actor.network.linear_end.weight += 0.3  # type: ignore[union-attr]
-    return Learner(agent, LOQASettings(actor_lr=2e-2, critic_lr=5e-2, **fields), network_lr=1e-3)
+    return Learner(agent, LOQASettings(actor_lr=2e-2, critic_lr=5e-2, **fields))
 
 
 def _largest_step(learner: Learner, update: int = 0) -> tuple[float, float, float]:
@@ -56,10 +56,10 @@ def test_the_table_and_the_network_have_a_rate_each(kind: str) -> None:
 
 def test_rates_are_changed_one_by_one() -> None:
     learner = _learner()
-    learner.set_network_rate(4e-3)
-    learner.set_rates(0.0, 1.0, 3e-2, 6e-2)
+    learner.set_rates(network_lr=4e-3)
+    learner.set_rates(entropy_bonus=0.0, shaping_weight=1.0, actor_lr=3e-2, critic_lr=6e-2)
     assert _largest_step(learner) == pytest.approx((3e-2, 4e-3, 6e-2), rel=1e-3)
-    learner.set_network_rate(0.0)
+    learner.set_rates(network_lr=0.0)
     table, network, _ = _largest_step(learner, 1)
     assert table > 0
     assert network == 0
@@ -67,8 +67,8 @@ def test_rates_are_changed_one_by_one() -> None:
 
 def test_one_rate_moves_all_where_there_is_no_table() -> None:
     agent = build_agent("mlp", "mlp", 4, 2, generator=torch.Generator().manual_seed(1))
-    learner = Learner(agent, LOQASettings(actor_lr=2e-2), network_lr=1e-3)
-    learner.set_network_rate(0.0)
+    learner = Learner(agent, LOQASettings(actor_lr=2e-2))
+    learner.set_rates(network_lr=0.0)
     before = agent.actor.linear1.weight.detach().clone()  # type: ignore[union-attr]
     learner.update(_trajectory())
     moved = (agent.actor.linear1.weight - before).detach().abs().max()  # type: ignore[union-attr,operator]
@@ -78,7 +78,7 @@ def test_one_rate_moves_all_where_there_is_no_table() -> None:
 def test_a_restored_learner_goes_on_bit_for_bit_with_its_rates() -> None:
     first, second = _learner("gru"), _learner("gru")
     first.update(_trajectory())
-    first.set_network_rate(5e-4)
+    first.set_rates(network_lr=5e-4)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     for update in (1, 2):
         first.update(_trajectory(update))
