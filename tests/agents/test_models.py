@@ -216,7 +216,7 @@ def test_stacked_agents_equal_each_agent_alone(kinds: tuple[str, str], episodes_
 def test_wrong_settings_and_shapes_are_named() -> None:
     with pytest.raises(ValueError, match=r"actor must be .*got 'lstm'"):
         build_agent("lstm", "mlp", 4, 2)
-    with pytest.raises(ValueError, match="critic must be 'mlp' or 'gru', got 'logits'"):
+    with pytest.raises(ValueError, match="critic must be 'mlp', 'gru' or 'cnn', got 'logits'"):
         build_agent("mlp", "logits", 4, 2)
     with pytest.raises(ValueError, match="num_features 4, got 36"):
         build_agent("logits", "mlp", 36, 4)

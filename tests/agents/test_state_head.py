@@ -140,5 +140,5 @@ def test_what_is_not_of_states_is_refused() -> None:
         StateHead(MLPHead(6, 2), table=True)
     for switch in ("actor_one_hot", "actor_table"):
         choice: dict[str, Any] = {switch: True}
-        with pytest.raises(ValueError, match="an actor of states needs num_features 4, got 36"):
+        with pytest.raises(ValueError, match="an actor of states needs num_features 8, got 36"):
             build_agent("gru", "mlp", 36, 4, **choice)
