@@ -218,7 +218,7 @@ def test_wrong_settings_and_shapes_are_named() -> None:
         build_agent("lstm", "mlp", 4, 2)
     with pytest.raises(ValueError, match="critic must be 'mlp', 'gru' or 'cnn', got 'logits'"):
         build_agent("mlp", "logits", 4, 2)
-    with pytest.raises(ValueError, match="num_features 4, got 36"):
+    with pytest.raises(ValueError, match="num_features 8, got 36"):
         build_agent("logits", "mlp", 36, 4)
     with pytest.raises(ValueError, match="layers_before_gru must be 0, 1 or 2, got 3"):
         GRUHead(4, 2, 8, 3)
