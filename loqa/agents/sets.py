@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from loqa.agents.actor_critic import Agent
 from loqa.agents.native import StackedHead, reads
@@ -110,35 +110,57 @@ class AgentSets:
 
 
 class _Rows:
-    """A head without memory, with the parameters of one or of several sets."""
+    """A head of any kind, with the parameters of one or of several sets."""
 
     def __init__(self, head: Head, parameters: dict[str, Tensor]) -> None:
-        self._head, self._parameters = head, parameters
+        self._head, self._step = head, _Step(head)
+        self._parameters = {f"head.{name}": value for name, value in parameters.items()}
         name, first = next(iter(parameters.items()))
         self._stacked = first.ndim > dict(head.named_parameters())[name].ndim
         self._sets = len(first) if self._stacked else 1
 
     def initial_state(self, batch_size: int) -> Tensor:
-        return next(iter(self._parameters.values())).new_zeros(batch_size, 0)
+        like = next(iter(self._parameters.values()))
+        return self._head.initial_state(batch_size).to(like.device, like.dtype)
 
+    @torch.no_grad()
     def step(self, x: Tensor, state: Tensor, t: int | None = None) -> tuple[Tensor, Tensor]:
         if t is not None:
             x = torch.cat([x, x.new_full((len(x), 1), t)], -1)
-        groups = x.reshape(self._sets, -1, *x.shape[1:])
-        output = self._call(groups if self._stacked else x)
-        return (output.flatten(0, 1) if self._stacked else output), state
+        if not self._stacked:
+            return self._call(x, state)
+        each = len(x) // self._sets
+        groups = (one.reshape(self._sets, each, *one.shape[1:]) for one in (x, state))
+        output, state = self._call(*groups)
+        return output.flatten(0, 1), state.flatten(0, 1)
 
+    @torch.no_grad()
     def rows(self, x: Tensor) -> Tensor:
         """The same inputs for every set: `[N, ...]` -> `[G, N, K]`, or `[N, K]` of one."""
-        if not self._stacked:
-            return self._call(x)
-        return self._call(x.expand(self._sets, *x.shape))
+        state = self.initial_state(len(x))
+        if self._stacked:
+            x, state = (one.expand(self._sets, *one.shape) for one in (x, state))
+        return self._call(x, state)[0]
 
-    def _call(self, x: Tensor) -> Tensor:
-        def call(parameters: dict[str, Tensor], one: Tensor) -> Tensor:
-            output: Tensor = torch.func.functional_call(self._head, parameters, (one,))
-            return output
+    def _call(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        def call(
+            parameters: dict[str, Tensor], one: Tensor, before: Tensor
+        ) -> tuple[Tensor, Tensor]:
+            output, after = torch.func.functional_call(self._step, parameters, (one, before))
+            return output, after
 
         if not self._stacked:
-            return call(self._parameters, x)
-        return torch.func.vmap(call)(self._parameters, x)
+            return call(self._parameters, x, state)
+        answered: tuple[Tensor, Tensor] = torch.func.vmap(call)(self._parameters, x, state)
+        return answered
+
+
+class _Step(nn.Module):
+    """`Head.step` as a module's call, which can be made with other parameters."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return self.head.step(x, state)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from loqa.agents.actor_critic import Agent
+from loqa.agents.policy import Policy
 from loqa.algos.trajectory import Trajectory
 from loqa.envs.base import Env
 from loqa.games.matches import MatchRules
@@ -70,6 +71,10 @@ def _nothing(*args: Any) -> dict[str, Any]:
     return {}
 
 
+def _unknown(name: str) -> str:
+    raise ValueError(f"the game has no scripted players, and {name!r} is no run or checkpoint")
+
+
 def _none(*args: Any) -> Sequence[str]:
     return ()
 
@@ -88,6 +93,7 @@ class Game:
         variants: what the preset "default" says besides, by the value of a field: field -> value -> fields.
         make_env: the environment of a run.
         inputs: of its agents, by the settings.
+        player: a scripted player by its name: a policy, or the name where the environment knows it.
         against: whom evaluations play besides the agent itself: key in metrics -> scripted player.
         measure: further numbers of the episodes in self-play; NaN where nothing was counted.
         evaluated: what an evaluation says besides, by what it has said.
@@ -117,6 +123,7 @@ class Game:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {}})
     adapted: Callable[[Any], Mapping[str, Any]] = _nothing
     variants: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    player: Callable[[str], Policy | str] = _unknown
     against: Mapping[str, str] = field(default_factory=dict)
     measure: Callable[[Trajectory, Any], Mapping[str, Tensor]] = _nothing
     evaluated: Callable[[dict[str, Any]], dict[str, Any]] = _nothing

@@ -15,6 +15,7 @@ from loqa.agents.networks import ones
 from loqa.algos.trajectory import Trajectory
 from loqa.envs.base import Env
 from loqa.envs.coin_game.env import make_coin_game
+from loqa.envs.coin_game.presets import SCRIPTED_COIN_PLAYERS
 from loqa.envs.coin_game.statistics import coin_statistics
 from loqa.envs.coin_game.thresholds import THRESHOLDS, reached
 from loqa.games.base import Game, Inputs, Making, RunView
@@ -142,6 +143,7 @@ COIN = register(
         settings=CoinSettings,
         make_env=_make_env,
         inputs=_inputs,
+        player=lambda name: _checks.one_of("fixed", name, SCRIPTED_COIN_PLAYERS),
         against={
             "vs_always_cooperate": "always-cooperate",
             "vs_always_defect": "always-defect",

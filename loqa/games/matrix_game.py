@@ -13,6 +13,9 @@ import torch
 from loqa import _checks
 from loqa.agents.actor_critic import Agent
 from loqa.agents.memory1 import discounted_value
+from loqa.agents.player import MachinePolicy
+from loqa.agents.policy import Policy
+from loqa.agents.strategies import NAMED
 from loqa.envs.base import Env
 from loqa.envs.matrix_game.env import make_matrix_game
 from loqa.envs.matrix_game.presets import MATRIX_PRESETS, as_payoff
@@ -114,6 +117,10 @@ def _inputs(settings: IPDSettings | MatrixSettings) -> Inputs:
     return Inputs("states", 2 * actions, actions)
 
 
+def _player(name: str) -> Policy:
+    return MachinePolicy(NAMED[_checks.one_of("fixed", name, NAMED)])
+
+
 def _headline(config: Any) -> tuple[str, Sequence[str]]:
     table = config.env.table()
     shown = ["payoff", "stage_game", "actor", "critic"]
@@ -203,6 +210,7 @@ IPD = register(
         name="ipd",
         env_name="ipd",
         kin=tuple(MATRIX_PRESETS),
+        player=_player,
         headline=_headline,
         view=lambda: view,
         outcome=outcome,

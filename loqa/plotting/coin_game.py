@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from loqa.envs.coin_game.thresholds import THRESHOLDS, score
 from loqa.plotting.coin_wall_clock import plot_wall_clock as plot_wall_clock
-from loqa.plotting.runs import NUMBER, TWO_NUMBERS, Check, Group, Run
+from loqa.plotting.runs import NUMBER, NUMBERS, Check, Group, Run
 from loqa.plotting.style import (
     BLUE,
     GREY,
@@ -37,7 +37,7 @@ PANELS = {
 
 REQUIRED: dict[str, Check] = {}
 OPTIONAL: dict[str, Check] = {
-    **dict.fromkeys(list(PANELS)[:3], TWO_NUMBERS),
+    **dict.fromkeys(list(PANELS)[:3], NUMBERS),
     "own_coin_share": NUMBER,
 }
 
@@ -153,5 +153,5 @@ def _value(line: dict[str, Any], key: str, side: int | None = None) -> float | N
     if isinstance(found, int | float):
         return float(found)
     if side is None and key == "self_play":
-        return (float(found[0]) + float(found[1])) / 2
+        return sum(map(float, found)) / len(found)
     return float(found[side or 0])

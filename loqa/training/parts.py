@@ -105,7 +105,7 @@ class Others:
     Attributes:
         meets: "self", the agent as it is now; "past", agents of its own past; "learners", each other seat
             an agent of its own that learns at the same time; "fixed", the players of `fixed`.
-        fixed: scripted players of the game, one for each other seat, or one for all.
+        fixed: scripted players of the game, runs or checkpoints; one for each other seat, or one for all.
         opponents: K, past agents a batch is played against, B / K episodes each; K must divide B.
             The published code draws one for each episode.
         replay_capacity: past agents that are kept.

@@ -283,8 +283,16 @@ class Trainer:
             fixed = others.fixed * (players - 1) if len(others.fixed) == 1 else others.fixed
             if len(fixed) != players - 1:
                 raise ValueError(f"fixed must name {players - 1} players, got {', '.join(fixed)}")
-            return Fixed(fixed)
+            return Fixed([self._player(name) for name in fixed])
         return SelfPlay(self.agent, players)
+
+    def _player(self, name: str) -> Policy | str:
+        """A player by its name in the game, or the agent of a run or a checkpoint."""
+        if Path(name).exists():
+            from loqa.training.train import load_agent  # which trains, by this module
+
+            return self.seat_of(load_agent(name).to(self.device).requires_grad_(False))
+        return self.game.player(name)
 
     def _set_rates(self) -> None:
         """Tells the algorithm the rates of this iteration, where they change."""

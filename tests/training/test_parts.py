@@ -1,0 +1,91 @@
+"""Every part of a run in every game: whom the agent meets, networks, schedules, evaluations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import loqa
+from loqa.training.config import GAMES
+from loqa.training.trainer import Trainer
+
+SMALL: dict[str, Any] = {
+    "iterations": 3, "batch_size": 32, "episode_length": 6, "opponents": 4, "replay_every": 1,
+    "evaluate_every": 2, "evaluation_episodes": 8, "actor_hidden": 6, "critic_hidden": 5,
+    "log_every": 1, "anneal": 2, "anneal_after": 1,
+}  # fmt: skip
+PARTS: list[tuple[str, dict[str, Any]]] = [
+    *(
+        (game, {"meets": meets, "actor": actor, "critic": critic})
+        for game in ("ipd", "matrix", "coin")
+        for meets in ("self", "past", "learners")
+        for actor, critic in (("mlp", "gru"), ("gru", "mlp"), ("gru", "gru"))
+    ),
+    ("ipd", {"meets": "past"}),
+    ("ipd", {"meets": "fixed", "fixed": ("tit-for-tat",), "actor": "gru"}),
+    ("matrix", {"stage_game": "matching-pennies"}),
+    ("matrix", {"payoff": tuple(range(9)), "meets": "past"}),
+    ("coin", {"meets": "fixed", "fixed": ("always-defect",)}),
+    ("coin", {"num_players": 3}),
+    ("coin", {"num_players": 3, "meets": "fixed", "fixed": ("always-defect", "always-cooperate")}),
+    ("coin", {"height": 5, "width": 5, "meets": "self"}),
+    ("coin", {"height": 5, "width": 5, "actor": "mlp", "critic": "mlp"}),
+]
+
+
+@pytest.mark.parametrize(("game", "fields"), PARTS)
+def test_it_trains_and_goes_on(game: str, fields: dict[str, Any], tmp_path: Path) -> None:
+    """Three iterations in one go and in two: the same bits."""
+    config = GAMES[game].of_preset("default", **{**SMALL, **fields})
+    whole = loqa.train(config, tmp_path / "whole")
+    loqa.train(config.replace(iterations=1), tmp_path / "parts")
+    parts = loqa.resume(tmp_path / "parts", iterations=3)
+    assert len(whole["self_play"]) == getattr(config, "num_players", 2)
+    one, two = (loqa.load_agent(each["out"]).state_dict() for each in (whole, parts))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_past_agents_act_as_the_agent_did() -> None:
+    """The pool's first agent is the untrained one; a copy of it answers alike, whatever its heads are."""
+    for actor in ("logits", "mlp", "gru"):
+        trainer = Trainer(loqa.IPDConfig.of_preset(**{**SMALL, "meets": "past", "actor": actor}))
+        with torch.no_grad():
+            for parameter in trainer.agent.parameters():
+                parameter.uniform_(-1, 1, generator=torch.Generator().manual_seed(1))
+        trainer.opponents.pool._rows[0] = torch.cat(
+            [parameter.detach().flatten() for parameter in trainer.agent.parameters()]
+        ).half()
+        (past,) = trainer.opponents.seats(1)
+        obs = torch.randint(0, 5, (4, 32), dtype=torch.int8)
+        state, kept = past.initial_state(32), trainer.agent.initial_state(32)
+        for seen in obs:
+            said, state = past.step(seen, state)
+            wanted, kept = trainer.agent.step(seen, kept)
+            torch.testing.assert_close(said, wanted, rtol=0, atol=5e-3)  # half precision
+
+
+def test_a_run_meets_an_earlier_one(tmp_path: Path) -> None:
+    first = loqa.train(loqa.IPDConfig.of_preset(**SMALL), tmp_path / "first")
+    config = loqa.IPDConfig.of_preset(**SMALL, meets="fixed", fixed=(first["out"],))
+    assert loqa.train(config, tmp_path / "second")["iterations"] == 3
+
+
+def test_players_that_are_not_there() -> None:
+    for kind, name, message in (
+        (loqa.IPDConfig, "tit-for-tit", "did you mean 'tit-for-tat'"),
+        (loqa.CoinConfig, "tit-for-tat", "must be one of"),
+    ):
+        config = kind.of_preset(**{**SMALL, "meets": "fixed", "fixed": (name,)})
+        with pytest.raises(ValueError, match=message):
+            Trainer(config)
+    with pytest.raises(ValueError, match="fixed must name 2 players"):
+        Trainer(
+            loqa.CoinConfig.of_preset(**SMALL, num_players=3, meets="fixed", fixed=("random",) * 3)
+        )
+    with pytest.raises(ValueError, match="meets fixed needs the players"):
+        loqa.IPDConfig(meets="fixed")
+    with pytest.raises(ValueError, match="an agent a seat learns"):
+        loqa.MatrixConfig(stage_game="matching-pennies", meets="past")
