@@ -97,16 +97,14 @@ class AgentSets:
         return _Rows(head, {name.removeprefix(prefix): value for name, value in own.items()})
 
     def _input(self, obs: Tensor, head: Head) -> Tensor:
-        if self.agent.observes == "features":
+        agent = self.agent
+        if isinstance(head, GRUHead) and agent.observes == "features":
             flat = obs.reshape(len(obs), -1)
-            # Fewer integers than inputs are places of ones; as many are the features themselves.
-            places = not flat.is_floating_point() and flat.shape[1] < self.agent.actor.num_inputs
+            # Fewer integers than inputs are places of ones, of which its first layer is a sum of rows; as
+            # many are the features themselves.
+            places = not flat.is_floating_point() and flat.shape[1] < agent.actor.num_inputs
             return flat if places or flat.dtype == torch.float64 else flat.float()
-        return (
-            self.agent._actor_input(obs, 1)
-            if head is self.agent.actor
-            else self.agent._features(obs, 1, head)
-        )
+        return agent._actor_input(obs, 1) if head is agent.actor else agent._features(obs, 1, head)
 
 
 class _Rows:
