@@ -23,7 +23,8 @@ from about import about, append
 
 import loqa
 from loqa._device import current
-from loqa.training.config import MATMUL_PRECISION, CoinConfig
+from loqa.training.config import CoinConfig
+from loqa.training.parts import MATMUL_PRECISION
 from loqa.training.trainer import Trainer
 
 PUBLISHED = {"batch_size": 2048, "actor_hidden": 128, "critic_hidden": 64}

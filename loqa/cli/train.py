@@ -108,7 +108,7 @@ def _say_what_runs(console: Terminal, command: str, config: TrainConfig, out: Pa
 
 def _resume(options: argparse.Namespace, console: Terminal) -> int:
     run = RunDirectory(Path(options.directory))
-    known = run.config().field_types()
+    known = run.config().to_dict()
     fields = {
         name: value for name, value in vars(options).items() if name in known and value is not None
     }

@@ -1,0 +1,33 @@
+"""Every name that is imported from loqa is there: where packages load lazily mypy does not look."""
+
+from __future__ import annotations
+
+import ast
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+OPTIONAL = ("loqa.envs.gymnasium", "loqa.envs.pettingzoo", "loqa.envs.adapters.parallel")
+
+
+def test_imports() -> None:
+    files = [
+        file for room in ("loqa", "tests", "benchmarks") for file in (ROOT / room).rglob("*.py")
+    ]
+    assert len(files) > 200
+    missing = []
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "loqa":
+                assert node.module is not None
+                if node.module in OPTIONAL:
+                    continue
+                module = import_module(node.module)
+                missing += [
+                    f"{file.relative_to(ROOT)}: {node.module}.{name.name}"
+                    for name in node.names
+                    if not hasattr(module, name.name)
+                    and find_spec(f"{node.module}.{name.name}") is None
+                ]
+    assert not missing
