@@ -45,6 +45,10 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         return version("loqa")
+    if name == "_core":  # also where it lies in the installed package, and the sources here
+        from loqa._native import core
+
+        return core
     return _get(name)
 
 

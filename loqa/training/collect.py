@@ -42,16 +42,30 @@ def collect(
     Raises:
         ValueError: the environment or a policy gives what it should not; says what was expected.
     """
+    played = collect_natively(env, seats, draws, seed, exploration)
+    if played is not None:
+        return played
+    start = env.reset(seed=seed)
+    trajectory, said = collect_by_steps(env, seats, draws(), start, exploration)
+    ends = trajectory.terminated
+    if ends is not None and ends.is_cpu and not ends.any():
+        # Whole sequences are faster than steps. On a GPU a look would wait for it.
+        trajectory = replace(trajectory, terminated=None)
+    return trajectory, said
+
+
+def collect_natively(
+    env: Env,
+    seats: Sequence[Policy | str],
+    draws: Callable[[], Tensor],
+    seed: int,
+    exploration: float = 0.0,
+) -> Played | None:
+    """`collect` by the environment itself; None where it cannot play these seats."""
     native = getattr(env, "rollout_policies", None)
     played = None if native is None else native(seats, draws, seed, exploration)
     if played is None:
-        start = env.reset(seed=seed)
-        trajectory, said = collect_by_steps(env, seats, draws(), start, exploration)
-        ends = trajectory.terminated
-        if ends is not None and ends.is_cpu and not ends.any():
-            # Whole sequences are faster than steps. On a GPU a look would wait for it.
-            trajectory = replace(trajectory, terminated=None)
-        return trajectory, said
+        return None
     obs, actions, rewards, tables = played
     outputs = tuple(
         None if table is None else SeatOutputs(table[0], table[1], actions[:, :, seat].long())

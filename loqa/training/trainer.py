@@ -23,7 +23,7 @@ from loqa.algos.base import Algorithm, Context, Number
 from loqa.algos.trajectory import Trajectory
 from loqa.envs.base import Env
 from loqa.games.base import Making
-from loqa.training.collect import Played, collect, collect_by_steps
+from loqa.training.collect import Played, collect, collect_by_steps, collect_natively
 from loqa.training.config import TrainConfig
 from loqa.training.finite import FiniteWatch, defers
 from loqa.training.monitor import Monitor
@@ -138,6 +138,9 @@ class Trainer:
 
         if self.record is None or not getattr(env, "recordable", True):
             return collect(env, seats, draws, seed, exploration)
+        natively = collect_natively(env, seats, draws, seed, exploration)
+        if natively is not None:  # one kernel for whole episodes
+            return natively
         by_steps = Replayed(partial(_by_steps, env, exploration), self.record)
         replayed = self._plays.setdefault(purpose, by_steps)
         played: Played = replayed(tuple(seats), draws(), env.reset(seed=seed))
