@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 from loqa._lazy import lazy
 
 if TYPE_CHECKING:
+    from loqa import algos as algos
+    from loqa import envs as envs
+    from loqa import games as games
     from loqa import ops as ops
     from loqa import reference as reference
     from loqa.envs.base import EnvSpec as EnvSpec
@@ -27,6 +30,9 @@ _get, __all__ = lazy(
         "CoinConfig": "loqa.training.config",
         "EnvSpec": "loqa.envs.base",
         "IPDConfig": "loqa.training.config",
+        "algos": "loqa.algos",
+        "envs": "loqa.envs",
+        "games": "loqa.games",
         "MatrixConfig": "loqa.training.config",
         "evaluate": "loqa.evaluation.evaluate",
         "league": "loqa.evaluation.league",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,3 +33,12 @@ def test_imports() -> None:
                     and find_spec(f"{node.module}.{name.name}") is None
                 ]
     assert not missing
+
+
+def test_public_names() -> None:
+    """As the documentation writes them, after `import loqa` alone."""
+    names = ("make", "train", "resume", "load_agent", "evaluate", "league", "CoinConfig", "IPDConfig",
+             "MatrixConfig", "EnvSpec", "ops.loaded_dice_returns", "reference", "algos.register",
+             "envs.register", "games.Game", "envs.make")  # fmt: skip
+    asked = "; ".join(f"loqa.{name}" for name in names)
+    subprocess.run([sys.executable, "-c", f"import loqa; {asked}"], check=True)

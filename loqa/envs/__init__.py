@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from loqa.envs.matrix_game.env import MatrixGame as MatrixGame
     from loqa.envs.native import VectorEnv as VectorEnv
     from loqa.envs.registry import make as make
+    from loqa.games.registry import register as register
 
 __getattr__, __all__ = lazy(
     __name__,
@@ -19,5 +20,6 @@ __getattr__, __all__ = lazy(
         "MatrixGame": "loqa.envs.matrix_game.env",
         "VectorEnv": "loqa.envs.native",
         "make": "loqa.envs.registry",
+        "register": "loqa.games.registry",
     },
 )
