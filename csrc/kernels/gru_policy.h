@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-// Parameter sets of a recurrent head (loqa.agents.networks.GRUHead) as Python holds them: of each parameter
-// one array in which the sets lie at a constant distance.
+// Parameter sets of a recurrent head (loqa.agents.networks.GRUHead) as Python holds them: of each
+// parameter one array in which the sets lie at a constant distance.
 
 namespace loqa {
 

@@ -5,8 +5,8 @@
 #include "core/isa.h"
 
 // Arrays are [steps, width], contiguous, one sequence a column. Launchers neither allocate nor
-// check (the bindings and loqa/ops/__init__.py do). The CPU ones work on columns [begin, end); the CUDA ones
-// enqueue on `stream` and throw std::runtime_error if the launch fails.
+// check (the bindings and loqa/ops/__init__.py do). The CPU ones work on columns [begin, end); the
+// CUDA ones enqueue on `stream` and throw std::runtime_error if the launch fails.
 //
 // `ends` [steps, width] say how steps end episodes (rows.h), null for one episode a column. Nothing
 // passes from one side of an end to the other: what follows a step that ends an episode counts as
