@@ -73,8 +73,8 @@ def ipd_run(path: Path, **config: object) -> Path:
         ("ipd", "p_cooperate", [1, 2], "p_cooperate: expected a number for each state"),
         ("ipd", "reward", [1.0], "reward: expected two numbers, got [1.0]"),
         ("ipd", "self_play", "high", "self_play: expected two numbers, got high"),
-        ("coin", "self_play", [1.0, None], "self_play: expected two numbers, got [1.0, None]"),
-        ("coin", "vs_always_defect", 3, "vs_always_defect: expected two numbers, got 3"),
+        ("coin", "self_play", [1.0, None], "self_play: expected numbers, got [1.0, None]"),
+        ("coin", "vs_always_defect", 3, "vs_always_defect: expected numbers, got 3"),
         ("coin", "own_coin_share", True, "own_coin_share: expected a number, got True"),
     ],
 )
