@@ -22,7 +22,7 @@ import torch
 from about import about, append
 
 import loqa
-from loqa._device import current
+from loqa.runtime.device import current
 from loqa.training.config import CoinConfig
 from loqa.training.parts import MATMUL_PRECISION
 from loqa.training.trainer import Trainer

@@ -21,8 +21,8 @@ import torch
 
 import loqa
 from loqa import ops
-from loqa._graphs import recorder_for
 from loqa.ops.gru import gru
+from loqa.runtime.graphs import recorder_for
 from loqa.training.config import CoinConfig, IPDConfig
 
 HANGS_AFTER = 45.0  # seconds: then every thread's traceback is printed

@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
-from loqa._distributed import ProcessGroup
-from loqa._graphs import Recorder, Replayed
 from loqa.agents.actor_critic import Agent
 from loqa.agents.outputs import SeatOutputs
 from loqa.algos.trajectory import Trajectory
+from loqa.runtime.distributed import ProcessGroup
+from loqa.runtime.graphs import Recorder, Replayed
 
 Number = Tensor | Callable[[], Tensor]
 """A number for the log, or what computes it if a line is written."""
@@ -27,7 +27,7 @@ class Context:
         processes: that hold the same agent and have each a part of the batch.
         exploration: e, share of uniformly random play in the episodes.
         record: makes a recording of a function that is called in every iteration, as a CUDA graph
-            (`loqa._graphs`); None where nothing is recorded.
+            (`loqa.runtime.graphs`); None where nothing is recorded.
         seed: of the run.
     """
 

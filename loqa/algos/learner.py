@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loqa._distributed import ProcessGroup
 from loqa.agents.actor_critic import Agent
 from loqa.agents.networks import StateHead
 from loqa.agents.outputs import SeatOutputs
 from loqa.algos.base import Number
 from loqa.algos.loqa import ActorLosses, LOQASettings, actor_losses, critic_losses, critic_targets
 from loqa.algos.trajectory import Trajectory
+from loqa.runtime.distributed import ProcessGroup
 
 _WEIGHTS = ("entropy_bonus", "shaping_weight")  # of the parts of the actor's loss
 
@@ -83,7 +83,7 @@ class Learner:
             and entropies are to be those of the policy that is played, mu = (1 - e) pi + e / K; 0 takes
             those of pi. For the agent's seat, and for the other where its own heads speak for it.
         capturable: keeps what `set_rates` sets on the agent's device, in float32, so that `update`
-            can be recorded (`loqa._graphs`) and `set_rates` is heard by what was.
+            can be recorded (`loqa.runtime.graphs`) and `set_rates` is heard by what was.
     """
 
     def __init__(

@@ -8,7 +8,6 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from loqa._files import output_directory, write_json, write_text
 from loqa.agents.published.arrays import import_pickle
 from loqa.cli.players import WHO, add_settings, settings_of
 from loqa.cli.tables import league_table, reward_table, statistics_tables
@@ -17,6 +16,7 @@ from loqa.evaluation.evaluate import MatchResult, evaluate, to_csv
 from loqa.evaluation.groups import distinct, group_names, grouped, named_apart
 from loqa.evaluation.league import league
 from loqa.evaluation.players import as_player
+from loqa.storage.files import output_directory, write_json, write_text
 
 
 def add_eval(one: argparse.ArgumentParser) -> None:

@@ -15,9 +15,9 @@ from typing import NoReturn
 
 import loqa
 from loqa import _checks
-from loqa._files import WriteError
-from loqa._reading import out_of_memory
 from loqa.cli.terminal import FAILED, INTERRUPTED, USAGE, RunFailedError, Terminal, lasting_output
+from loqa.storage.files import WriteError
+from loqa.storage.reading import out_of_memory
 
 # What each command does, and the module whose `add_...` gives it its options. Only the command that is
 # asked for is loaded: `loqa --help` needs no torch.

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn
 from rich.text import Text
 
-from loqa._files import WriteError
+from loqa.storage.files import WriteError
 
 _WIDE = 100_000  # columns of what is no terminal: nothing is cut there
 _GONE = (errno.EPIPE, errno.EIO, errno.ECONNRESET, errno.ESHUTDOWN)  # nobody reads any more

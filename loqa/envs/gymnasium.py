@@ -19,7 +19,7 @@ import numpy as np
 from torch import Tensor
 
 import loqa
-from loqa import _checks, _random
+from loqa import _checks
 from loqa.agents.policy import Policy as LoqaPolicy
 from loqa.agents.strategies import SHORT_NAMES
 from loqa.envs.actions import as_array, described
@@ -28,6 +28,7 @@ from loqa.envs.adapters.seated import SeatedPlayer
 from loqa.envs.adapters.spaces import action_space, observation_space
 from loqa.envs.device import require_cpu
 from loqa.envs.registry import settings_of
+from loqa.runtime.random import stream
 
 Policy = Callable[[Tensor], "Tensor | np.ndarray"]
 _MODES = {
@@ -82,7 +83,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if env.num_players != 2:
             raise ValueError(f"the game must have 2 players, this one has {env.num_players}")
         self.seat = _checks.integer("seat", seat, 0, 1)
-        self._generator = _random.stream(int(settings.get("seed", 0)), "opponent's actions")
+        self._generator = stream(int(settings.get("seed", 0)), "opponent's actions")
         self.opponent = opponent
         self._play = self._player(opponent)
         self.num_envs = env.num_envs
@@ -116,7 +117,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         mask = (options or {}).get("reset_mask")
         if seed is not None:
             self._np_random, self._np_random_seed = gymnasium.utils.seeding.np_random(seed)
-            self._generator = _random.stream(seed, "opponent's actions")
+            self._generator = stream(seed, "opponent's actions")
         if seed is not None and mask is not None:
             raise ValueError("reset takes a seed or a reset_mask, not both")
         self._obs = self.env.reset(seed=seed) if mask is None else self.env.reset(mask=mask)

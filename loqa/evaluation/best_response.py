@@ -21,13 +21,13 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from loqa import _checks, ops
-from loqa._random import stream, stream_seed
 from loqa.agents.actor_critic import Agent, build_agent
 from loqa.agents.player import Player
 from loqa.evaluation.evaluate import seat_threads
 from loqa.evaluation.match_settings import Settings, make_env, settings_of
 from loqa.evaluation.matches import Actors, uniform
 from loqa.evaluation.players import as_player
+from loqa.runtime.random import stream, stream_seed
 
 NETWORKS = ("mlp", "gru")
 Report = Callable[[dict[str, float]], None]

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 
 from loqa import _checks
-from loqa._torch_settings import usual_torch
 from loqa.agents.player import Player
 from loqa.evaluation.groups import group_names, grouped, named_apart
 from loqa.evaluation.match_settings import Settings, settings_of
 from loqa.evaluation.matches import Episodes, Match
 from loqa.evaluation.players import as_player
+from loqa.runtime.torch_settings import usual_torch
 
 _Z95 = 1.959963984540054
 _RESAMPLES = 10_000

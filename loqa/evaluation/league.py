@@ -20,9 +20,7 @@ import numpy as np
 import torch
 
 from loqa import _checks
-from loqa._files import output_directory, write_json, write_text
 from loqa._native import core
-from loqa._torch_settings import usual_torch
 from loqa.agents.player import Player, with_digest
 from loqa.evaluation.evaluate import Estimate, seat_threads
 from loqa.evaluation.groups import distinct, group_names, named_apart
@@ -30,6 +28,8 @@ from loqa.evaluation.league_store import Pair, Store, in_order
 from loqa.evaluation.match_settings import Settings, make_env, settings_of
 from loqa.evaluation.matches import Match
 from loqa.evaluation.players import as_player, expand
+from loqa.runtime.torch_settings import usual_torch
+from loqa.storage.files import output_directory, write_json, write_text
 
 _BLOCK = 500
 INTERVALS = "bootstrap over agents; * one agent on each side: over episodes"

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loqa._files import append_line, write_text
-from loqa._reading import read_lines, wrong
 from loqa.agents.player import Player, with_digest
 from loqa.evaluation.evaluate import Estimate
 from loqa.evaluation.match_settings import Settings
+from loqa.storage.files import append_line, write_text
+from loqa.storage.reading import read_lines, wrong
 
 _FORMAT = 2
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from loqa import _checks
-from loqa._torch_settings import usual_torch
 from loqa.agents.player import Player
 from loqa.evaluation.players import common_game
 from loqa.games import registry
 from loqa.games.matches import MatchRules
+from loqa.runtime.torch_settings import usual_torch
 from loqa.training.run_names import value_text
 
 

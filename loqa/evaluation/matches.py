@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loqa import _random
 from loqa.agents.player import Player
 from loqa.agents.policy import Policy, PolicyError
 from loqa.evaluation.match_settings import Settings, make_env
 from loqa.games import registry
 from loqa.games.matches import Numbers
+from loqa.runtime.random import stream, stream_seed
 
 _SUMS_TO_1 = (
     1e-2  # log-probabilities in bfloat16 are that far off, logits and probabilities farther
@@ -194,8 +194,8 @@ class Match:
 
     def play(self, number: int) -> Episodes:
         """Block `number` of episodes."""
-        generator = _random.stream(self._key, "match actions", number)
-        first_obs = self.env.reset(seed=_random.stream_seed(self._key, "match episodes", number))
+        generator = stream(self._key, "match actions", number)
+        first_obs = self.env.reset(seed=stream_seed(self._key, "match episodes", number))
         with torch.inference_mode():
             natively = self.rules.play_natively(
                 self.env, self.players, self.env.spec.episode_length
@@ -238,7 +238,7 @@ def uniform(shape: Sequence[int], generator: torch.Generator) -> Tensor:
 def actor(env: Any, players: Sequence[Player], seed: int) -> Callable[[Tensor], Tensor]:
     """Choices of players in one episode: observations `[B, A, ...]` to actions `[B, A]`."""
     actors = Actors(env, players)
-    generator = _random.stream(seed, "watched actions")
+    generator = stream(seed, "watched actions")
 
     def act(obs: Tensor) -> Tensor:
         with torch.inference_mode():

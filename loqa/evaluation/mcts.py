@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from loqa import _checks
-from loqa._random import stream
 from loqa.agents.player import Player, with_digest
 from loqa.evaluation.evaluate import evaluate
 from loqa.evaluation.match_settings import make_env, settings_of
@@ -34,6 +33,7 @@ from loqa.evaluation.matches import Actors, uniform
 from loqa.evaluation.players import as_player
 from loqa.games import registry
 from loqa.games.matches import SearchModel
+from loqa.runtime.random import stream
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from loqa._random import stream
 from loqa.agents.actor_critic import Agent
 from loqa.agents.networks import NUM_IPD_STATES
+from loqa.runtime.random import stream
 
 STATES = ("start", "CC", "CD", "DC", "DD")
 COOPERATES = 0.9

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from loqa._reading import FileError, read_object, reading
 from loqa.plotting.league import plot_heatmap
 from loqa.plotting.runs import Group, figures_of, group_runs, label_groups, read_run
 from loqa.plotting.style import check_suffix, save
+from loqa.storage.reading import FileError, read_object, reading
 
 
 def plot_run(

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loqa._checks import plural
-from loqa._reading import FileError, read_object, reading, wrong
 from loqa.algos import registry as algorithms
 from loqa.games import registry as records
+from loqa.storage.reading import FileError, read_object, reading, wrong
 from loqa.training.config import TrainConfig, config_class
 from loqa.training.run_directory import RunDirectory
 from loqa.training.run_names import alike, changes, differences

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loqa._reading import parse_json, reading, wrong
-from loqa._tensor_file import load_tensors, save_tensors
+from loqa.storage.reading import parse_json, reading, wrong
+from loqa.storage.tensor_file import load_tensors, save_tensors
 
 FORMAT = "loqa-checkpoint-1"
 _TENSOR = "$tensor"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from loqa._device import fetch
+from loqa.runtime.device import fetch
 
 _WORDS = {"grad_norm": "norm of the actor's gradient"}
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from loqa._device import fetch
 from loqa.agents.actor_critic import Agent
 from loqa.agents.policy import Policy
+from loqa.runtime.device import fetch
 from loqa.training.config import TrainConfig
 
 if TYPE_CHECKING:

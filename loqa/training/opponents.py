@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from loqa._distributed import ProcessGroup
-from loqa._random import stream
 from loqa.agents.actor_critic import Agent
 from loqa.agents.outputs import SeatOutputs
 from loqa.agents.policy import Policy
 from loqa.agents.sets import AgentSets
 from loqa.algos.base import Algorithm
 from loqa.algos.trajectory import Trajectory
+from loqa.runtime.distributed import ProcessGroup
+from loqa.runtime.random import stream
 from loqa.training.replay import ReplayPool
 
 if TYPE_CHECKING:
@@ -26,11 +26,7 @@ Outputs = tuple[SeatOutputs | None, ...]
 
 
 class Opponents(ABC):
-    """The other seats: the agent that learns sits in seat 0.
-
-    Attributes:
-        extra: numbers for a line of metrics.
-    """
+    """The other seats: the agent that learns sits in seat 0."""
 
     @abstractmethod
     def seats(self, iteration: int) -> Sequence[Policy | str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from loqa import _checks
-from loqa._device import check_name
+from loqa.runtime.device import check_name
 
 MATMUL_PRECISION = {"float32": "highest", "tf32": "high", "bfloat16": "medium"}
 """What `torch.set_float32_matmul_precision` calls them."""

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from loqa._files import sync_directory
-from loqa._reading import reading, wrong
-from loqa._tensor_file import load_tensors, save_tensors
 from loqa.agents.actor_critic import Agent
+from loqa.storage.files import sync_directory
+from loqa.storage.reading import reading, wrong
+from loqa.storage.tensor_file import load_tensors, save_tensors
 
 _BLOCK = 64  # agents in a file
 _FORMAT = "loqa-replay-1"

@@ -8,9 +8,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from loqa._files import locked, output_directory, remove_leftovers, write_json
-from loqa._reading import FileError, read_lines, read_object, reading, wrong
 from loqa.games import registry as games
+from loqa.storage.files import locked, output_directory, remove_leftovers, write_json
+from loqa.storage.reading import FileError, read_lines, read_object, reading, wrong
 from loqa.training.config import TrainConfig, config_class
 from loqa.training.run_names import run_name
 

@@ -13,20 +13,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loqa._device import current, training_device
-from loqa._distributed import ProcessGroup, world_size
-from loqa._files import (
+from loqa.agents.actor_critic import Agent
+from loqa.agents.networks import shapes_only
+from loqa.games.own import MakeEnv, made_by
+from loqa.runtime.device import current, training_device
+from loqa.runtime.distributed import ProcessGroup, world_size
+from loqa.runtime.torch_settings import usual_torch
+from loqa.storage.files import (
     WriteError,
     append_line,
     sync,
     write_json,
     write_text,
 )
-from loqa._reading import FileError, out_of_memory, reading, wrong
-from loqa._torch_settings import usual_torch
-from loqa.agents.actor_critic import Agent
-from loqa.agents.networks import shapes_only
-from loqa.games.own import MakeEnv, made_by
+from loqa.storage.reading import FileError, out_of_memory, reading, wrong
 from loqa.training import checkpoint
 from loqa.training.config import RESUMABLE, TrainConfig, config_class
 from loqa.training.own import own_config

@@ -11,10 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loqa._device import PhaseClock, fetch, training_device
-from loqa._distributed import ProcessGroup
-from loqa._graphs import Replayed, recorder_for
-from loqa._random import stream, stream_seed
 from loqa.agents.actor_critic import Agent, build_agent
 from loqa.agents.policy import Policy
 from loqa.agents.sets import AgentSets
@@ -23,6 +19,10 @@ from loqa.algos.base import Algorithm, Context, Number
 from loqa.algos.trajectory import Trajectory
 from loqa.envs.base import Env
 from loqa.games.base import Making
+from loqa.runtime.device import PhaseClock, fetch, training_device
+from loqa.runtime.distributed import ProcessGroup
+from loqa.runtime.graphs import Replayed, recorder_for
+from loqa.runtime.random import stream, stream_seed
 from loqa.training.collect import Played, collect, collect_by_steps, collect_natively
 from loqa.training.config import TrainConfig
 from loqa.training.finite import FiniteWatch, defers

@@ -28,12 +28,12 @@ import numpy as np
 import torch
 
 from loqa import CoinConfig, IPDConfig, resume, train
-from loqa._reading import FileError
-from loqa._tensor_file import save_tensors
 from loqa.agents.published.arrays import import_pickle, load_published, save_published
 from loqa.evaluation.league_store import _read_lines
 from loqa.evaluation.players import as_player
 from loqa.plotting.runs import read_run
+from loqa.storage.reading import FileError
+from loqa.storage.tensor_file import save_tensors
 from loqa.training import checkpoint
 from loqa.training.run_directory import RunDirectory
 from loqa.training.train import _newest_state, export_agent, load_agent

@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 import loqa
-from loqa._reading import FileError
 from loqa.cli.main import main
 from loqa.envs.coin_game.thresholds import THRESHOLDS
 from loqa.games.base import Game
@@ -23,6 +22,7 @@ from loqa.plotting import coin_wall_clock as plot_wall_clock
 from loqa.plotting import rewards
 from loqa.plotting.plot import plot_comparison, plot_run
 from loqa.plotting.runs import group_runs, read_run
+from loqa.storage.reading import FileError
 
 
 def coin_run(path: Path, seed: int = 0, size: int = 3, **config: object) -> Path:

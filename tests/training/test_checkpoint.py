@@ -7,8 +7,8 @@ import re
 import pytest
 import torch
 
-from loqa._reading import FileError
-from loqa._tensor_file import save_tensors
+from loqa.storage.reading import FileError
+from loqa.storage.tensor_file import save_tensors
 from loqa.training import checkpoint
 
 STATE = {

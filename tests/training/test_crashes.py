@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from loqa import CoinConfig, IPDConfig, load_agent, resume, train
-from loqa._files import locked
-from loqa._reading import FileError
 from loqa.cli.main import main
+from loqa.storage.files import locked
+from loqa.storage.reading import FileError
 from loqa.training import replay
 from loqa.training.checkpoint import load_checkpoint, save_checkpoint
 from loqa.training.run_directory import RunDirectory

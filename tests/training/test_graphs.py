@@ -15,7 +15,7 @@ import torch
 from kernel_cases import DEVICES
 from torch import Tensor
 
-from loqa._graphs import (
+from loqa.runtime.graphs import (
     Function,
     Recorder,
     Replayed,

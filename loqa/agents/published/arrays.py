@@ -31,13 +31,13 @@ import torch
 from numpy.typing import NDArray
 
 from loqa._checks import plural
-from loqa._reading import MAX_BYTES, parse_json, read_bytes, reading, short, wrong
-from loqa._tensor_file import format_of, load_tensors, save_tensors
-from loqa._torch_settings import usual_torch
 from loqa.agents.actor_critic import Agent
 from loqa.agents.networks import GRUHead, shapes_only
 from loqa.agents.policy import HeadPolicy, MFOSPolicy, Policy
 from loqa.agents.published import safe_pickle
+from loqa.runtime.torch_settings import usual_torch
+from loqa.storage.reading import MAX_BYTES, parse_json, read_bytes, reading, short, wrong
+from loqa.storage.tensor_file import format_of, load_tensors, save_tensors
 
 Arrays = dict[str, NDArray[Any]]
 

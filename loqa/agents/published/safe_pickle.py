@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from loqa._checks import plural
-from loqa._reading import MAX_BYTES, FileError, short
+from loqa.storage.reading import MAX_BYTES, FileError, short
 
 _MAX_OPCODES = 1_000_000
 _MAX_VALUES = 1_000_000

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from loqa._random import stream_seed
-from loqa._reading import out_of_memory
 from loqa.envs.base import EnvSpec
+from loqa.runtime.random import stream_seed
+from loqa.storage.reading import out_of_memory
 
 _NEEDS = ("spec", "num_envs", "device", "reset", "step")
 _KINDS = "floats, integers or bool"

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from loqa._random import stream_seed
 from loqa.envs.adapters.own import EnvError
 from loqa.envs.base import EnvSpec
+from loqa.runtime.random import stream_seed
 
 _TRIAL = 1000  # steps of random play that look for the length of an episode
 

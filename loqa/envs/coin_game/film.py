@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from loqa import _checks
-from loqa._files import atomic_file
 from loqa.envs.coin_game.env import CoinGame
 from loqa.envs.coin_game.render import COLOURS, draw_coin_board
+from loqa.storage.files import atomic_file
 
 _HEADER = 20  # pixels above the board, for time and score; with names another line for each player
 _LINE = 14

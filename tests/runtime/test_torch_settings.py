@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import loqa
-from loqa._torch_settings import usual_torch
+from loqa.runtime.torch_settings import usual_torch
 from loqa.training import checkpoint
 
 THREADS = torch.get_num_threads()

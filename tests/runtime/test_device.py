@@ -10,10 +10,10 @@ import pytest
 import torch
 from kernel_cases import DEVICES
 
-from loqa._device import PhaseClock, fetch, training_device
-from loqa._distributed import BACKENDS
 from loqa._native import core
 from loqa.cli.main import main
+from loqa.runtime.device import PhaseClock, fetch, training_device
+from loqa.runtime.distributed import BACKENDS
 from loqa.training.config import CoinConfig, IPDConfig
 from loqa.training.run_directory import RunDirectory
 from loqa.training.train import TrainingError, load_agent, resume, train

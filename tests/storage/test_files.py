@@ -14,8 +14,22 @@ from pathlib import Path
 
 import pytest
 
-from loqa._files import WriteError, append_line, atomic_file, locked, output_directory, write_json
-from loqa._reading import FileError, out_of_memory, parse_json, read_lines, read_object, short
+from loqa.storage.files import (
+    WriteError,
+    append_line,
+    atomic_file,
+    locked,
+    output_directory,
+    write_json,
+)
+from loqa.storage.reading import (
+    FileError,
+    out_of_memory,
+    parse_json,
+    read_lines,
+    read_object,
+    short,
+)
 
 OLD, NEW = b"old", b"new and longer"
 
@@ -82,7 +96,7 @@ def test_a_line_is_added_whole_or_not_at_all(tmp_path: Path) -> None:
     append_line(path, {"number": 1})
     code = (
         "import resource, sys, pathlib\n"
-        "from loqa._files import append_line\n"
+        "from loqa.storage.files import append_line\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
         "append_line(pathlib.Path(sys.argv[1]), {'number': 'x' * 500})"
     )
@@ -95,7 +109,7 @@ def test_a_line_is_added_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
     code = (
         "import os, sys, pathlib\n"
-        "from loqa._files import atomic_file\n"
+        "from loqa.storage.files import atomic_file\n"
         "with atomic_file(pathlib.Path(sys.argv[1]) / 'value') as file:\n"
         "    file.write(b'half')\n"
         "    file.flush()\n"
@@ -122,7 +136,7 @@ def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
 def test_a_directory_has_one_writer(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib\n"
-        "from loqa._files import locked\n"
+        "from loqa.storage.files import locked\n"
         "with locked(pathlib.Path(sys.argv[1]), 'run'):\n"
         "    print('holds', flush=True)\n"
         "    sys.stdin.read()\n"
@@ -169,7 +183,7 @@ def test_an_output_directory_is_made_and_goes_if_nothing_came_of_it(tmp_path: Pa
 def test_a_full_disk_keeps_nobody_from_a_lock(tmp_path: Path) -> None:
     code = (
         "import pathlib, resource, sys\n"
-        "from loqa._files import locked\n"
+        "from loqa.storage.files import locked\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
         "with locked(pathlib.Path(sys.argv[1]), 'run'):\n"
         "    assert (pathlib.Path(sys.argv[1]) / '.lock').exists()\n"

@@ -18,8 +18,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from loqa._checks import plural
-from loqa._files import write_bytes
-from loqa._reading import parse_json, reading, wrong
+from loqa.storage.files import write_bytes
+from loqa.storage.reading import parse_json, reading, wrong
 
 _MAX_HEADER = 4 * 2**20
 _CHECKSUM = "sha256"

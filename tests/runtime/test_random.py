@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from loqa import _random
-from loqa._random import stream, stream_seed
+from loqa.runtime import random as _random
+from loqa.runtime.random import stream, stream_seed
 from loqa.training.config import CoinConfig, IPDConfig
 from loqa.training.trainer import Trainer
 from loqa.training.trainer import make_agent as make_coin_agent
