@@ -63,8 +63,7 @@ class TrainConfig:
     def __init__(self, preset: str = "default", algo: str = "loqa", **fields: Any) -> None:
         found = self.record()
         _checks.one_of("preset", preset, found.presets)
-        entry = algorithms.entry(algo)
-        kinds = {**_COMMON, "env": found.settings, "learning": entry.settings}
+        kinds = self.kinds(algo)
         env = found.settings(**_known({"env": found.settings}, {**found.defaults, **fields}))
         values = {**_known(kinds, {**found.defaults, **found.adapted(env)}), **fields}
         unknown = [name for name in fields if name not in _places(tuple(kinds.items()))]
@@ -121,8 +120,7 @@ class TrainConfig:
         """
         found = cls.record()
         _checks.one_of("preset", preset, found.presets)
-        algo = fields.get("algo", "loqa")
-        kinds = {**_COMMON, "env": found.settings, "learning": algorithms.entry(algo).settings}
+        kinds = cls.kinds(fields.get("algo", "loqa"))
         values = dict(found.presets[preset])
         for name, kinds_of in found.variants.items() if preset == "default" else ():
             values |= kinds_of.get(str(fields.get(name)), {})

@@ -40,7 +40,8 @@ class FiniteWatch:
         bad = [found for found in zip(where, values, self._names, strict=True) if found[0]]
         if bad:
             iteration, value, name = min(bad, key=lambda found: found[0])
-            what = _WORDS.get(name, f"{name.removeprefix('loss/')} loss")
+            kind, of, player = name.partition(" of ")
+            what = _WORDS.get(kind, f"{kind.removeprefix('loss/')} loss") + of + player
             raise FloatingPointError(f"the {what} is {value} at iteration {int(iteration)}")
 
 

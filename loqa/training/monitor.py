@@ -47,8 +47,7 @@ class Monitor:
     @property
     def agents(self) -> list[Agent]:
         """All that learn, in order of their seats."""
-        learners = getattr(self._trainer.opponents, "algorithms", [])
-        return [self.agent, *(algorithm.agent for algorithm in learners)]
+        return [self.agent, *(one.agent for one in self._trainer.opponents.algorithms)]
 
     @property
     def config(self) -> TrainConfig:

@@ -13,7 +13,7 @@ from loqa.agents.actor_critic import Agent
 from loqa.agents.outputs import SeatOutputs
 from loqa.agents.policy import Policy
 from loqa.agents.sets import AgentSets
-from loqa.algos.base import Algorithm
+from loqa.algos.base import Algorithm, Number
 from loqa.algos.trajectory import Trajectory
 from loqa.runtime.distributed import ProcessGroup
 from loqa.runtime.random import stream
@@ -26,7 +26,13 @@ Outputs = tuple[SeatOutputs | None, ...]
 
 
 class Opponents(ABC):
-    """The other seats: the agent that learns sits in seat 0."""
+    """The other seats: the agent that learns sits in seat 0.
+
+    Attributes:
+        algorithms: of the other seats, where they learn too.
+    """
+
+    algorithms: Sequence[Algorithm] = ()
 
     @abstractmethod
     def seats(self, iteration: int) -> Sequence[Policy | str]:
@@ -37,8 +43,11 @@ class Opponents(ABC):
         nothing. `recorded` was said on the way."""
         return recorded
 
-    def after(self, iteration: int, trajectory: Trajectory, outputs: Outputs) -> None:
-        """Called when the agent has learned from the episodes."""
+    def after(
+        self, iteration: int, trajectory: Trajectory, outputs: Outputs
+    ) -> Mapping[str, Number]:
+        """Called when the agent has learned from the episodes; numbers that must stay finite, if any."""
+        return {}
 
     def metrics(self) -> dict[str, Any]:
         """For a line of metrics."""
@@ -124,9 +133,12 @@ class Past(Opponents):
         parameters = pool.stored() if beside else pool.gather(index)
         return AgentSets(self._agent, parameters, self._records, index if beside else None)
 
-    def after(self, iteration: int, trajectory: Trajectory, outputs: Outputs) -> None:
+    def after(
+        self, iteration: int, trajectory: Trajectory, outputs: Outputs
+    ) -> Mapping[str, Number]:
         if iteration % self._config.others.replay_every == 0:
             self.pool.push(self._agent)
+        return {}
 
     def metrics(self) -> dict[str, Any]:
         return {"replay": len(self.pool)}
@@ -169,9 +181,14 @@ class Learning(Opponents):
             said.append(algorithm.evaluate(trajectory, seat))
         return tuple(said)
 
-    def after(self, iteration: int, trajectory: Trajectory, outputs: Outputs) -> None:
+    def after(
+        self, iteration: int, trajectory: Trajectory, outputs: Outputs
+    ) -> Mapping[str, Number]:
+        found: dict[str, Number] = {}
         for seat, algorithm in enumerate(self.algorithms, 1):
-            algorithm.update(trajectory, outputs, seat, iteration)
+            numbers = algorithm.update(trajectory, outputs, seat, iteration)
+            found |= {f"{name} of player {seat}": number for name, number in numbers.items()}
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         return {"others": {str(i): one.state_dict() for i, one in enumerate(self.algorithms, 1)}}

@@ -98,16 +98,16 @@ class Trainer:
         self.iteration += 1
         self._set_rates()
         with self._clock.phase("rollout"):
-            seats = [self.seat_of(self.agent), *self.opponents.seats(self.iteration)]
-            seats = [self.seat_of(one) for one in seats]
+            others = self.opponents.seats(self.iteration)
+            seats = [self.seat_of(one) for one in (self.agent, *others)]
             exploration = self.config.loop.exploration
             trajectory, recorded = self.play(self.env, seats, "training", exploration)
         with self._clock.phase("update"):
             trained = trajectory.shared() if self.config.loop.shared_reward else trajectory
             outputs = self.opponents.outputs(trained, recorded)
             numbers = self.algorithm.update(trained, outputs, 0, self.iteration)
-            self._check(numbers)
-        self.opponents.after(self.iteration, trained, outputs)
+            beside = self.opponents.after(self.iteration, trained, outputs)
+            self._check({**numbers, **beside})
         self._last = (trajectory, numbers)
 
     def evaluate(self, seconds: float) -> None:
@@ -244,7 +244,7 @@ class Trainer:
         watched = {
             name: _value(number).mean()
             for name, number in numbers.items()
-            if name.startswith("loss/") or name == "grad_norm"
+            if name.startswith(("loss/", "grad_norm"))
         }
         if not self._defers and all(math.isfinite(number) for number in watched.values()):
             return
@@ -308,7 +308,8 @@ class Trainer:
                 rates[name] = begin + share * (final - begin)
         rates = {name: rate for name, rate in rates.items() if name in self.algorithm.rates}
         if rates != self.rates:
-            self.algorithm.set_rates(**rates)
+            for algorithm in (self.algorithm, *self.opponents.algorithms):
+                algorithm.set_rates(**rates)
             self.rates = rates
 
 

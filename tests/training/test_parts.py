@@ -89,3 +89,22 @@ def test_players_that_are_not_there() -> None:
         loqa.IPDConfig(meets="fixed")
     with pytest.raises(ValueError, match="an agent a seat learns"):
         loqa.MatrixConfig(stage_game="matching-pennies", meets="past")
+
+
+def test_all_that_learn_follow_the_schedule_and_stay_finite() -> None:
+    config = loqa.CoinConfig.of_preset(
+        **{**SMALL, "meets": "learners", "actor_lr": 1e-3, "actor_lr_final": 5e-4, "anneal": 2}
+    )
+    trainer = Trainer(config)
+    for _ in range(3):
+        trainer.iterate()
+        groups = [one.learner.actor_optimizer.param_groups[0]["lr"]
+                  for one in (trainer.algorithm, *trainer.opponents.algorithms)]  # fmt: skip
+        assert len(groups) == 2
+        assert groups[0] == groups[1]
+    assert groups[0] == pytest.approx(5e-4)
+    (other,) = trainer.opponents.algorithms
+    next(other.agent.critic.parameters()).data.fill_(float("nan"))
+    trainer.algorithm.learner.set_rates(shaping_weight=0.0)  # else it reads that critic
+    with pytest.raises(FloatingPointError, match="of player 1 is nan at iteration 4"):
+        trainer.iterate()
