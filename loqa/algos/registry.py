@@ -56,7 +56,7 @@ def names() -> list[str]:
     """Of all algorithms."""
     for module in _BUILT_IN:
         import_module(module)
-    return list(_known)
+    return sorted(_known)
 
 
 def entry(name: str) -> Entry:
