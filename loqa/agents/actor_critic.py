@@ -130,7 +130,7 @@ class Agent(nn.Module):
             )
         actions = as_actions(actions, _outputs(self.critic))
         table = log_prob_table
-        if not self._is_index(obs, 2) or self.actor.recurrent or self.critic.recurrent:
+        if not self._by_state(obs):
             if table is None:
                 logits = _sequence(self.actor, self._actor_input(obs, 2), terminated)
                 table = logits.log_softmax(-1)
@@ -144,6 +144,30 @@ class Agent(nn.Module):
             table = self.log_probs(every_state).expand(obs.shape[0], -1, -1)
         q_values: Tensor = self.critic(critic_inputs)
         return SeatOutputs(table, q_values, actions, as_states(obs, self.num_states) + offsets)
+
+    def acting(self, obs: Tensor, actions: Tensor, terminated: Tensor | None = None) -> SeatOutputs:
+        """The actor's part of `evaluate`, with derivatives of every order; q is 0.
+
+        A recurrent actor goes step by step: the native sequence has the first derivative alone.
+        """
+        actions = as_actions(actions, self.num_actions)
+        rows = None
+        if self._by_state(obs):
+            states, _, offsets = every_input(
+                obs.shape[0], next(self.parameters()).dtype, obs.device, self.num_actions
+            )
+            table = self.log_probs(states).expand(obs.shape[0], -1, -1)
+            rows = as_states(obs, self.num_states) + offsets
+        else:
+            if terminated is None and self.actor.recurrent:
+                terminated = torch.zeros_like(actions, dtype=torch.bool)
+            logits = _sequence(self.actor, self._actor_input(obs, 2), terminated)
+            table = logits.log_softmax(-1)
+        return SeatOutputs(table, table.new_zeros(()).expand_as(table), actions, rows)
+
+    def _by_state(self, obs: Tensor) -> bool:
+        """Whether all that the heads can say is a table of steps and states."""
+        return self._is_index(obs, 2) and not self.actor.recurrent and not self.critic.recurrent
 
     def initial_state(self, batch_size: int) -> Tensor:
         """State of the actor before the first step, `[B, S]`."""

@@ -59,6 +59,12 @@ class SeatOutputs:
         """max_a q_t(a), `[T+1, B]`."""
         return self._of_state(self.q_table.amax(-1))
 
+    def kl_of(self, reference: SeatOutputs) -> Tensor:
+        """KL(reference || self) of the policies in the states that were met, t < T, `[T, B]`: sum over
+        actions of reference (log reference - log self)."""
+        before, now = reference.log_prob_table, self.log_prob_table
+        return self._of_state((before.exp() * (before - now)).sum(-1))[:-1]
+
     def other_q_logsumexp(self, temperature: float) -> Tensor:
         """log sum over b != a_t of exp(q_t(b) / temperature), `[T, B]`."""
         num_actions = self.q_table.shape[-1]

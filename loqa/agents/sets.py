@@ -38,6 +38,12 @@ class AgentSets:
         """The agent as it is now."""
         return cls(agent, dict(agent.named_parameters()), records)
 
+    @property
+    def stacked(self) -> bool:
+        """Whether there may be several sets."""
+        name, first = next(iter(self.parameters.items()))
+        return first.ndim > dict(self.agent.named_parameters())[name].ndim
+
     def initial_state(self, batch_size: int) -> Tensor:
         """State of the actor before the first step, `[B, S]`."""
         return self._actor.initial_state(batch_size)

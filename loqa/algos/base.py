@@ -11,6 +11,7 @@ from torch import Tensor
 
 from loqa.agents.actor_critic import Agent
 from loqa.agents.outputs import SeatOutputs
+from loqa.agents.policy import Policy
 from loqa.algos.trajectory import Trajectory
 from loqa.runtime.distributed import ProcessGroup
 from loqa.runtime.graphs import Recorder, Replayed
@@ -29,12 +30,15 @@ class Context:
         record: makes a recording of a function that is called in every iteration, as a CUDA graph
             (`loqa.runtime.graphs`); None where nothing is recorded.
         seed: of the run.
+        play: plays a batch of fresh episodes beside those of the iteration, with who sits in each seat
+            and a name that no other batch of the iteration has; None where there are none to be had.
     """
 
     processes: ProcessGroup = field(default_factory=ProcessGroup)
     exploration: float = 0.0
     record: Recorder | None = None
     seed: int = 0
+    play: Callable[[Sequence[Policy | str], str], Trajectory] | None = None
 
     @property
     def capturable(self) -> bool:
@@ -62,10 +66,23 @@ class Algorithm(ABC):
     rates: Sequence[str] = ()
     reads_others: bool = False
 
+    @property
+    def batches_beside(self) -> int:
+        """Fresh batches that an update plays."""
+        return 0
+
     def __init__(self, agent: Agent, settings: Any, context: Context) -> None:
         self.agent = agent
         self.settings = settings
         self.context = context
+
+    def before(self, seats: Sequence[Policy | str], seat: int) -> None:
+        """Called before anybody's update with who sits in each seat, the agent in `seat`; and once before
+        the first iteration.
+
+        Raises:
+            ValueError: the algorithm cannot learn beside these.
+        """
 
     @abstractmethod
     def update(

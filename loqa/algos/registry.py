@@ -11,7 +11,7 @@ from loqa import _checks
 from loqa.algos.base import Algorithm
 
 # Modules that register the algorithms of the package when they are imported.
-_BUILT_IN = ("loqa.algos.actor_critic",)
+_BUILT_IN = ("loqa.algos.actor_critic", "loqa.algos.lola", "loqa.algos.pola")
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,11 @@ class Entry:
     settings: type[Any]
     title: str
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def defaults_in(self, game: str) -> dict[str, Any]:
+        """Fields of a run, of any part, that this algorithm has other defaults for."""
+        return {**self.defaults.get("", {}), **self.defaults.get(game, {})}
 
 
 _known: dict[str, Entry] = {}
@@ -32,6 +37,7 @@ def register(
     algorithm: type[Algorithm],
     settings: type[Any],
     title: str | None = None,
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
     **fixed: Any,
 ) -> None:
     """Makes an algorithm known as `--algo name`.
@@ -41,12 +47,14 @@ def register(
         algorithm: its class.
         settings: a frozen dataclass; each field becomes an option.
         title: what figures and tables call it; its name by default.
+        defaults: fields of a run, of any part, that differ from a game's: by the game's name, and "" for
+            any game.
         fixed: fields that are always so.
 
     Raises:
         ValueError: another algorithm has the name.
     """
-    entry = Entry(algorithm, settings, title or name, fixed)
+    entry = Entry(algorithm, settings, title or name, fixed, defaults or {})
     if _known.get(name, entry) != entry:
         raise ValueError(f"there is an algorithm {name!r} already")
     _known[name] = entry

@@ -147,7 +147,9 @@ def read_run(directory: str | Path) -> Run:
     if config.get("game") not in records.names():
         raise ValueError(f"{files.config_file} is damaged: it names no game")
     # A run of an older version may lack settings: it ran with what are now their defaults.
-    config = {**config_class(config["game"])().to_dict(), **config}
+    algo = config.get("algo", "loqa")
+    if algo in algorithms.names():  # of another's settings nothing is known here
+        config = {**config_class(config["game"])(algo=algo).to_dict(), **config}
     metrics = files.metrics()
     if not metrics:
         raise FileError(f"{directory} has no metrics yet")

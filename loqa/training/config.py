@@ -64,8 +64,9 @@ class TrainConfig:
         found = self.record()
         _checks.one_of("preset", preset, found.presets)
         kinds = self.kinds(algo)
-        env = found.settings(**_known({"env": found.settings}, {**found.defaults, **fields}))
-        values = {**_known(kinds, {**found.defaults, **found.adapted(env)}), **fields}
+        own = algorithms.entry(algo).defaults_in(self.game)
+        env = found.settings(**_known({"env": found.settings}, {**found.defaults, **own, **fields}))
+        values = {**_known(kinds, {**found.defaults, **found.adapted(env), **own}), **fields}
         unknown = [name for name in fields if name not in _places(tuple(kinds.items()))]
         if unknown:
             known = [*_OWN, *_places(tuple(kinds.items()))]
@@ -124,6 +125,7 @@ class TrainConfig:
         values = dict(found.presets[preset])
         for name, kinds_of in found.variants.items() if preset == "default" else ():
             values |= kinds_of.get(str(fields.get(name)), {})
+        values |= algorithms.entry(fields.get("algo", "loqa")).defaults_in(cls.game)
         return cls.from_dict({"preset": preset, **_known(kinds, values), **fields})
 
     def of_own_preset(self) -> Self:

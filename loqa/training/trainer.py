@@ -82,6 +82,7 @@ class Trainer:
         self.algorithm = self._make_algorithm(self.agent)
         self.env = self.make_env(config.loop.batch_size, "training episodes")
         self.opponents = self._make_opponents(self.env.spec.num_players)
+        self._before(self.opponents.seats(1))  # refuses whom the algorithm cannot meet
         self.monitor = Monitor(self)
         self._clock = PhaseClock(self.device)
         self._last: tuple[Trajectory, Mapping[str, Number]] | None = None
@@ -105,10 +106,21 @@ class Trainer:
         with self._clock.phase("update"):
             trained = trajectory.shared() if self.config.loop.shared_reward else trajectory
             outputs = self.opponents.outputs(trained, recorded)
+            self._before(others)
             numbers = self.algorithm.update(trained, outputs, 0, self.iteration)
             beside = self.opponents.after(self.iteration, trained, outputs)
             self._check({**numbers, **beside})
         self._last = (trajectory, numbers)
+
+    def _before(self, others: Sequence[Policy | str]) -> None:
+        for seat, algorithm in enumerate((self.algorithm, *self.opponents.algorithms)):
+            algorithm.before((self.agent, *others), seat)
+
+    def _play_beside(self, seats: Sequence[Policy | str], name: str) -> Trajectory:
+        """A fresh batch of episodes for an algorithm."""
+        seats = [self.seat_of(one) for one in seats]
+        trajectory, _ = self.play(self.env, seats, name, self.config.loop.exploration, False)
+        return trajectory.shared() if self.config.loop.shared_reward else trajectory
 
     def evaluate(self, seconds: float) -> None:
         """Called after each iteration, with the seconds of training so far."""
@@ -122,8 +134,12 @@ class Trainer:
         seats: Sequence[Policy | str],
         purpose: str,
         exploration: float = 0.0,
+        records: bool = True,
     ) -> Played:
-        """This process's part of the episodes of (seed, purpose, iteration)."""
+        """This process's part of the episodes of (seed, purpose, iteration).
+
+        With `records` a GPU keeps a recording of the purpose for the iterations to come.
+        """
         name = (self.config.loop.seed, purpose, self.iteration)
         seed = stream_seed(*name)
         steps, players = env.spec.episode_length, env.spec.num_players
@@ -136,7 +152,7 @@ class Trainer:
             )  # fmt: skip
             return numbers[:, :, self.processes.share(episodes)]
 
-        if self.record is None or not getattr(env, "recordable", True):
+        if self.record is None or not records or not getattr(env, "recordable", True):
             return collect(env, seats, draws, seed, exploration)
         natively = collect_natively(env, seats, draws, seed, exploration)
         if natively is not None:  # one kernel for whole episodes
@@ -168,7 +184,9 @@ class Trainer:
     def env_steps(self) -> int:
         """Environment steps played for training so far."""
         steps: int = self.config.env.episode_length
-        return self.iteration * self.config.loop.batch_size * steps
+        algorithms = (self.algorithm, *self.opponents.algorithms)
+        batches = 1 + sum(one.batches_beside for one in algorithms)
+        return self.iteration * self.config.loop.batch_size * steps * batches
 
     # --- what is said of it
 
@@ -270,7 +288,9 @@ class Trainer:
 
     def _make_algorithm(self, agent: Agent) -> Algorithm:
         loop = self.config.loop
-        context = Context(self.processes, loop.exploration, self.record, loop.seed)
+        context = Context(
+            self.processes, loop.exploration, self.record, loop.seed, self._play_beside
+        )
         entry = algorithms.entry(self.config.algo)
         return entry.algorithm(agent, self.config.settings(), context)
 

@@ -1,0 +1,504 @@
+"""LOLA-DiCE: the policy gradient through the other players' next steps of learning.
+
+Learning with opponent-learning awareness (Foerster et al., AAMAS 2018) with the DiCE estimator (Foerster
+et al., ICML 2018) or the loaded one (Farquhar et al., NeurIPS 2019). Player i looks k steps ahead:
+
+    u_0 = theta_j,   u_{m+1} = u_m + eta grad_u J_j(theta_i, u_m),   m < k
+    theta_i <- theta_i + alpha grad_i J_i(theta_i, u_k)                     (through every u_m)
+
+Each J is estimated from fresh episodes of the policies that it names. With c_t the sum of all players'
+log-probabilities up to step t, l_t that of step t, and box(x) = exp(x - stop(x)):
+
+    "dice"    J = mean_b sum_t gamma^t ( r_t box(c_t) + v_t (1 - box(l_t)) )
+    "loaded"  J = mean_b sum_t gamma^t A_t ( box(c_t) - box(c_t - l_t) )
+
+Both are computed with the kernel of `ops.dice_weights`, whose derivatives exist to any order: the mixed
+second derivative of J is what LOLA is about.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from loqa import _checks, ops
+from loqa.agents.actor_critic import Agent
+from loqa.agents.outputs import SeatOutputs
+from loqa.agents.policy import Policy
+from loqa.agents.sets import AgentSets
+from loqa.algos.base import Algorithm, Context, Number
+from loqa.algos.registry import register
+from loqa.algos.trajectory import Trajectory
+
+Parameters = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class LookAheadSettings:
+    """What the steps of LOLA-DiCE and of POLA-DiCE depend on.
+
+    Attributes:
+        gamma: reward discount.
+        objective: "dice", or "loaded" (with generalized advantages of the critic).
+        baseline: what "dice" subtracts, which changes no expectation: "none"; "batch", from each reward
+            its mean over the batch at that step; or "critic", v_t.
+        advantage_lambda: of the generalized advantages of "loaded".
+        inner_steps: k, steps of the other players that are looked ahead.
+        inner_lr: eta, their learning rate (plain gradient ascent).
+        inner_critic_lr: that of their critics on the way.
+        optimizer: of the own step, "adam" or "sgd".
+        fresh_optimizer: whether its moments start anew with every update.
+        actor_lr: alpha, its learning rate.
+        critic_lr: that of the critic (Adam).
+        opponent_model: whether the others' parameters are not known but fitted to what they did, by
+            cross-entropy on each batch before the update.
+        model_steps: Adam's steps of that fit.
+        model_lr: its learning rate.
+    """
+
+    gamma: float = 0.96
+    objective: Literal["dice", "loaded"] = "dice"
+    baseline: Literal["none", "batch", "critic"] = "batch"
+    advantage_lambda: float = 1.0
+    inner_steps: int = 2
+    inner_lr: float = 0.3
+    inner_critic_lr: float = 5e-4
+    optimizer: Literal["adam", "sgd"] = "adam"
+    fresh_optimizer: bool = False
+    actor_lr: float = 0.2
+    critic_lr: float = 1e-2
+    opponent_model: bool = False
+    model_steps: int = 20
+    model_lr: float = 0.1
+
+    def __post_init__(self) -> None:
+        _checks.check_choices(self)
+        for name in ("gamma", "advantage_lambda"):
+            _checks.real(name, getattr(self, name), 0, 1)
+        for name in ("inner_steps", "model_steps"):
+            _checks.integer(name, getattr(self, name), 1, 2**20)
+        for name in ("inner_lr", "inner_critic_lr", "actor_lr", "critic_lr", "model_lr"):
+            _checks.real(name, getattr(self, name), 0)
+
+    @property
+    def has_critic(self) -> bool:
+        """Whether a critic learns."""
+        return self.objective == "loaded" or self.baseline == "critic"
+
+
+@dataclass(frozen=True)
+class LOLASettings(LookAheadSettings):
+    """LOLA-DiCE: one step, nothing holds it back."""
+
+    inner_kl: ClassVar[float] = 0.0
+    outer_kl: ClassVar[float] = 0.0
+    outer_steps: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class POLASettings(LookAheadSettings):
+    """POLA-DiCE, `loqa.algos.pola`.
+
+    Attributes:
+        inner_kl: beta_in.
+        outer_kl: beta_out.
+        outer_steps: own steps in an update.
+    """
+
+    objective: Literal["dice", "loaded"] = "loaded"
+    fresh_optimizer: bool = True
+    inner_kl: float = 10.0
+    outer_kl: float = 100.0
+    outer_steps: int = 200
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _checks.integer("outer_steps", self.outer_steps, 1, 2**20)
+        for name in ("inner_kl", "outer_kl"):
+            _checks.real(name, getattr(self, name), 0)
+
+
+def dice_objective(
+    rewards: Tensor,
+    log_probs: Tensor,
+    values: Tensor | None,
+    settings: LookAheadSettings,
+    terminated: Tensor | None = None,
+) -> Tensor:
+    """J of the module's head, from one player's rewards.
+
+    "dice" is computed as sum_t gamma^t G_t (box(c_t) - box(c_t - l_t)) + G_0 with G the discounted
+    return from t on: the same sum in another order, and the same derivatives of every order.
+
+    Args:
+        rewards: `[T, B]`, the player's.
+        log_probs: `[T, B]`, the sum of all players' whose learning counts.
+        values: `[T+1, B]` of the player's critic, taken as constants; None without a critic.
+        settings: gamma, objective, baseline, advantage_lambda.
+        terminated: `[T, B]` bool, where an episode ends and the next begins.
+
+    Returns:
+        0-d; its value is the discounted return ("dice" without a baseline "batch") or 0 ("loaded").
+    """
+    values = None if values is None else values.detach()
+    discounts = _discounts(rewards, settings.gamma, terminated)
+    weights = ops.dice_weights(log_probs, terminated=terminated)
+    if settings.objective == "loaded":
+        assert values is not None
+        advantages = ops.generalized_advantage(
+            rewards, values, settings.gamma, settings.advantage_lambda, terminated
+        )
+        return (discounts * advantages * weights).sum(0).mean()
+    if settings.baseline == "batch":
+        rewards = rewards - rewards.mean(1, keepdim=True)
+    returns = ops.discounted_returns(rewards, settings.gamma, terminated=terminated)
+    total = (discounts * returns * weights).sum(0) + (discounts * rewards).sum(0)
+    if settings.baseline == "critic":
+        assert values is not None
+        total = total + (discounts * values[:-1] * (1 - ops.magic_box(log_probs))).sum(0)
+    return total.mean()
+
+
+def value_loss(
+    rewards: Tensor, values: Tensor, gamma: float, terminated: Tensor | None = None
+) -> Tensor:
+    """mean_b sum_t (G_t - v_t)^2, G_t = sum_k gamma^k r_{t+k} + gamma^(T-t) stop(v_T).
+
+    Args:
+        rewards: `[T, B]`.
+        values: `[T+1, B]`, differentiable.
+    """
+    returns = ops.discounted_returns(rewards, gamma, values[-1].detach(), terminated)
+    return (returns - values[:-1]).square().sum(0).mean()
+
+
+def _discounts(rewards: Tensor, gamma: float, terminated: Tensor | None) -> Tensor:
+    """gamma^t, t the step of the episode."""
+    steps = torch.arange(len(rewards), dtype=rewards.dtype, device=rewards.device)[:, None]
+    if terminated is not None:
+        begun = torch.where(terminated, steps + 1, 0.0).cummax(0).values
+        steps = torch.cat([steps[:1].expand_as(begun[:1]), steps[1:] - begun[:-1]])
+    return gamma**steps
+
+
+class _Called(nn.Module):
+    """A method of an agent as a module's call, which can be made with other parameters."""
+
+    def __init__(self, agent: Agent) -> None:
+        super().__init__()
+        self.agent = agent
+
+    def forward(self, method: str, *args: Any) -> Any:
+        return getattr(self.agent, method)(*args)
+
+
+@dataclass(frozen=True)
+class Other:
+    """Another player as the algorithm knows it.
+
+    Attributes:
+        agent: its architecture, and its parameters before anybody's update.
+        parameters: of its actor, on the way ahead; functions of one's own.
+        critic: of its critic, constants.
+    """
+
+    agent: Agent
+    parameters: Parameters
+    critic: Parameters
+
+    @classmethod
+    def of(cls, agent: Agent) -> Other:
+        """As it is."""
+        found = {name: one.detach() for name, one in agent.named_parameters()}
+        actor = {name: one for name, one in found.items() if name.startswith("actor.")}
+        actor = {name: one.clone().requires_grad_() for name, one in actor.items()}
+        return cls(agent, actor, {name: one for name, one in found.items() if name not in actor})
+
+    def policy(self) -> AgentSets:
+        """For playing."""
+        actor = {name: one.detach() for name, one in self.parameters.items()}
+        return AgentSets(self.agent, {**actor, **self.critic})
+
+    def acting(self, trajectory: Trajectory, seat: int) -> SeatOutputs:
+        """Log-probabilities as functions of `parameters`."""
+        return self._call("acting", self.parameters, trajectory, seat)
+
+    def evaluated(self, trajectory: Trajectory, seat: int, critic: Parameters) -> SeatOutputs:
+        """Values as functions of `critic`; the policy is constant."""
+        constants = {name: one.detach() for name, one in self.parameters.items()}
+        return self._call("evaluate", {**constants, **critic}, trajectory, seat)
+
+    def _call(
+        self, method: str, parameters: Parameters, trajectory: Trajectory, seat: int
+    ) -> SeatOutputs:
+        own = trajectory.seat(seat)
+        given = {f"agent.{name}": one for name, one in parameters.items()}
+        last = (None, trajectory.terminated) if method == "evaluate" else (trajectory.terminated,)
+        found: SeatOutputs = torch.func.functional_call(
+            _Called(self.agent), given, (method, own.obs, own.actions, *last)
+        )
+        return found
+
+
+class LOLA(Algorithm):
+    """LOLA-DiCE, and with the penalties of `loqa.algos.pola` POLA-DiCE.
+
+    All players' steps are taken from the parameters that they had before anybody's.
+    """
+
+    rates = ("actor_lr", "critic_lr")
+    settings: LOLASettings | POLASettings
+
+    def __init__(
+        self, agent: Agent, settings: LOLASettings | POLASettings, context: Context
+    ) -> None:
+        super().__init__(agent, settings, context)
+        if context.processes.size > 1:
+            raise ValueError("an algorithm that looks ahead runs in one process")
+        if context.play is None:
+            raise ValueError("an algorithm that looks ahead needs a context that plays episodes")
+        self._play_fresh = context.play
+        self._actor = list(agent.actor.parameters())
+        self._critic = list(agent.critic.parameters())
+        self._models: dict[int, Agent] = {}
+        self._others: dict[int, Other] = {}
+        self._fitting: dict[int, torch.optim.Adam] = {}
+        self._rates = {name: getattr(settings, name) for name in self.rates}
+        self._start_optimizers()
+
+    @property
+    def batches_beside(self) -> int:
+        return self.settings.outer_steps * (self.settings.inner_steps + 1)
+
+    # --- whom it meets
+
+    def before(self, seats: Sequence[Policy | str], seat: int) -> None:
+        for other, policy in enumerate(seats):
+            if other == seat:
+                continue
+            if self.settings.opponent_model:
+                self._models.setdefault(other, copy.deepcopy(self.agent))
+            else:
+                self._others[other] = Other.of(_agent_of(policy))
+
+    def _fit(self, trajectory: Trajectory) -> None:
+        """Models of the others, by what they did."""
+        for seat, model in self._models.items():
+            parameters = list(model.actor.parameters())
+            fitting = self._fitting.setdefault(
+                seat, torch.optim.Adam(parameters, self.settings.model_lr)
+            )
+            own = trajectory.seat(seat)
+            for _ in range(self.settings.model_steps):
+                said = model.evaluate(own.obs, own.actions, terminated=trajectory.terminated)
+                gradients = torch.autograd.grad(-said.taken_log_probs.mean(), parameters)
+                _step(fitting, parameters, gradients)
+            # Of its critic nothing is known but what one's own says.
+            model.critic.load_state_dict(self.agent.critic.state_dict())
+            self._others[seat] = Other.of(model)
+
+    # --- learning
+
+    def update(
+        self,
+        trajectory: Trajectory,
+        others: Sequence[SeatOutputs | None] = (),
+        seat: int = 0,
+        iteration: int = 1,
+    ) -> Mapping[str, Number]:
+        settings = self.settings
+        if settings.opponent_model:
+            self._fit(trajectory)
+        if settings.fresh_optimizer:
+            self._start_optimizers()
+        reference = Other.of(self.agent)
+        numbers: dict[str, Number] = {}
+        for outer in range(settings.outer_steps):
+            numbers = self._outer_step(seat, outer, reference)
+        return numbers
+
+    def _outer_step(self, seat: int, outer: int, reference: Other) -> dict[str, Number]:
+        settings = self.settings
+        ahead, numbers = self._look_ahead(seat, outer)
+        played = self._play(seat, ahead, f"ahead {outer}")
+        own = self._acting(played, seat)
+        values = self._values(played, seat)
+        log_probs = own.taken_log_probs
+        for other, one in ahead.items():
+            log_probs = log_probs + one.acting(played, other).taken_log_probs
+        rewards, terminated = played.seat(seat).rewards, played.terminated
+        objective = dice_objective(rewards, log_probs, values, settings, terminated)
+        loss = -objective
+        if settings.outer_kl:
+            kl = own.kl_of(reference.acting(played, seat).detach()).mean()
+            numbers["kl"] = kl.detach()
+            loss = loss + settings.outer_kl * kl
+        gradients = torch.autograd.grad(loss, self._actor)
+        self._actor_optimizer_step(gradients)
+        numbers["loss/agent"] = loss.detach()
+        numbers["grad_norm"] = torch.linalg.vector_norm(
+            torch.stack([one.norm() for one in gradients])
+        )
+        if values is not None:
+            error = value_loss(rewards, values, settings.gamma, terminated)
+            _step(self.critic_optimizer, self._critic, torch.autograd.grad(error, self._critic))
+            numbers["loss/critic"] = error.detach()
+        return numbers
+
+    def _look_ahead(self, seat: int, outer: int) -> tuple[dict[int, Other], dict[str, Number]]:
+        """The others after k steps of theirs, as functions of one's own parameters."""
+        settings = self.settings
+        ahead, numbers = dict(self._others), dict[str, Number]()
+        for inner in range(settings.inner_steps):
+            played = self._play(seat, ahead, f"lookahead {outer} {inner}")
+            acting = {other: one.acting(played, other) for other, one in ahead.items()}
+            own = self._acting(played, seat).taken_log_probs
+            log_probs = own + sum(one.taken_log_probs for one in acting.values())
+            stepped = {}
+            for other, one in ahead.items():
+                rewards, terminated = played.seat(other).rewards, played.terminated
+                values, critic = None, one.critic
+                if settings.has_critic:
+                    critic = {name: w.detach().requires_grad_() for name, w in critic.items()}
+                    values = one.evaluated(played, other, critic).values
+                loss = -dice_objective(rewards, log_probs, values, settings, terminated)
+                if settings.inner_kl:
+                    first = self._others[other].acting(played, other).detach()
+                    loss = loss + settings.inner_kl * acting[other].kl_of(first).mean()
+                numbers["inner_loss"] = loss.detach()
+                gradients = torch.autograd.grad(
+                    loss, list(one.parameters.values()), create_graph=True
+                )
+                parameters = {
+                    name: before - settings.inner_lr * gradient
+                    for (name, before), gradient in zip(
+                        one.parameters.items(), gradients, strict=True
+                    )
+                }
+                if values is not None:
+                    error = value_loss(rewards, values, settings.gamma, terminated)
+                    gradients = torch.autograd.grad(error, list(critic.values()))
+                    critic = {
+                        name: before.detach() - settings.inner_critic_lr * gradient
+                        for (name, before), gradient in zip(critic.items(), gradients, strict=True)
+                    }
+                stepped[other] = Other(one.agent, parameters, critic)
+            ahead = stepped
+        return ahead, numbers
+
+    def _play(self, seat: int, others: Mapping[int, Other], purpose: str) -> Trajectory:
+        seats: list[Policy] = [self.agent] * (len(others) + 1)
+        for other, one in others.items():
+            seats[other] = one.policy()
+        return self._play_fresh(seats, f"{purpose} of player {seat}")
+
+    def _acting(self, played: Trajectory, seat: int) -> SeatOutputs:
+        own = played.seat(seat)
+        return self.agent.acting(own.obs, own.actions, played.terminated)
+
+    def _values(self, played: Trajectory, seat: int) -> Tensor | None:
+        """`[T+1, B]`, differentiable in the critic alone."""
+        if not self.settings.has_critic:
+            return None
+        own = played.seat(seat)
+        with torch.no_grad():
+            table = self.agent.acting(own.obs, own.actions, played.terminated).log_prob_table
+        return self.agent.evaluate(own.obs, own.actions, table, played.terminated).values
+
+    # --- steps
+
+    def _start_optimizers(self) -> None:
+        kind = torch.optim.Adam if self.settings.optimizer == "adam" else torch.optim.SGD
+        self.actor_optimizer: torch.optim.Optimizer = kind(self._actor, self._rates["actor_lr"])
+        self.critic_optimizer = torch.optim.Adam(self._critic, self._rates["critic_lr"])
+
+    def _actor_optimizer_step(self, gradients: Sequence[Tensor]) -> None:
+        _step(self.actor_optimizer, self._actor, gradients)
+
+    def set_rates(self, **rates: float) -> None:
+        self._rates |= rates
+        for group in self.actor_optimizer.param_groups:
+            group["lr"] = self._rates["actor_lr"]
+        for group in self.critic_optimizer.param_groups:
+            group["lr"] = self._rates["critic_lr"]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "agent": self.agent.state_dict(),
+            "actor_optimizer": self.actor_optimizer.state_dict(),
+            "critic_optimizer": self.critic_optimizer.state_dict(),
+            "models": {
+                str(seat): {
+                    "agent": model.state_dict(),
+                    "optimizer": self._fitting[seat].state_dict(),
+                }
+                for seat, model in self._models.items()
+                if seat in self._fitting
+            },
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.agent.load_state_dict(state["agent"])
+        self.actor_optimizer.load_state_dict(state["actor_optimizer"])
+        self.critic_optimizer.load_state_dict(state["critic_optimizer"])
+        for seat, saved in state["models"].items():
+            model = self._models.setdefault(int(seat), copy.deepcopy(self.agent))
+            model.load_state_dict(saved["agent"])
+            fitting = torch.optim.Adam(model.actor.parameters(), self.settings.model_lr)
+            fitting.load_state_dict(saved["optimizer"])
+            self._fitting[int(seat)] = fitting
+
+
+def _agent_of(policy: Policy | str) -> Agent:
+    """A copy of the agent in a seat.
+
+    Raises:
+        ValueError: what sits there has no parameters to look ahead in.
+    """
+    if isinstance(policy, Agent):
+        return copy.deepcopy(policy)
+    if isinstance(policy, AgentSets) and policy.index is None and not policy.stacked:
+        agent = copy.deepcopy(policy.agent)
+        agent.load_state_dict(dict(policy.parameters))
+        return agent
+    who = repr(policy) if isinstance(policy, str) else type(policy).__name__
+    raise ValueError(
+        "an algorithm that looks ahead needs the other player's parameters: an agent as it is now "
+        "(meets self, learners, or fixed with a checkpoint) or, without parameters, --opponent-model; "
+        f"got {who}"
+    )
+
+
+def _step(
+    optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], gradients: Sequence[Tensor]
+) -> None:
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    optimizer.step()
+    for parameter in parameters:
+        parameter.grad = None
+
+
+# Of the run: no exploration, nothing annealed, and each seat an agent of its own.
+ALONE: dict[str, Any] = {
+    "meets": "learners",
+    "exploration": 0.0,
+    "iterations": 200,
+    "anneal": 0,
+    "anneal_after": 0,
+    "self_play_target": None,
+    "early_opponents": 0.0,
+    "actor_table": False,
+}
+register(
+    "lola",
+    LOLA,
+    LOLASettings,
+    "LOLA-DiCE",
+    defaults={"": {**ALONE, "gamma": 0.96, "batch_size": 128, "episode_length": 150}},
+)
