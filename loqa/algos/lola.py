@@ -1,19 +1,13 @@
 """LOLA-DiCE: the policy gradient through the other players' next steps of learning.
 
-Learning with opponent-learning awareness (Foerster et al., AAMAS 2018) with the DiCE estimator (Foerster
-et al., ICML 2018) or the loaded one (Farquhar et al., NeurIPS 2019). Player i looks k steps ahead:
+Learning with opponent-learning awareness (Foerster et al., AAMAS 2018), with objectives that have
+derivatives of every order (`loqa.algos.lookahead`). Player i looks k steps ahead:
 
     u_0 = theta_j,   u_{m+1} = u_m + eta grad_u J_j(theta_i, u_m),   m < k
     theta_i <- theta_i + alpha grad_i J_i(theta_i, u_k)                     (through every u_m)
 
-Each J is estimated from fresh episodes of the policies that it names. With c_t the sum of all players'
-log-probabilities up to step t, l_t that of step t, and box(x) = exp(x - stop(x)):
-
-    "dice"    J = mean_b sum_t gamma^t ( r_t box(c_t) + v_t (1 - box(l_t)) )
-    "loaded"  J = mean_b sum_t gamma^t A_t ( box(c_t) - box(c_t - l_t) )
-
-Both are computed with the kernel of `ops.dice_weights`, whose derivatives exist to any order: the mixed
-second derivative of J is what LOLA is about.
+Each J is estimated from fresh episodes of the policies that it names (`dice_objective`); its mixed second
+derivative is what LOLA is about.
 """
 
 from __future__ import annotations
@@ -21,169 +15,21 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from loqa import _checks, ops
 from loqa.agents.actor_critic import Agent
 from loqa.agents.outputs import SeatOutputs
 from loqa.agents.policy import Policy
 from loqa.agents.sets import AgentSets
 from loqa.algos.base import Algorithm, Context, Number
+from loqa.algos.lookahead import LOLASettings, POLASettings, dice_objective, value_loss
 from loqa.algos.registry import register
 from loqa.algos.trajectory import Trajectory
 
 Parameters = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class LookAheadSettings:
-    """What the steps of LOLA-DiCE and of POLA-DiCE depend on.
-
-    Attributes:
-        gamma: reward discount.
-        objective: "dice", or "loaded" (with generalized advantages of the critic).
-        baseline: what "dice" subtracts, which changes no expectation: "none"; "batch", from each reward
-            its mean over the batch at that step; or "critic", v_t.
-        advantage_lambda: of the generalized advantages of "loaded".
-        inner_steps: k, steps of the other players that are looked ahead.
-        inner_lr: eta, their learning rate (plain gradient ascent).
-        inner_critic_lr: that of their critics on the way.
-        optimizer: of the own step, "adam" or "sgd".
-        fresh_optimizer: whether its moments start anew with every update.
-        actor_lr: alpha, its learning rate.
-        critic_lr: that of the critic (Adam).
-        opponent_model: whether the others' parameters are not known but fitted to what they did, by
-            cross-entropy on each batch before the update.
-        model_steps: Adam's steps of that fit.
-        model_lr: its learning rate.
-    """
-
-    gamma: float = 0.96
-    objective: Literal["dice", "loaded"] = "dice"
-    baseline: Literal["none", "batch", "critic"] = "batch"
-    advantage_lambda: float = 1.0
-    inner_steps: int = 2
-    inner_lr: float = 0.3
-    inner_critic_lr: float = 5e-4
-    optimizer: Literal["adam", "sgd"] = "adam"
-    fresh_optimizer: bool = False
-    actor_lr: float = 0.2
-    critic_lr: float = 1e-2
-    opponent_model: bool = False
-    model_steps: int = 20
-    model_lr: float = 0.1
-
-    def __post_init__(self) -> None:
-        _checks.check_choices(self)
-        for name in ("gamma", "advantage_lambda"):
-            _checks.real(name, getattr(self, name), 0, 1)
-        for name in ("inner_steps", "model_steps"):
-            _checks.integer(name, getattr(self, name), 1, 2**20)
-        for name in ("inner_lr", "inner_critic_lr", "actor_lr", "critic_lr", "model_lr"):
-            _checks.real(name, getattr(self, name), 0)
-
-    @property
-    def has_critic(self) -> bool:
-        """Whether a critic learns."""
-        return self.objective == "loaded" or self.baseline == "critic"
-
-
-@dataclass(frozen=True)
-class LOLASettings(LookAheadSettings):
-    """LOLA-DiCE: one step, nothing holds it back."""
-
-    inner_kl: ClassVar[float] = 0.0
-    outer_kl: ClassVar[float] = 0.0
-    outer_steps: ClassVar[int] = 1
-
-
-@dataclass(frozen=True)
-class POLASettings(LookAheadSettings):
-    """POLA-DiCE, `loqa.algos.pola`.
-
-    Attributes:
-        inner_kl: beta_in.
-        outer_kl: beta_out.
-        outer_steps: own steps in an update.
-    """
-
-    objective: Literal["dice", "loaded"] = "loaded"
-    fresh_optimizer: bool = True
-    inner_kl: float = 10.0
-    outer_kl: float = 100.0
-    outer_steps: int = 200
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _checks.integer("outer_steps", self.outer_steps, 1, 2**20)
-        for name in ("inner_kl", "outer_kl"):
-            _checks.real(name, getattr(self, name), 0)
-
-
-def dice_objective(
-    rewards: Tensor,
-    log_probs: Tensor,
-    values: Tensor | None,
-    settings: LookAheadSettings,
-    terminated: Tensor | None = None,
-) -> Tensor:
-    """J of the module's head, from one player's rewards.
-
-    "dice" is computed as sum_t gamma^t G_t (box(c_t) - box(c_t - l_t)) + G_0 with G the discounted
-    return from t on: the same sum in another order, and the same derivatives of every order.
-
-    Args:
-        rewards: `[T, B]`, the player's.
-        log_probs: `[T, B]`, the sum of all players' whose learning counts.
-        values: `[T+1, B]` of the player's critic, taken as constants; None without a critic.
-        settings: gamma, objective, baseline, advantage_lambda.
-        terminated: `[T, B]` bool, where an episode ends and the next begins.
-
-    Returns:
-        0-d; its value is the discounted return ("dice" without a baseline "batch") or 0 ("loaded").
-    """
-    values = None if values is None else values.detach()
-    discounts = _discounts(rewards, settings.gamma, terminated)
-    weights = ops.dice_weights(log_probs, terminated=terminated)
-    if settings.objective == "loaded":
-        assert values is not None
-        advantages = ops.generalized_advantage(
-            rewards, values, settings.gamma, settings.advantage_lambda, terminated
-        )
-        return (discounts * advantages * weights).sum(0).mean()
-    if settings.baseline == "batch":
-        rewards = rewards - rewards.mean(1, keepdim=True)
-    returns = ops.discounted_returns(rewards, settings.gamma, terminated=terminated)
-    total = (discounts * returns * weights).sum(0) + (discounts * rewards).sum(0)
-    if settings.baseline == "critic":
-        assert values is not None
-        total = total + (discounts * values[:-1] * (1 - ops.magic_box(log_probs))).sum(0)
-    return total.mean()
-
-
-def value_loss(
-    rewards: Tensor, values: Tensor, gamma: float, terminated: Tensor | None = None
-) -> Tensor:
-    """mean_b sum_t (G_t - v_t)^2, G_t = sum_k gamma^k r_{t+k} + gamma^(T-t) stop(v_T).
-
-    Args:
-        rewards: `[T, B]`.
-        values: `[T+1, B]`, differentiable.
-    """
-    returns = ops.discounted_returns(rewards, gamma, values[-1].detach(), terminated)
-    return (returns - values[:-1]).square().sum(0).mean()
-
-
-def _discounts(rewards: Tensor, gamma: float, terminated: Tensor | None) -> Tensor:
-    """gamma^t, t the step of the episode."""
-    steps = torch.arange(len(rewards), dtype=rewards.dtype, device=rewards.device)[:, None]
-    if terminated is not None:
-        begun = torch.where(terminated, steps + 1, 0.0).cummax(0).values
-        steps = torch.cat([steps[:1].expand_as(begun[:1]), steps[1:] - begun[:-1]])
-    return gamma**steps
 
 
 class _Called(nn.Module):

@@ -18,7 +18,8 @@ that recurrent actors are computed step by step in torch (`Agent.acting`).
 
 from __future__ import annotations
 
-from loqa.algos.lola import ALONE, LOLA, POLASettings
+from loqa.algos.lola import ALONE, LOLA
+from loqa.algos.lookahead import POLASettings
 from loqa.algos.registry import register
 
 register("pola", LOLA, POLASettings, "POLA-DiCE", defaults={"": {**ALONE, "gamma": 0.96}})

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import loqa
-from loqa.algos.lola import LOLASettings, POLASettings, dice_objective, value_loss
+from loqa.algos.lookahead import LOLASettings, POLASettings, dice_objective, value_loss
 from loqa.cli.main import main
 from loqa.training.trainer import Trainer
 

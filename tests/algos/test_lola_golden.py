@@ -18,7 +18,8 @@ from torch import Tensor
 from loqa.agents.actor_critic import Agent
 from loqa.agents.networks import GRUHead, Head, LogitsHead, bits_to_index
 from loqa.algos.base import Context
-from loqa.algos.lola import LOLA, LOLASettings, Other, POLASettings
+from loqa.algos.lola import LOLA, Other
+from loqa.algos.lookahead import LOLASettings, POLASettings
 from loqa.algos.trajectory import Trajectory
 
 Arrays = dict[str, np.ndarray]
