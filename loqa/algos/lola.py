@@ -346,5 +346,5 @@ register(
     LOLA,
     LOLASettings,
     "LOLA-DiCE",
-    defaults={"": {**ALONE, "gamma": 0.96, "batch_size": 128, "episode_length": 150}},
+    defaults={"": {**ALONE, "gamma": 0.96}},
 )

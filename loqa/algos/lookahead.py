@@ -47,7 +47,7 @@ class LookAheadSettings:
     objective: Literal["dice", "loaded"] = "dice"
     baseline: Literal["none", "batch", "critic"] = "batch"
     advantage_lambda: float = 1.0
-    inner_steps: int = 2
+    inner_steps: int = 1
     inner_lr: float = 0.3
     inner_critic_lr: float = 5e-4
     optimizer: Literal["adam", "sgd"] = "adam"

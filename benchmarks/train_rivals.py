@@ -1,0 +1,103 @@
+"""The rivals on the prisoner's dilemma: what each learns over seeds, and a league of what they learned.
+
+    python benchmarks/train_rivals.py [--first-seed 4001] [--seeds 10] [--only NAME ...] [--runs DIR]
+
+All on one thread, one after the other. The league plays all pairs, both seats, of the agents of each
+learner's first four seeds and of the scripted players. benchmarks/results/train_rivals.json keeps what
+report.py puts into loqa/algos/README.md; the pictures go to benchmarks/figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from about import about
+from train_ipd import results_of
+
+import loqa
+from loqa.plotting.plot import plot_comparison
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "train_rivals.json"
+LEARNERS: dict[str, dict[str, Any]] = {
+    "naive": {"algo": "naive"},
+    "naive, shared reward": {"algo": "naive", "shared_reward": True},
+    "LOQA": {},
+    "LOQA, GRU": {"actor": "gru"},
+    "LOLA-DiCE": {"algo": "lola"},
+    "LOLA-DiCE, opponent model": {"algo": "lola", "opponent_model": True},
+    "POLA-DiCE": {"algo": "pola"},
+}
+SCRIPTED = ("tft", "ac", "ad")
+_IN_LEAGUE = 4
+
+
+def trained(name: str, seed: int, folder: Path) -> dict[str, Any]:
+    """The summary of a run, from its directory if it is there already."""
+    out = folder / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
+    summary = out / "summary.json"
+    if not summary.exists():
+        config = loqa.IPDConfig.of_preset("default", seed=seed, **LEARNERS[name])
+        found = loqa.train(config, out)
+        if found["status"] != "finished":
+            raise SystemExit(f"{name}, seed {seed}: {found['status']}")
+    return {**json.loads(summary.read_text()), "out": str(out)}
+
+
+def league_of(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Mean reward a step of row against column, by learner."""
+    agents, groups = {}, {}
+    for name, of_name in runs.items():
+        for run in of_name[:_IN_LEAGUE]:
+            key = f"{name} {run['seed']}"
+            agents[key], groups[key] = run["out"], name
+    scripted = {name: name for name in SCRIPTED}
+    # The game of all of them: LOQA's runs explored while they learned, a league does not.
+    league = loqa.league({**agents, **scripted}, episodes=1000, groups=groups, game="ipd")
+    return {
+        "agents": len(league.names),
+        "episodes": 1000,
+        "groups": [
+            {
+                "first": pair.first,
+                "second": pair.second,
+                "pairs": pair.pairs,
+                "reward": [[one.mean, one.low, one.high] for one in pair.reward],
+            }
+            for pair in league.group_pairs
+        ],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--first-seed", type=int, default=4001)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--only", nargs="+", choices=LEARNERS, default=list(LEARNERS))
+    parser.add_argument("--runs", type=Path, help="keep the runs here; those there are not run again")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = options.runs or Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        runs: dict[str, list[dict[str, Any]]] = {}
+        for learner in options.only:
+            runs[learner] = []
+            for seed in range(options.first_seed, options.first_seed + options.seeds):
+                run = trained(learner, seed, folder)
+                runs[learner].append(run)
+                print(learner, seed, run["strategy"], f"{run['seconds']:.1f} s", flush=True)
+        found = {name: results_of(of_name) for name, of_name in runs.items()}
+        league = league_of(runs)
+        plot_comparison(
+            [Path(of_name[0]["out"]) for of_name in runs.values()], HERE / "figures" / "rivals.png"
+        )
+    results = {**about(), "training": found, "league": league}
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
