@@ -1,0 +1,29 @@
+"""The naive learner: each climbs its own return as if the other stayed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from loqa import _checks
+from loqa.algos.exact.play import Play, both, gradient
+
+
+@dataclass(frozen=True)
+class NaiveSettings:
+    """Of the naive learner.
+
+    Attributes:
+        lr: learning rate, alpha.
+    """
+
+    lr: float = 1.0
+
+    def __post_init__(self) -> None:
+        _checks.real("lr", self.lr, 0)
+
+    def step(self, play: Play, parameters: Tensor) -> Tensor:
+        """One update of both players: theta_i += alpha dV_i / dtheta_i, `[2, N, P]`."""
+        mine, theirs = both(parameters)
+        return parameters + self.lr * gradient(play.values(mine, theirs)[0], mine)

@@ -1,0 +1,40 @@
+"""What the learners of exact games see: returns as functions of both players' parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from loqa.algos.exact.games import ExactGame
+from loqa.algos.exact.policies import Parameterisation
+
+
+@dataclass(frozen=True)
+class Play:
+    """A game between policies.
+
+    The first dimension of parameters is the seat: `mine` are those of whom sits there, `theirs` =
+    `mine.flip(0)` those of the other. A learner is written once, from the point of view of "me", and both
+    players learn in one batch, from the same old parameters.
+    """
+
+    game: ExactGame
+    policy: Parameterisation
+
+    def values(self, mine: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
+        """Discounted returns of me and of the other, `[2, N, P]` each -> `[2, N]` each."""
+        return self.game.values(self.policy.logits(mine), self.policy.logits(theirs))
+
+
+def gradient(value: Tensor, of: Tensor, differentiable: bool = False) -> Tensor:
+    """d value / d of, where each run's value depends on the same run's parameters alone."""
+    (found,) = torch.autograd.grad(value.sum(), of, create_graph=differentiable, retain_graph=True)
+    return found
+
+
+def both(parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """My parameters and the other's, apart: a derivative for one leaves the other as it is."""
+    mine = parameters.detach().requires_grad_()
+    return mine, parameters.detach().flip(0).requires_grad_()
