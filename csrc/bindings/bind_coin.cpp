@@ -195,15 +195,13 @@ class CoinGame : public HostSimulator {
     const int64_t envs = batch_.num_envs;
     const int64_t with_last = product_of({steps}) + 1;
     const int64_t told = critic == nullptr ? 0 : with_last;
-    const int64_t places =
-        int64_t{coin_planes(batch_.rules)} * batch_.rules.height * batch_.rules.width;
     const CoinRollout job{
         {actors[0], actors[1]},
         critic,
         players,
         steps,
         array_of<float>(draws, "draws", {steps, 2, envs}),
-        array_of<float>(obs, "obs", {with_last, envs, 2, places}),
+        setup_.obs(obs, with_last),
         setup_.played(actions, steps),
         setup_.rewards(rewards, steps),
         array_of<float>(log_probs, "log_probs", {told, envs, batch_.rules.num_actions}),

@@ -18,7 +18,7 @@ struct CoinRollout {
   CoinPlayers players;
   int64_t steps;
   const float* draws;  // [T, 2, B] uniform: actions are drawn by inversion
-  float* obs;          // [T+1, B, 2, planes]
+  void* obs;           // [T+1, B, 2, ...], of the batch's type
   uint8_t* actions;    // [T, B, 2]
   float* rewards;      // [T, B, 2]
   float* log_probs;    // [T+1, B, K] of seat 1, with a critic

@@ -114,9 +114,6 @@ CoinGameBatch games_of(const CoinGameBatch& batch, const Player& player, int64_t
   games.stride = kCoinBlock;
   games.first_env = batch.first_env + static_cast<uint32_t>(first);
   games.obs_type = type;
-  for (int i = 0; i < 5; ++i) {
-    games.values[i] = __builtin_bit_cast(uint32_t, static_cast<float>(i - 2));
-  }
   games.state = player.state;
   games.t = player.t;
   games.episode = player.episode;
@@ -224,11 +221,12 @@ void think(const CoinRollout& job, Player& player, int64_t num_envs, int64_t fir
 void play_block(const CoinGameBatch& batch, const CoinRollout& job, Player& player, int64_t first,
                 int64_t rows) {
   const CoinGameBatch seen = games_of(batch, player, first, rows, CoinObs::kCells32);
-  const CoinGameBatch kept = games_of(batch, player, first, rows, CoinObs::kPlanes32);
+  const CoinGameBatch kept = games_of(batch, player, first, rows, batch.obs_type);
   const int64_t ones = coin_obs_size(seen);
+  const int64_t obs_bytes = 2 * coin_obs_size(kept) * coin_element_size(kept.obs_type);
   const int64_t num_envs = batch.num_envs;
   const auto obs = [&](int64_t t) {
-    return job.obs + (t * num_envs + first) * 2 * coin_obs_size(kept);
+    return static_cast<uint8_t*>(job.obs) + (t * num_envs + first) * obs_bytes;
   };
   for (int64_t l = 0; l < kCoinBlock; ++l) player.episode[l] = 0;
   for (int i = 0; i < player.num_heads; ++i) {

@@ -25,11 +25,10 @@ from loqa.agents.networks import (
     Step,
     index_to_bits,
     num_states,
-    ones,
 )
 from loqa.agents.outputs import SeatOutputs, append_time, as_actions, as_states, every_input
+from loqa.agents.places import Features, Places, are_places, as_rows, ones
 from loqa.ops.gru import GRUPolicy
-from loqa.ops.register import check_range
 
 if TYPE_CHECKING:
     from loqa.training.config import TrainConfig
@@ -46,7 +45,7 @@ class Agent(nn.Module):
     - "states": of the prisoner's dilemma, the state index `[T+1, B]` of any integer dtype (0 start, 1
       CC, 2 CD, 3 DC, 4 DD, own action first), or its four bits `[T+1, B, 4]`.
     - "features": `[T+1, B, ...]` of any dtype, as many numbers (flattened) as the actor has inputs;
-      `[T+1, B]` where it has one.
+      `[T+1, B]` where it has one. Fewer integers are places of ones (`loqa.agents.places`).
 
     Whether an index or an action is in range is looked at on the CPU only: elsewhere a look would wait
     for the device.
@@ -148,7 +147,8 @@ class Agent(nn.Module):
     def acting(self, obs: Tensor, actions: Tensor, terminated: Tensor | None = None) -> SeatOutputs:
         """The actor's part of `evaluate`, with derivatives of every order; q is 0.
 
-        A recurrent actor goes step by step: the native sequence has the first derivative alone.
+        A recurrent actor goes step by step, and reads planes: the native sequence and the sum of rows have
+        the first derivative alone.
         """
         actions = as_actions(actions, self.num_actions)
         rows = None
@@ -161,7 +161,7 @@ class Agent(nn.Module):
         else:
             if terminated is None and self.actor.recurrent:
                 terminated = torch.zeros_like(actions, dtype=torch.bool)
-            logits = _sequence(self.actor, self._actor_input(obs, 2), terminated)
+            logits = _sequence(self.actor, self._actor_input(obs, 2, rows=False), terminated)
             table = logits.log_softmax(-1)
         return SeatOutputs(table, table.new_zeros(()).expand_as(table), actions, rows)
 
@@ -207,23 +207,24 @@ class Agent(nn.Module):
         states = torch.arange(self.num_states, device=next(self.parameters()).device)
         return self.log_probs(states[None])[0, :, 0].exp()
 
-    def _actor_input(self, obs: Tensor, lead: int) -> Tensor:
+    def _actor_input(self, obs: Tensor, lead: int, rows: bool = True) -> Features:
         if isinstance(self.actor, LogitsHead | StateHead) and self._is_index(obs, lead):
             return as_states(obs, self.num_states)
-        return self._features(obs, lead, self.actor)
+        return self._features(obs, lead, self.actor, rows)
 
     def _is_index(self, obs: Tensor, lead: int) -> bool:
         return self.observes == "states" and obs.ndim == lead
 
-    def _features(self, obs: Tensor, lead: int, head: Head) -> Tensor:
-        """`[lead dimensions, ...]` -> `[lead dimensions, features]` in the head's dtype."""
+    def _features(self, obs: Tensor, lead: int, head: Head, rows: bool = True) -> Features:
+        """`[lead dimensions, ...]` -> `[lead dimensions, features]` in the head's dtype; with `rows` as
+        places, where the head reads them and the features are many."""
         dtype = next(head.parameters()).dtype
         if self._is_index(obs, lead):
             return index_to_bits(as_states(obs, self.num_states), dtype, self.num_actions)
         wanted = self.actor.num_inputs
-        places = not obs.is_floating_point() and obs.ndim == lead + 1 and obs.shape[-1] < wanted
-        if self.observes == "features" and places:  # of the ones among the features
-            check_range("places", obs, wanted)
+        if self.observes == "features" and are_places(obs, lead, wanted):
+            if rows and head.reads_places and as_rows(wanted):
+                return Places.of(obs, wanted, dtype)
             return ones(obs, wanted, dtype)
         if obs.ndim < lead or math.prod(obs.shape[lead:]) != wanted:
             before = "[T+1, B" if lead == 2 else "[B"
@@ -244,17 +245,17 @@ def _outputs(head: Head) -> int:
     return last.out_features if isinstance(last, nn.Linear) else 2**31
 
 
-def _sequence(head: Head, x: Tensor, terminated: Tensor | None) -> Tensor:
+def _sequence(head: Head, x: Features, terminated: Tensor | None) -> Tensor:
     """`head(x)`, step by step where episodes end in between and the head has memory."""
     if terminated is None or not head.recurrent:
         output: Tensor = head(x)
         return output
     first = state = head.initial_state(x.shape[1])
     outputs = []
-    for t, one in enumerate(x):
+    for t in range(len(x)):
         if t:
             state = torch.where(terminated[t - 1, :, None], first, state)
-        output, state = head.step(one, state)
+        output, state = head.step(x[t], state)
         outputs.append(output)
     return torch.stack(outputs)
 
@@ -285,8 +286,10 @@ def evaluate_stacked(
             f"obs [T+1, B, ...] and actions [T, B] must have B divisible by {num_sets} parameter "
             f"sets, got {list(obs.shape)} and {list(actions.shape)}"
         )
-    actor_input = agent._actor_input(obs, 2)
-    critic_input = append_time(agent._features(obs, 2, agent.critic))
+    actor_input = agent._actor_input(obs, 2, rows=False)
+    critic_input = append_time(agent._features(obs, 2, agent.critic, rows=False))
+    assert isinstance(actor_input, Tensor)
+    assert isinstance(critic_input, Tensor)
     log_probs = _stacked_head(agent.actor, "actor.", parameters, actor_input).log_softmax(-1)
     q_values = _stacked_head(agent.critic, "critic.", parameters, critic_input)
     return SeatOutputs(log_probs, q_values, as_actions(actions, q_values.shape[-1]))

@@ -22,14 +22,14 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from loqa.agents.places import Features, linear
 from loqa.ops.gru import fold, gru, gru_step
 
 NUM_IPD_STATES = 5  # start, CC, CD, DC, DD
 
-Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Step = Callable[[Any, Tensor], tuple[Tensor, Tensor]]
 """x `[B, features]` and the state `[B, S]` to the output `[B, K]` and the next state."""
 
 # Of new parameters, whatever torch's defaults are.
@@ -99,12 +99,6 @@ def _bits_of_states(dtype: torch.dtype, device: torch.device, num_actions: int) 
     return torch.cat([torch.zeros_like(joint[:1]), joint]).to(device)
 
 
-def ones(places: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Features that are 1 at N places and 0 elsewhere, `[..., N]` integers -> `[..., size]`."""
-    features = places.new_zeros((*places.shape[:-1], size), dtype=dtype)
-    return features.scatter_(-1, places.long(), 1.0)
-
-
 def lecun_normal_(weight: Tensor, generator: Generator | None = None) -> Tensor:
     """Fill `weight [out, in]` from a normal of variance 1/in, truncated at two deviations.
 
@@ -139,10 +133,12 @@ class Head(nn.Module):
 
     Attributes:
         recurrent: whether the output at t depends on the observations before t.
+        reads_places: whether its first layer is linear, so that it reads `loqa.agents.places.Places` too.
         num_inputs: features that it reads.
     """
 
     recurrent = False
+    reads_places = False
     num_inputs: int
 
     def initial_state(self, batch_size: int) -> Tensor:
@@ -150,7 +146,7 @@ class Head(nn.Module):
         parameter = next(self.parameters())
         return parameter.new_zeros(batch_size, 0)
 
-    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, x: Features, state: Tensor) -> tuple[Tensor, Tensor]:
         """One step: `x [B, features]`, `state [B, S]` -> (`[B, K]`, the next state)."""
         output: Tensor = self(x)
         return output, state
@@ -190,6 +186,8 @@ class MLPHead(Head):
         generator: source of the initial weights.
     """
 
+    reads_places = True
+
     def __init__(
         self,
         num_inputs: int,
@@ -203,8 +201,8 @@ class MLPHead(Head):
         self.linear2 = _linear(hidden_size, hidden_size, generator)
         self.linear_end = _linear(hidden_size, num_outputs, generator)
 
-    def forward(self, x: Tensor) -> Tensor:
-        hidden = torch.relu(self.linear1(x))
+    def forward(self, x: Features) -> Tensor:
+        hidden = torch.relu(linear(x, self.linear1.weight, self.linear1.bias))
         output: Tensor = self.linear_end(torch.relu(self.linear2(hidden)))
         return output
 
@@ -277,6 +275,7 @@ class GRUHead(Head):
     """
 
     recurrent = True
+    reads_places = True
 
     def __init__(
         self,
@@ -313,10 +312,10 @@ class GRUHead(Head):
     def initial_state(self, batch_size: int) -> Tensor:
         return self.bias_hn.new_zeros(batch_size, self.bias_hn.shape[0])
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Features) -> Tensor:
         return self.after_gates(self.gate_inputs(x))
 
-    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, x: Features, state: Tensor) -> tuple[Tensor, Tensor]:
         return self.step_after_gates(self.gate_inputs(x), state)
 
     def after_gates(self, inputs: Tensor) -> Tensor:
@@ -330,15 +329,17 @@ class GRUHead(Head):
         output: Tensor = self.linear_end(state)
         return output, state
 
-    def gate_inputs(self, x: Tensor) -> Tensor:
+    def gate_inputs(self, x: Features) -> Tensor:
         """W_i x + b_i of what the linear layers make of x, `[..., features]` -> `[..., 3H]`."""
         weight: Tensor = self.weight_ih
         bias: Tensor = self.bias_ih
         if self.linear2 is not None:
             weight, bias = fold(weight, bias, self.linear2.weight, self.linear2.bias)
-        with _hidden_precision(x):
-            hidden = x if self.linear1 is None else torch.relu(self.linear1(x))
-            return functional.linear(hidden, weight, bias).to(x.dtype)
+        with _hidden_precision(bias):
+            hidden = x
+            if self.linear1 is not None:
+                hidden = torch.relu(linear(x, self.linear1.weight, self.linear1.bias))
+            return linear(hidden, weight, bias).to(x.dtype)
 
 
 class StateHead(Head):
@@ -390,7 +391,8 @@ class StateHead(Head):
         gates = self.network.gate_inputs(self._every_input())
         return self._plus_table(self.network.after_gates(_look_up(gates, index)), index)
 
-    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, x: Features, state: Tensor) -> tuple[Tensor, Tensor]:
+        assert isinstance(x, Tensor)
         if isinstance(self.network, MLPHead):
             return self(x), state
         index = _state_index(x, self._actions)
@@ -438,14 +440,14 @@ def _look_up(rows: Tensor, index: Tensor) -> Tensor:
     return rows.index_select(0, index.reshape(-1)).reshape(*index.shape, -1)
 
 
-def _hidden_precision(x: Tensor) -> torch.autocast:
+def _hidden_precision(like: Tensor) -> torch.autocast:
     """bfloat16 for the layers before the gates, on CUDA where torch's precision is "medium".
 
     On the CPU torch itself rounds the factors of float32 products then; on CUDA "medium" is TF32 to
     it. What comes after the gates stays float32 with TF32 products: a bfloat16 action value errs by
     more than the differences that an advantage is made of.
     """
-    wanted = x.is_cuda and torch.get_float32_matmul_precision() == "medium"
+    wanted = like.is_cuda and torch.get_float32_matmul_precision() == "medium"
     return torch.autocast(
-        x.device.type, torch.bfloat16, enabled=wanted, cache_enabled=False
+        like.device.type, torch.bfloat16, enabled=wanted, cache_enabled=False
     )  # the cache would keep tensors of a graph that is being captured

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from loqa.agents.networks import index_to_bits, num_states
+from loqa.agents.places import Features
 from loqa.ops.register import check_range
 
 
@@ -146,14 +147,17 @@ def as_actions(actions: Tensor, num_actions: int) -> Tensor:
     return actions
 
 
-def append_time(features: Tensor, terminated: Tensor | None = None) -> Tensor:
+def append_time(features: Features, terminated: Tensor | None = None) -> Features:
     """`[T+1, B, F]` -> `[T+1, B, F+1]`, last the raw step index t of the episode."""
-    steps = torch.arange(features.shape[0], dtype=features.dtype, device=features.device)
+    device = features.device if isinstance(features, Tensor) else features.where.device
+    steps = torch.arange(features.shape[0], dtype=features.dtype, device=device)
     time = steps[:, None, None].expand(-1, features.shape[1], 1)
     if terminated is not None:
         begun = torch.where(terminated, steps[1:, None], 0.0).cummax(0).values
         time = torch.cat([time[:1], time[1:] - begun.unsqueeze(-1)])
-    return torch.cat([features, time], -1)
+    if isinstance(features, Tensor):
+        return torch.cat([features, time], -1)
+    return features.with_others(time)
 
 
 @lru_cache(maxsize=8)
@@ -169,5 +173,6 @@ def every_input(
     count = num_states(num_actions)
     states = torch.arange(count, device=device)
     critic_inputs = append_time(index_to_bits(states, dtype, num_actions).expand(steps, -1, -1))
+    assert isinstance(critic_inputs, Tensor)
     offsets = torch.arange(0, steps * count, count, device=device)
     return states[None], critic_inputs, offsets[:, None]

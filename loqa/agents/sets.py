@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from loqa.agents.actor_critic import Agent
 from loqa.agents.native import StackedHead, reads
 from loqa.agents.networks import GRUHead, Head
+from loqa.agents.places import are_places, as_rows, ones
 from loqa.ops.gru import GRUPolicy
 
 
@@ -105,12 +106,19 @@ class AgentSets:
     def _input(self, obs: Tensor, head: Head) -> Tensor:
         agent = self.agent
         if isinstance(head, GRUHead) and agent.observes == "features":
-            flat = obs.reshape(len(obs), -1)
-            # Fewer integers than inputs are places of ones, of which its first layer is a sum of rows; as
-            # many are the features themselves.
-            places = not flat.is_floating_point() and flat.shape[1] < agent.actor.num_inputs
-            return flat if places or flat.dtype == torch.float64 else flat.float()
-        return agent._actor_input(obs, 1) if head is agent.actor else agent._features(obs, 1, head)
+            flat, features = obs.reshape(len(obs), -1), agent.actor.num_inputs
+            if are_places(flat, 1, features):  # which `GRUPolicy` reads as they are
+                given = next(iter(self.parameters.values())).dtype
+                dtype = torch.promote_types(given, torch.float32)
+                return flat if as_rows(features) else ones(flat, features, dtype)
+            return flat if flat.dtype == torch.float64 else flat.float()
+        made = (
+            agent._actor_input(obs, 1, rows=False)
+            if head is agent.actor
+            else agent._features(obs, 1, head, rows=False)
+        )
+        assert isinstance(made, Tensor)
+        return made
 
 
 class _Rows:

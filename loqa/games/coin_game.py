@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from loqa import _checks
 from loqa._native import core
-from loqa.agents.networks import ones
 from loqa.algos.trajectory import Trajectory
 from loqa.envs.base import Env
 from loqa.envs.coin_game.env import make_coin_game
@@ -23,9 +23,6 @@ from loqa.games.coin_matches import CoinMatches
 from loqa.games.coin_view import CoinView, outcome
 from loqa.games.registry import register
 
-# From 5 x 5 on a sum of three rows of weights is faster than a product (hidden 32: 15 us against 23 for
-# 512 games; hidden 128 at 7 x 7: 26 against 147).
-_CELLS_FROM = 25
 STATISTICS = ("other_share", "own_pickups", "other_pickups", "easy_misses", "near_passes")
 """Of `loqa.envs.coin_game.statistics.CoinStatistics`, in self-play, mean of both players."""
 
@@ -69,7 +66,8 @@ def _make_env(settings: CoinSettings, making: Making) -> Env:
         episode_length=settings.episode_length,
         seed=making.seed,
         device=making.device,
-        obs="cells" if settings.height * settings.width >= _CELLS_FROM else "planes",
+        obs="cells",
+        obs_dtype=_smallest(math.prod(_board(settings))),
         num_threads=making.num_threads,
         first_env=making.first_env,
         check_actions=False,
@@ -77,22 +75,27 @@ def _make_env(settings: CoinSettings, making: Making) -> Env:
 
 
 def _inputs(settings: CoinSettings) -> Inputs:
-    planes = (2 * settings.num_players, settings.height, settings.width)
+    planes = _board(settings)
     return Inputs("features", math.prod(planes), 4, planes)
 
 
-def _planes(obs: Tensor, settings: CoinSettings) -> Tensor:
-    """Observations as planes `[T+1, B, 2, 4, H, W]`, also where they are cells."""
-    board = (4, settings.height, settings.width)
-    if obs.shape[3:] == board:
-        return obs
-    return ones(obs, math.prod(board)).reshape(*obs.shape[:3], *board)
+def _board(settings: CoinSettings) -> tuple[int, int, int]:
+    """Planes, height and width."""
+    return 2 * settings.num_players, settings.height, settings.width
+
+
+def _smallest(places: int) -> torch.dtype:
+    """Type that holds so many places."""
+    types = (torch.uint8, torch.int16)
+    return next((one for one in types if places - 1 <= torch.iinfo(one).max), torch.int32)
 
 
 def _measure(played: Trajectory, settings: CoinSettings) -> dict[str, Tensor]:
     if played.num_players != 2:
         return {}
-    measured = coin_statistics(_planes(played.obs, settings), played.actions, played.rewards)
+    measured = coin_statistics(
+        played.obs, played.actions, played.rewards, board=(settings.height, settings.width)
+    )
     found = {name: getattr(measured, name).mean() for name in STATISTICS}
     return {**found, "own_coin_share": 1 - found["other_share"]}
 
@@ -120,7 +123,7 @@ def _headline(config: Any) -> tuple[str, Sequence[str]]:
     return text, shown
 
 
-def _board(config: Any, between: str) -> str:
+def _size(config: Any, between: str) -> str:
     return f"board{between}{config.height}x{config.width}"
 
 
@@ -133,7 +136,7 @@ COIN = register(
         name="coin",
         env_name="coin_game",
         headline=_headline,
-        joined={"height": _board, "width": _board},
+        joined={"height": _size, "width": _size},
         view=CoinView,
         outcome=outcome,
         gains_from_threads=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from loqa.agents.places import ones
 from loqa.agents.player import Player
 from loqa.agents.strategies import Machine
 from loqa.envs.coin_game.env import CoinGame, make_coin_game
@@ -73,8 +75,17 @@ class CoinMatches(MatchRules[CoinGame]):
     def check_seat(self, env: CoinGame, player: Player) -> None:
         check_rules([player], env.preset.name)
         common_grid([player], env.height, env.width)
-        if player.policy is not None and env.spec.obs != "planes":
-            raise ValueError(f"{player.name} reads obs='planes', got {env.spec.obs!r}")
+        if player.policy is not None and env.spec.obs != "planes" and env.preset.history:
+            raise ValueError(
+                f"{player.name} reads planes: obs must be 'planes' by the rules of "
+                f"{env.preset.name}, got {env.spec.obs!r}"
+            )
+
+    def seen(self, env: CoinGame, obs: Tensor) -> Tensor:
+        if env.spec.obs == "planes" or env.preset.history:
+            return obs
+        shape = env.planes_shape
+        return ones(obs, math.prod(shape)).reshape(*obs.shape[:-1], *shape)
 
     def play_natively(
         self, env: CoinGame, players: Sequence[Player], steps: int

@@ -239,6 +239,8 @@ def _input_layer(x: Tensor, t: int | None, weight: Tensor, bias: Tensor) -> Tens
     if x.is_floating_point():
         return affine(x, weight if t is None else weight[..., :-1], bias)
     check_range("places of ones", x, features - (t is not None))
+    if x.dtype != torch.int64:
+        x = x.int()  # the bag reads no shorter ones
     rows = weight.mT.reshape(-1, weight.shape[-2])  # F rows a set, one set after the other
     if weight.ndim == 3:
         sets = weight.shape[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -46,11 +48,42 @@ def test_statistics_of_scripted_players() -> None:
     assert stats.action_entropy[2] == pytest.approx(np.log(4), abs=1e-3)
 
 
+@pytest.mark.parametrize("first_takes", [False, True])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"height": 2, "width": 5},
+        {"height": 1, "width": 4},
+        {"num_players": 3, "height": 4},
+        {"preset": "mfos22"},
+    ],
+)
+def test_cells_say_what_planes_say(settings: dict[str, Any], first_takes: bool) -> None:
+    found = []
+    for obs in ("planes", "cells"):
+        env = loqa.make("coin_game", num_envs=200, obs=obs, **settings)
+        players = ["always-defect", "random", "always-cooperate"][: env.num_players]
+        seen, actions, rewards = env.rollout_scripted(players, 30)
+        if obs == "planes":
+            stats = coin_statistics(seen, actions, rewards, first_takes)
+        else:
+            cells = seen[..., : env.num_players + env.num_coins]
+            board = (env.height, env.width)
+            stats = coin_statistics(cells, actions, rewards, first_takes, board)
+        found.append(vars(stats))
+    for name, expected in found[0].items():
+        assert torch.equal(expected, found[1][name]), name
+    assert found[0]["any_pickups"].min() > 0
+
+
 def test_statistics_of_wrong_shapes() -> None:
     env = loqa.make("coin_game", num_envs=5)
     obs, actions, rewards = env.rollout_scripted(["random", "random"], 4)
     with pytest.raises(ValueError, match=r"needs obs \[T\+1, B, A, P, H, W\]"):
         coin_statistics(obs[1:], actions, rewards)
+    with pytest.raises(ValueError, match=r"needs obs \[T\+1, B, A, A \+ coins\]"):
+        coin_statistics(obs, actions, rewards, board=(3, 3))
 
 
 @pytest.mark.parametrize(

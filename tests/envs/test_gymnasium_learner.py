@@ -141,8 +141,10 @@ def test_a_trained_agent_as_opponent(tmp_path: Any) -> None:
         VectorEnv("coin_game", opponent=path, height=4)
     with pytest.raises(ValueError, match="plays coin_game, not ipd"):
         VectorEnv("ipd", opponent=path)
-    with pytest.raises(ValueError, match="reads obs='planes', got 'cells'"):
-        VectorEnv("coin_game", opponent=path, obs="cells")
+    env = VectorEnv("coin_game", 5, opponent=path, episode_length=6, obs="cells")
+    env.reset(seed=3)
+    rewards = [env.step(np.array([0, 1, 2, 3, 0]))[1].tolist() for _ in range(14)]
+    assert rewards == seen[0]
 
 
 def test_opponents_of_other_games() -> None:

@@ -10,20 +10,20 @@ from torch import Tensor
 
 from loqa.agents.actor_critic import build_agent
 from loqa.agents.native import StackedHead
-from loqa.agents.networks import ones
 from loqa.agents.outputs import SeatOutputs
+from loqa.agents.places import ones
 from loqa.agents.sets import AgentSets
 from loqa.algos.trajectory import Trajectory
 from loqa.training.collect import collect, collect_by_steps
-
-RECURRENT = build_agent("gru", "gru", 36, 4)
 
 
 def actor(
     parameters: Mapping[str, Tensor], records: bool = False, index: Tensor | None = None
 ) -> AgentSets:
     """Parameter sets of recurrent networks of any size."""
-    return AgentSets(RECURRENT, parameters, records, index)
+    first = "actor.linear1.weight" if "actor.linear1.weight" in parameters else "actor.weight_ih"
+    features = parameters[first].shape[-1]
+    return AgentSets(build_agent("gru", "gru", features, 4), parameters, records, index)
 
 
 def rollout(

@@ -143,6 +143,11 @@ class CoinGame(VectorEnv):
         return dtype
 
     @property
+    def planes_shape(self) -> tuple[int, ...]:
+        """`obs_shape` with obs "planes"."""
+        return self._shape("planes", self.num_players)
+
+    @property
     def obs_bounds(self) -> tuple[int, int]:
         high = 1
         if self.spec.obs == "cells":
@@ -240,9 +245,10 @@ class CoinGame(VectorEnv):
                 f"draws must be {[steps, 2, batch]} float32, "
                 f"got {list(numbers.shape)} {numbers.dtype}"
             )
-        shape = (4, self.height, self.width) if self.spec.obs == "cells" else self.obs_shape
         new = partial(torch.empty, dtype=torch.float32, device="cpu")  # whatever the defaults are
-        obs, rewards = new((steps + 1, batch, 2, *shape)), new((steps, batch, 2))
+        shape = (steps + 1, batch, 2, *self.obs_shape)
+        obs = torch.empty(shape, dtype=self.spec.obs_dtype, device="cpu")
+        rewards = new((steps, batch, 2))
         chosen = torch.empty((steps, batch, 2), dtype=torch.uint8, device="cpu")
         critic = heads[1][1]
         kept = steps + 1 if critic is not None else 0

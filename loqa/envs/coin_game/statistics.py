@@ -34,49 +34,63 @@ class CoinStatistics:
 
 
 def coin_statistics(
-    obs: Tensor, actions: Tensor, rewards: Tensor, first_takes: bool = False
+    obs: Tensor,
+    actions: Tensor,
+    rewards: Tensor,
+    first_takes: bool = False,
+    board: tuple[int, int] | None = None,
 ) -> CoinStatistics:
-    """Statistics of rollouts with relative planes (presets loqa24 and, less history, mfos22).
+    """Statistics of rollouts with relative observations (presets loqa24 and, less history, mfos22).
 
     A player took a coin if it stands, after the step, where the coin was before it. Shares with
     nothing to count are NaN.
 
     Args:
         obs: [T+1, B, A, P, H, W] one-hot planes of any type, P at least 2A: players (self first),
-            then coins (own first).
+            then coins (own first); or, with `board`, cells [T+1, B, A, A + coins] of an integer type.
         actions: [T, B, A] of an integer type.
         rewards: [T, B, A].
         first_takes: of players who step on a coin at once only the first takes it (lola18).
+        board: (H, W), if obs are cells.
     Raises:
         ValueError: shapes do not belong together.
     """
     shape = tuple(rewards.shape)
     players = shape[-1] if len(shape) == 3 else 0
-    fits = obs.ndim == 6 and tuple(obs.shape[:3]) == (shape[0] + 1, *shape[1:])
-    if not (fits and tuple(actions.shape) == shape and obs.shape[3] >= 2 * players):
+    fits = tuple(obs.shape[:3]) == (shape[0] + 1, *shape[1:]) and tuple(actions.shape) == shape
+    if board is None:
+        fits = fits and obs.ndim == 6 and obs.shape[3] >= 2 * players
+    else:
+        fits = fits and obs.ndim == 4 and obs.shape[3] > players
+    if not fits:
+        kind = "P, H, W" if board is None else "A + coins"
         raise ValueError(
-            f"coin_statistics needs obs [T+1, B, A, P, H, W], actions and rewards [T, B, A], "
+            f"coin_statistics needs obs [T+1, B, A, {kind}], actions and rewards [T, B, A], "
             f"got {list(obs.shape)}, {list(actions.shape)} and {list(shape)}"
         )
-    planes = obs.to(torch.bool)
-    before, after = planes[:-1], planes[1:]
-    self_before, self_after = before[..., 0, :, :], after[..., 0, :, :]
-    own, others = before[..., players, :, :], before[..., players + 1 : 2 * players, :, :].any(-3)
-    near = torch.zeros_like(self_before)
-    for dim in (-2, -1):
-        for shift in (-1, 1):
-            near |= self_before.roll(shift, dim)
-
-    taking = self_after
+    height, width = board or (int(obs.shape[-2]), int(obs.shape[-1]))
+    places = _from_planes(obs, players) if board is None else _from_cells(obs, players, board)
+    self_before, self_after = places[:-1, ..., 0], places[1:, ..., 0]
+    own, others = places[:-1, ..., 1:2], places[:-1, ..., 2:]
+    taking = torch.ones_like(self_after, dtype=torch.bool)
     if first_takes:
-        taking = self_after & (self_after.cumsum(2) == 1)
+        for i in range(1, players):
+            taking[:, :, i] = (self_after[:, :, :i] != self_after[:, :, i : i + 1]).all(-1)
 
-    def took(coin: Tensor) -> Tensor:
-        return (taking & coin).flatten(-2).any(-1)
+    def beside(coins: Tensor) -> Tensor:
+        here = self_before.unsqueeze(-1)
+        down = (coins // width - here // width) % height
+        right = (coins % width - here % width) % width
+        vertical = ((down == 1 % height) | (down == height - 1)) & (right == 0)
+        sideways = ((right == 1 % width) | (right == width - 1)) & (down == 0)
+        return ((vertical | sideways) & (coins >= 0)).any(-1)
 
-    def missed(coin: Tensor) -> Tensor:
-        beside = (near & coin).flatten(-2).any(-1)
-        return (beside & ~took(coin)).double().sum((0, 1)) / beside.double().sum((0, 1))
+    def took(coins: Tensor) -> Tensor:
+        return taking & (coins == self_after.unsqueeze(-1)).any(-1)
+
+    def missed(coins: Tensor) -> Tensor:
+        near = beside(coins)
+        return (near & ~took(coins)).double().sum((0, 1)) / near.double().sum((0, 1))
 
     own_taken, other_taken = took(own).double(), took(others).double()
     taken = own_taken + other_taken
@@ -93,3 +107,23 @@ def coin_statistics(
         easy_misses=missed(own),
         near_passes=missed(others),
     )
+
+
+def _from_planes(obs: Tensor, players: int) -> Tensor:
+    """[T+1, B, A, 1 + A]: the cell where a player is and those of the coins of each colour, its own
+    first; -1 where there is no coin."""
+    planes = obs[..., [0, *range(players, 2 * players)], :, :].flatten(-2).to(torch.bool)
+    where = planes.to(torch.uint8).argmax(-1)
+    return torch.where(planes.any(-1), where, -1)
+
+
+def _from_cells(obs: Tensor, players: int, board: tuple[int, int]) -> Tensor:
+    """The same of cells."""
+    size = board[0] * board[1]
+    cells = obs.long()
+    coins = cells[..., players:]
+    colour = torch.arange(players, 2 * players, device=obs.device)
+    found = torch.where(
+        coins.unsqueeze(-2) // size == colour[:, None], coins.unsqueeze(-2) % size, -1
+    )
+    return torch.cat([cells[..., :1], found.amax(-1)], -1)
