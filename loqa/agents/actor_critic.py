@@ -15,6 +15,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from loqa import _checks
+from loqa.agents.ends import Ends, FinalTables
 from loqa.agents.networks import (
     CNNHead,
     GRUHead,
@@ -26,7 +27,15 @@ from loqa.agents.networks import (
     index_to_bits,
     num_states,
 )
-from loqa.agents.outputs import SeatOutputs, append_time, as_actions, as_states, every_input
+from loqa.agents.outputs import (
+    SeatOutputs,
+    append,
+    append_time,
+    as_actions,
+    as_states,
+    every_input,
+    step_index,
+)
 from loqa.agents.places import Features, Places, are_places, as_rows, ones
 from loqa.ops.gru import GRUPolicy
 
@@ -105,7 +114,7 @@ class Agent(nn.Module):
         obs: Tensor,
         actions: Tensor,
         log_prob_table: Tensor | None = None,
-        terminated: Tensor | None = None,
+        ends: Ends | None = None,
     ) -> SeatOutputs:
         """Both heads on one seat's observations and actions.
 
@@ -113,8 +122,7 @@ class Agent(nn.Module):
             obs: `[T+1, B, ...]`.
             actions: `[T, B]` integers.
             log_prob_table: of an earlier evaluation, where only the critic is wanted anew.
-            terminated: `[T, B]` bool, where an episode ends and the next begins: memory and the step
-                index start anew.
+            ends: where an episode ends and the next begins: memory and the step index start anew.
 
         Returns:
             An `SeatOutputs`, indexed if obs is the state index and no head has memory.
@@ -129,12 +137,9 @@ class Agent(nn.Module):
             )
         actions = as_actions(actions, _outputs(self.critic))
         table = log_prob_table
-        if not self._by_state(obs):
-            if table is None:
-                logits = _sequence(self.actor, self._actor_input(obs, 2), terminated)
-                table = logits.log_softmax(-1)
-            inputs = append_time(self._features(obs, 2, self.critic), terminated)
-            return SeatOutputs(table, _sequence(self.critic, inputs, terminated), actions)
+        cut = ends is not None and ends.final_obs is not None
+        if cut or not self._by_state(obs):
+            return self._evaluate_whole(obs, actions, table, ends)
         dtype = next(self.critic.parameters()).dtype
         every_state, critic_inputs, offsets = every_input(
             obs.shape[0], dtype, obs.device, self.num_actions
@@ -144,7 +149,7 @@ class Agent(nn.Module):
         q_values: Tensor = self.critic(critic_inputs)
         return SeatOutputs(table, q_values, actions, as_states(obs, self.num_states) + offsets)
 
-    def acting(self, obs: Tensor, actions: Tensor, terminated: Tensor | None = None) -> SeatOutputs:
+    def acting(self, obs: Tensor, actions: Tensor, ends: Ends | None = None) -> SeatOutputs:
         """The actor's part of `evaluate`, with derivatives of every order; q is 0.
 
         A recurrent actor goes step by step, and reads planes: the native sequence and the sum of rows have
@@ -159,15 +164,40 @@ class Agent(nn.Module):
             table = self.log_probs(states).expand(obs.shape[0], -1, -1)
             rows = as_states(obs, self.num_states) + offsets
         else:
-            if terminated is None and self.actor.recurrent:
-                terminated = torch.zeros_like(actions, dtype=torch.bool)
-            logits = _sequence(self.actor, self._actor_input(obs, 2, rows=False), terminated)
+            if ends is None and self.actor.recurrent:
+                ends = Ends(torch.zeros_like(actions, dtype=torch.bool))
+            logits, _ = sequence(self.actor, self._actor_input(obs, 2, rows=False), ends, None)
             table = logits.log_softmax(-1)
         return SeatOutputs(table, table.new_zeros(()).expand_as(table), actions, rows)
 
     def _by_state(self, obs: Tensor) -> bool:
         """Whether all that the heads can say is a table of steps and states."""
         return self._is_index(obs, 2) and not self.actor.recurrent and not self.critic.recurrent
+
+    def _evaluate_whole(
+        self, obs: Tensor, actions: Tensor, table: Tensor | None, ends: Ends | None
+    ) -> SeatOutputs:
+        """Full tables, also of the observations at which episodes were cut."""
+        resets = None if ends is None else ends.resets
+        final = None if ends is None else ends.final_obs
+        features = self._features(obs, 2, self.critic)
+        time = step_index(features, resets)
+        said = of_final = None
+        if table is None:
+            seen = None if final is None else self._actor_input(final, 1)
+            logits, said = sequence(self.actor, self._actor_input(obs, 2), ends, seen)
+            table = logits.log_softmax(-1)
+        if final is not None:
+            assert ends is not None
+            assert ends.truncated is not None
+            after = time[:-2][ends.truncated[:-1]] + 1
+            of_final = append(self._features(final, 1, self.critic), after)
+        q_values, q_final = sequence(self.critic, append(features, time), ends, of_final)
+        tables = None
+        if said is not None and q_final is not None:
+            assert ends is not None
+            tables = FinalTables(said.log_softmax(-1), q_final, ends.where)
+        return SeatOutputs(table, q_values, actions, final=tables)
 
     def initial_state(self, batch_size: int) -> Tensor:
         """State of the actor before the first step, `[B, S]`."""
@@ -245,19 +275,28 @@ def _outputs(head: Head) -> int:
     return last.out_features if isinstance(last, nn.Linear) else 2**31
 
 
-def _sequence(head: Head, x: Features, terminated: Tensor | None) -> Tensor:
-    """`head(x)`, step by step where episodes end in between and the head has memory."""
-    if terminated is None or not head.recurrent:
+def sequence(
+    head: Head, x: Features, ends: Ends | None, final: Features | None
+) -> tuple[Tensor, Tensor | None]:
+    """`head(x)`, step by step where episodes end in between and the head has memory; and what it says of
+    `final`, the inputs after truncated steps, with the memory of the episode that was cut."""
+    if ends is None or not head.recurrent:
         output: Tensor = head(x)
-        return output
+        return output, None if final is None else head(final)
     first = state = head.initial_state(x.shape[1])
-    outputs = []
+    resets, outputs, finals, said = ends.resets, [], [], 0
     for t in range(len(x)):
+        if t and final is not None:
+            assert ends.truncated is not None
+            (where,) = ends.truncated[t - 1].nonzero(as_tuple=True) if t < len(x) - 1 else ((),)
+            if len(where):
+                finals.append(head.step(final[said : said + len(where)], state[where])[0])
+                said += len(where)
         if t:
-            state = torch.where(terminated[t - 1, :, None], first, state)
+            state = torch.where(resets[t - 1, :, None], first, state)
         output, state = head.step(x[t], state)
         outputs.append(output)
-    return torch.stack(outputs)
+    return torch.stack(outputs), torch.cat(finals) if finals else None
 
 
 def evaluate_stacked(

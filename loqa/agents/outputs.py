@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
 
+from loqa.agents.ends import FinalTables
 from loqa.agents.networks import index_to_bits, num_states
 from loqa.agents.places import Features
 from loqa.ops.register import check_range
@@ -27,12 +28,14 @@ class SeatOutputs:
         q_table: action values.
         actions: `[T, B]` int64, the actions this seat took.
         rows: `[T+1, B]` int64 or None.
+        final: of the observations after truncated steps; None where there are none.
     """
 
     log_prob_table: Tensor
     q_table: Tensor
     actions: Tensor
     rows: Tensor | None = None
+    final: FinalTables | None = None
 
     @cached_property
     def values(self) -> Tensor:
@@ -66,6 +69,21 @@ class SeatOutputs:
         before, now = reference.log_prob_table, self.log_prob_table
         return self._of_state((before.exp() * (before - now)).sum(-1))[:-1]
 
+    @cached_property
+    def next_values(self) -> Tensor:
+        """V of what follows step t in its episode, `[T, B]`: V_{t+1}, or that of the observation at which
+        the episode was cut."""
+        following = self.values[1:]
+        return following if self.final is None else self.final.put(following, self.final.values)
+
+    @cached_property
+    def next_max_q_values(self) -> Tensor:
+        """max_a q of the same, `[T, B]`."""
+        following = self.max_q_values[1:]
+        if self.final is None:
+            return following
+        return self.final.put(following, self.final.q_table.amax(-1))
+
     def other_q_logsumexp(self, temperature: float) -> Tensor:
         """log sum over b != a_t of exp(q_t(b) / temperature), `[T, B]`."""
         num_actions = self.q_table.shape[-1]
@@ -82,13 +100,25 @@ class SeatOutputs:
             exploration: e in (0, 1], share of uniformly random play while sampling.
         """
         uniform = exploration / self.log_prob_table.shape[-1]
-        mixture = self.log_prob_table.exp() * (1 - exploration) + uniform
-        return SeatOutputs(mixture.log(), self.q_table, self.actions, self.rows)
+
+        def mixed(log_probs: Tensor) -> Tensor:
+            return (log_probs.exp() * (1 - exploration) + uniform).log()
+
+        final = self.final
+        if final is not None:
+            final = replace(final, log_prob_table=mixed(final.log_prob_table))
+        return replace(self, log_prob_table=mixed(self.log_prob_table), final=final)
 
     def detach(self) -> SeatOutputs:
         """The same numbers as constants."""
-        return SeatOutputs(
-            self.log_prob_table.detach(), self.q_table.detach(), self.actions, self.rows
+        final = self.final
+        if final is not None:
+            final = FinalTables(final.log_prob_table.detach(), final.q_table.detach(), final.where)
+        return replace(
+            self,
+            log_prob_table=self.log_prob_table.detach(),
+            q_table=self.q_table.detach(),
+            final=final,
         )
 
     def of_seat(self, obs: Tensor, actions: Tensor) -> SeatOutputs:
@@ -147,17 +177,27 @@ def as_actions(actions: Tensor, num_actions: int) -> Tensor:
     return actions
 
 
-def append_time(features: Features, terminated: Tensor | None = None) -> Features:
+def append_time(features: Features, resets: Tensor | None = None) -> Features:
     """`[T+1, B, F]` -> `[T+1, B, F+1]`, last the raw step index t of the episode."""
+    return append(features, step_index(features, resets))
+
+
+def step_index(features: Features, resets: Tensor | None = None) -> Tensor:
+    """The index of each step in its episode, `[T+1, B, 1]`; `resets` as in `loqa.agents.ends.Ends`."""
     device = features.device if isinstance(features, Tensor) else features.where.device
     steps = torch.arange(features.shape[0], dtype=features.dtype, device=device)
     time = steps[:, None, None].expand(-1, features.shape[1], 1)
-    if terminated is not None:
-        begun = torch.where(terminated, steps[1:, None], 0.0).cummax(0).values
+    if resets is not None:
+        begun = torch.where(resets, steps[1:, None], 0.0).cummax(0).values
         time = torch.cat([time[:1], time[1:] - begun.unsqueeze(-1)])
+    return time
+
+
+def append(features: Features, more: Tensor) -> Features:
+    """Further features at the end."""
     if isinstance(features, Tensor):
-        return torch.cat([features, time], -1)
-    return features.with_others(time)
+        return torch.cat([features, more], -1)
+    return features.with_others(more)
 
 
 @lru_cache(maxsize=8)

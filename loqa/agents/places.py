@@ -73,7 +73,7 @@ class Places:
     def __len__(self) -> int:
         return len(self.where)
 
-    def __getitem__(self, index: int) -> Places:
+    def __getitem__(self, index: int | slice) -> Places:
         return Places(self.where[index], self.size, self.others[index])
 
     @property

@@ -41,7 +41,9 @@ class ActorCritic(Algorithm):
         iteration: int = 1,
     ) -> Mapping[str, Number]:
         if iteration > self.settings.critic_warmup:
-            said: UpdateMetrics = self._update(trajectory, tuple(others), seat)
+            # A recording has no room for as many observations as episodes are cut.
+            update = self._update if trajectory.truncated is None else self.learner.update
+            said: UpdateMetrics = update(trajectory, tuple(others), seat)
         else:
             said = self.learner.update(trajectory, others, seat, actor_step=False)
         return said.numbers()

@@ -109,7 +109,7 @@ class Algorithm(ABC):
     def evaluate(self, trajectory: Trajectory, seat: int) -> SeatOutputs:
         """What the agent's heads say of a seat."""
         own = trajectory.seat(seat)
-        return self.agent.evaluate(own.obs, own.actions, terminated=trajectory.terminated)
+        return self.agent.evaluate(own.obs, own.actions, ends=own.ends)
 
     def set_rates(self, **rates: float) -> None:
         """Changes some of `rates`."""

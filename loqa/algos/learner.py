@@ -161,7 +161,7 @@ class Learner:
         if self._weights and not settings.entropy_bonus:
             # Any number but 0: what is recorded has the term, its weight is on the device.
             settings = replace(settings, entropy_bonus=1.0)
-        rewards, terminated = trajectory.seat(player).rewards, trajectory.terminated
+        rewards, ends = trajectory.seat(player).rewards, trajectory.ends
         own = self._evaluate(trajectory, player)
         evaluation = own.detach()
         opponents = []
@@ -172,7 +172,7 @@ class Learner:
                     said = self._own_view_of(trajectory, seat, evaluation)
                 opponents.append((said, trajectory.seat(seat).rewards))
 
-        losses = actor_losses(own, opponents, rewards, settings, terminated)
+        losses = actor_losses(own, opponents, rewards, settings, ends)
         gradients = torch.autograd.grad(losses.total(**weights), self._actor_parameters)
         self._processes.mean_(gradients)
         grad_norm = None
@@ -182,16 +182,16 @@ class Learner:
             _apply(self.actor_optimizer, self._actor_parameters, gradients)
 
         target = None
-        if settings.critic_target != "returns":
+        if settings.critic_target != "returns" or trajectory.truncated is not None:
             with torch.no_grad():
                 target = self._evaluate(trajectory, player, self.target)
         if self._actor_trains_critic:
             # Else the critic is what it was. The loss below does not read the policy.
             seat_of = trajectory.seat(player)
             own = self.agent.evaluate(
-                seat_of.obs, seat_of.actions, evaluation.log_prob_table, terminated
+                seat_of.obs, seat_of.actions, evaluation.log_prob_table, seat_of.ends
             )
-        targets = critic_targets(rewards, target, settings, terminated)
+        targets = critic_targets(rewards, target, settings, ends)
         critic_loss = critic_losses(own, targets).mean()
         gradients = torch.autograd.grad(critic_loss, self._critic_parameters)
         self._processes.mean_(gradients)
@@ -205,7 +205,7 @@ class Learner:
         self, trajectory: Trajectory, seat: int, agent: Agent | None = None
     ) -> SeatOutputs:
         agent, one = agent or self.agent, trajectory.seat(seat)
-        said = agent.evaluate(one.obs, one.actions, terminated=trajectory.terminated)
+        said = agent.evaluate(one.obs, one.actions, ends=one.ends)
         return said.played(self._exploration) if self._exploration else said
 
     def _own_view_of(self, trajectory: Trajectory, seat: int, own: SeatOutputs) -> SeatOutputs:

@@ -84,7 +84,7 @@ class Other:
     ) -> SeatOutputs:
         own = trajectory.seat(seat)
         given = {f"agent.{name}": one for name, one in parameters.items()}
-        last = (None, trajectory.terminated) if method == "evaluate" else (trajectory.terminated,)
+        last = (None, own.ends) if method == "evaluate" else (own.ends,)
         found: SeatOutputs = torch.func.functional_call(
             _Called(self.agent), given, (method, own.obs, own.actions, *last)
         )
@@ -141,7 +141,7 @@ class LOLA(Algorithm):
             )
             own = trajectory.seat(seat)
             for _ in range(self.settings.model_steps):
-                said = model.evaluate(own.obs, own.actions, terminated=trajectory.terminated)
+                said = model.evaluate(own.obs, own.actions, ends=own.ends)
                 gradients = torch.autograd.grad(-said.taken_log_probs.mean(), parameters)
                 _step(fitting, parameters, gradients)
             # Of its critic nothing is known but what one's own says.
@@ -241,11 +241,16 @@ class LOLA(Algorithm):
         seats: list[Policy] = [self.agent] * (len(others) + 1)
         for other, one in others.items():
             seats[other] = one.policy()
-        return self._play_fresh(seats, f"{purpose} of player {seat}")
+        played = self._play_fresh(seats, f"{purpose} of player {seat}")
+        if played.truncated is not None:  # nothing here says what the rest is worth
+            raise ValueError(
+                "LOLA needs episodes that terminate or fill the batch, got truncated ones"
+            )
+        return played
 
     def _acting(self, played: Trajectory, seat: int) -> SeatOutputs:
         own = played.seat(seat)
-        return self.agent.acting(own.obs, own.actions, played.terminated)
+        return self.agent.acting(own.obs, own.actions, own.ends)
 
     def _values(self, played: Trajectory, seat: int) -> Tensor | None:
         """`[T+1, B]`, differentiable in the critic alone."""
@@ -253,8 +258,8 @@ class LOLA(Algorithm):
             return None
         own = played.seat(seat)
         with torch.no_grad():
-            table = self.agent.acting(own.obs, own.actions, played.terminated).log_prob_table
-        return self.agent.evaluate(own.obs, own.actions, table, played.terminated).values
+            table = self.agent.acting(own.obs, own.actions, own.ends).log_prob_table
+        return self.agent.evaluate(own.obs, own.actions, table, own.ends).values
 
     # --- steps
 

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from loqa import ops
 from loqa._checks import check_choices
+from loqa.agents.ends import Ends
 from loqa.agents.outputs import SeatOutputs
 
 
@@ -157,7 +158,8 @@ def advantages(
     values: Tensor,
     settings: LOQASettings,
     kind: str | None = None,
-    terminated: Tensor | None = None,
+    ends: Ends | None = None,
+    next_values: Tensor | None = None,
 ) -> Tensor:
     """Advantage of the agent's actions.
 
@@ -169,7 +171,10 @@ def advantages(
         rewards: `[T, B]`.
         values: `[T+1, B]`.
         kind: "td0", "gae" or "mc"; `settings.advantage` by default.
-        terminated: `[T, B]` bool, where an episode ends for good: V_{t+1} is 0, and sums end there.
+        ends: where episodes end: sums end there. After a termination V_{t+1} is 0; after a truncation
+            gamma V_{t+1} is added to what was paid, in "mc" too.
+        next_values: `[T, B]`, what stands for V_{t+1}; by default values[1:], see
+            `SeatOutputs.next_values`.
 
     Returns:
         `[T, B]`, differentiable in values only if `settings.advantage` is "td0", with
@@ -178,13 +183,14 @@ def advantages(
     kind = settings.advantage if kind is None else kind
     if settings.advantage != "td0" or not settings.advantage_gradient:
         values = values.detach()
+        next_values = None if next_values is None else next_values.detach()
+    following = values[1:] if next_values is None else next_values
     if kind == "gae":
-        result = _generalized(rewards, values, settings, terminated)
+        result = _generalized(rewards, values, settings, ends, following)
     elif kind == "mc":
-        returns = ops.discounted_returns(rewards, settings.gamma, terminated=terminated)
-        result = returns - values[:-1]
+        result = _returns(rewards, settings, ends, following) - values[:-1]
     else:
-        following = _unless(terminated, values[1:])
+        following = _unless(ends, following)
         result = torch.add(rewards - values[:-1], following, alpha=settings.gamma)
     return _centre(result, settings)
 
@@ -194,7 +200,8 @@ def shaping_advantages(
     values: Tensor,
     settings: LOQASettings,
     kind: str | None = None,
-    terminated: Tensor | None = None,
+    ends: Ends | None = None,
+    next_values: Tensor | None = None,
 ) -> Tensor:
     """Advantage that weighs the opponent's policy in the "n-step" shaping loss.
 
@@ -204,37 +211,61 @@ def shaping_advantages(
     Args:
         rewards: `[T, B]`.
         values: `[T+1, B]`.
-        kind, terminated: as in `advantages`.
+        kind, ends, next_values: as in `advantages`.
 
     Returns:
         `[T+1-n, B]`.
     """
     kind = settings.advantage if kind is None else kind
     steps = rewards.shape[0] + 1 - settings.n_step
+    following = (values[1:] if next_values is None else next_values).detach()
     if kind == "gae":
-        return _centre(_generalized(rewards, values, settings, terminated)[:steps], settings)
+        result = _generalized(rewards, values, settings, ends, following)[:steps]
+        return _centre(result, settings)
     values = values[:steps].detach()
     if kind == "mc":
-        returns = ops.discounted_returns(rewards, settings.gamma, terminated=terminated)
-        result = returns[:steps] - values
+        result = _returns(rewards, settings, ends, following)[:steps] - values
     else:
         result = rewards[:steps] - values
-        ends = None if terminated is None else terminated[: steps - 1]
-        result[:-1] += settings.gamma * _unless(ends, values[1:])
+        result[:-1] += settings.gamma * _unless(ends, following)[: steps - 1]
     return _centre(result, settings)
 
 
-def _unless(terminated: Tensor | None, values: Tensor) -> Tensor:
+def _unless(ends: Ends | None, following: Tensor) -> Tensor:
     """The values of what comes next, 0 where nothing does."""
-    return values if terminated is None else values.masked_fill(terminated, 0)
+    return following if ends is None else following.masked_fill(ends.terminated, 0)
+
+
+def _paid(
+    rewards: Tensor, gamma: float, ends: Ends | None, following: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """Rewards with gamma V added where an episode is cut, and where sums end: V of what would have come
+    stands for its rewards, and no value of the next episode enters."""
+    if ends is None:
+        return rewards, None
+    if ends.cut is not None:
+        rewards = rewards + gamma * following.detach().masked_fill(~ends.cut, 0)
+    return rewards, ends.done
+
+
+def _returns(
+    rewards: Tensor, settings: LOQASettings, ends: Ends | None, following: Tensor
+) -> Tensor:
+    paid, done = _paid(rewards, settings.gamma, ends, following)
+    return ops.discounted_returns(paid, settings.gamma, terminated=done)
 
 
 def _generalized(
-    rewards: Tensor, values: Tensor, settings: LOQASettings, terminated: Tensor | None
+    rewards: Tensor,
+    values: Tensor,
+    settings: LOQASettings,
+    ends: Ends | None,
+    following: Tensor,
+    decay: float | None = None,
 ) -> Tensor:
-    return ops.generalized_advantage(
-        rewards, values.detach(), settings.gamma, settings.advantage_lambda, terminated
-    )
+    decay = settings.advantage_lambda if decay is None else decay
+    paid, done = _paid(rewards, settings.gamma, ends, following)
+    return ops.generalized_advantage(paid, values.detach(), settings.gamma, decay, done)
 
 
 def _centre(advantage: Tensor, settings: LOQASettings) -> Tensor:
@@ -250,7 +281,8 @@ def opponent_q_values(
     rewards: Tensor,
     values: Tensor,
     settings: LOQASettings,
-    terminated: Tensor | None = None,
+    ends: Ends | None = None,
+    next_values: Tensor | None = None,
 ) -> Tensor:
     """Qhat of the opponent's actions: sampled returns, differentiable in the agent's policy.
 
@@ -264,23 +296,27 @@ def opponent_q_values(
         log_probs: `[T, B]` of the agent's own actions, l.
         rewards: `[T, B]` of the opponent.
         values: `[T+1, B]` of the opponent, taken as constants.
-        terminated: as in `advantages`.
+        ends, next_values: as in `advantages`; no action is a cause of anything in another episode.
 
     Returns:
         `[T, B]` ("loaded-dice") or `[T+1-n, B]` ("n-step").
     """
     values = values.detach()
+    following = (values[1:] if next_values is None else next_values).detach()
     if settings.shaping == "loaded-dice":
+        paid, done = _paid(rewards, settings.gamma, ends, following)
         if settings.opponent_baseline == "batch":
-            returns = ops.discounted_returns(rewards, settings.gamma, terminated=terminated)
-            errors = returns - values[:-1]
+            errors = _returns(rewards, settings, ends, following) - values[:-1]
             values = torch.cat([values[:-1] + errors.mean(1, keepdim=True), values[-1:]])
         return ops.loaded_dice_q_values(
-            rewards, values, log_probs, settings.gamma, settings.dice_discount,
-            settings.current_reward_differentiable, terminated,
+            paid, values, log_probs, settings.gamma, settings.dice_discount,
+            settings.current_reward_differentiable, done,
         )  # fmt: skip
+    flags = (None, None) if ends is None else (ends.terminated, ends.truncated)
+    if next_values is not None:  # values are read after a window, nowhere else
+        values = torch.cat([values[:1], following])
     return ops.n_step_dice_returns(
-        rewards, values, log_probs, settings.gamma, settings.n_step, rewards.mean(), terminated
+        rewards, values, log_probs, settings.gamma, settings.n_step, rewards.mean(), *flags
     )
 
 
@@ -311,7 +347,7 @@ def shaping_loss(
     opponent: SeatOutputs,
     opponent_rewards: Tensor,
     settings: LOQASettings,
-    terminated: Tensor | None = None,
+    ends: Ends | None = None,
 ) -> Tensor:
     """-mean_s(log pihat_s A_s), the loss through the opponent's policy.
 
@@ -320,12 +356,14 @@ def shaping_loss(
         advantage: of the agent, `[T, B]` ("loaded-dice") or `[T+1-n, B]` ("n-step").
         opponent: evaluation of the opponent's seat; constants.
         opponent_rewards: `[T, B]`.
-        terminated: as in `advantages`.
+        ends: as in `advantages`.
 
     Returns:
         `[B]`, differentiable in log_probs and in advantage; the opponent gets no gradient.
     """
-    q_values = opponent_q_values(log_probs, opponent_rewards, opponent.values, settings, terminated)
+    q_values = opponent_q_values(
+        log_probs, opponent_rewards, opponent.values, settings, ends, opponent.next_values
+    )
     others = opponent.other_q_logsumexp(settings.softmax_temperature)[: q_values.shape[0]]
     return -(opponent_log_probs(q_values, others, settings) * advantage).mean(0)
 
@@ -335,7 +373,7 @@ def actor_losses(
     opponents: Sequence[tuple[SeatOutputs, Tensor]],
     rewards: Tensor,
     settings: LOQASettings,
-    terminated: Tensor | None = None,
+    ends: Ends | None = None,
 ) -> ActorLosses:
     """All parts of the actor's loss.
 
@@ -344,13 +382,14 @@ def actor_losses(
         opponents: what is said of each other seat, and its rewards `[T, B]`; the shaping losses are
             summed. None at all leaves the shaping loss out.
         rewards: `[T, B]` of the agent's seat.
-        terminated: as in `advantages`.
+        ends: as in `advantages`.
 
     Raises:
         ValueError: fewer than n steps with "n-step".
     """
     log_probs = agent.taken_log_probs
-    advantage = advantages(rewards, agent.values, settings, terminated=terminated)
+    known = (ends, agent.next_values)
+    advantage = advantages(rewards, agent.values, settings, None, *known)
     agent_loss = -(log_probs * advantage).mean(0)
     entropy_loss = -agent.entropies.mean(0) if settings.entropy_bonus else None
     if not opponents:
@@ -361,11 +400,11 @@ def actor_losses(
             raise ValueError(
                 f"n-step shaping needs at least {settings.n_step} steps, got {rewards.shape[0]}"
             )
-        advantage = shaping_advantages(rewards, agent.values, settings, kind, terminated)
+        advantage = shaping_advantages(rewards, agent.values, settings, kind, *known)
     elif kind != settings.advantage:
-        advantage = advantages(rewards, agent.values, settings, kind, terminated)
+        advantage = advantages(rewards, agent.values, settings, kind, *known)
     losses = [
-        shaping_loss(log_probs, advantage, opponent, paid, settings, terminated)
+        shaping_loss(log_probs, advantage, opponent, paid, settings, ends)
         for opponent, paid in opponents
     ]
     opponent_loss = losses[0]
@@ -378,7 +417,7 @@ def critic_targets(
     rewards: Tensor,
     target: SeatOutputs | None,
     settings: LOQASettings,
-    terminated: Tensor | None = None,
+    ends: Ends | None = None,
 ) -> Tensor:
     """Regression targets of q_t(a_t); constants.
 
@@ -386,12 +425,13 @@ def critic_targets(
     "argmax": r_t + gamma max_a qbar_{t+1}(a); "returns": sum_{k>=t} gamma^(k-t) r_k;
     "lambda": y_t = r_t + gamma ((1 - lambda) qbar_{t+1}(a_{t+1}) + lambda y_{t+1}), ending in the
     same Vbar_T as "sarsa" (Sutton and Barto 2018, section 12.1).
-    What follows a step that is `terminated` is worth 0; at step T an episode is truncated.
+    What follows a termination is worth 0. Where an episode is cut, Vbar (in "argmax" max qbar) of the
+    observation that followed stands for the rest, in "returns" too.
 
     Args:
         rewards: `[T, B]`.
-        target: evaluation by the target network (bars); not used for "returns".
-        terminated: as in `advantages`.
+        target: evaluation by the target network (bars); for "returns" used only where episodes are cut.
+        ends: as in `advantages`.
 
     Returns:
         `[T, B]`.
@@ -399,21 +439,28 @@ def critic_targets(
     Raises:
         ValueError: target is None and `critic_target` needs it.
     """
-    if settings.critic_target == "returns":
-        return ops.discounted_returns(rewards, settings.gamma, terminated=terminated)
+    cuts = ends is not None and ends.truncated is not None
+    if settings.critic_target == "returns" and not cuts:
+        done = None if ends is None else ends.terminated
+        return ops.discounted_returns(rewards, settings.gamma, terminated=done)
     if target is None:
         raise ValueError(f"critic_target {settings.critic_target!r} needs a target network")
+    following = target.next_values.detach()
+    if settings.critic_target == "returns":
+        return _returns(rewards, settings, ends, following)
     if settings.critic_target == "lambda":
         values = torch.cat([target.taken_q_values, target.values[-1:]]).detach()
-        corrections = ops.generalized_advantage(
-            rewards, values, settings.gamma, settings.critic_lambda, terminated
+        corrections = _generalized(
+            rewards, values, settings, ends, following, settings.critic_lambda
         )
         return corrections + values[:-1]
     if settings.critic_target == "argmax":
-        following = target.max_q_values[1:]
+        following = target.next_max_q_values
     else:
-        following = torch.cat([target.taken_q_values[1:], target.values[-1:]])
-    return torch.add(rewards, _unless(terminated, following.detach()), alpha=settings.gamma)
+        taken = torch.cat([target.taken_q_values[1:], target.values[-1:]])
+        cut = None if ends is None else ends.cut
+        following = taken if cut is None else torch.where(cut, following, taken)
+    return torch.add(rewards, _unless(ends, following.detach()), alpha=settings.gamma)
 
 
 def critic_losses(agent: SeatOutputs, targets: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from loqa.agents.ends import Ends
+
 
 @dataclass(frozen=True)
 class Trajectory:
@@ -19,7 +21,15 @@ class Trajectory:
         actions: `[T, B, A]` integers.
         rewards: `[T, B, A]`; `rewards[t]` is paid for `actions[t]`.
         terminated: `[T, B]` bool, whether an episode ends with step t for good: what comes after is
-            worth nothing. None: no episode ends before T, which is a truncation.
+            worth nothing. None: nowhere.
+        truncated: `[T, B]` bool, whether an episode is cut with step t: what comes after is worth
+            something, and is not seen. None: no episode is cut before T. Sums of rewards then end at T
+            without a value, as published; where `truncated[T - 1]` is given, the value of `obs[T]`
+            stands for the rest.
+        final_obs: `[N, A, ...]`, what the players saw after each truncated step before the last one, in
+            the order of `truncated[:-1].nonzero()`; `obs[t + 1]` is the next episode's first
+            observation there. `obs[T]` always belongs to the episode of step T - 1, unless that
+            terminated.
 
     Raises:
         ValueError: the shapes do not fit together.
@@ -29,6 +39,8 @@ class Trajectory:
     actions: Tensor
     rewards: Tensor
     terminated: Tensor | None = None
+    truncated: Tensor | None = None
+    final_obs: Tensor | None = None
 
     def __post_init__(self) -> None:
         shape = self.rewards.shape
@@ -45,10 +57,19 @@ class Trajectory:
                 f"obs must be {[*expected, '...']} (one more step than rewards), "
                 f"got {list(self.obs.shape)}"
             )
-        ends = self.terminated
-        if ends is not None and (ends.shape != shape[:2] or ends.dtype != torch.bool):
+        for name in ("terminated", "truncated"):
+            ends = getattr(self, name)
+            if ends is not None and (ends.shape != shape[:2] or ends.dtype != torch.bool):
+                raise ValueError(
+                    f"{name} must be bool {list(shape[:2])}, got {list(ends.shape)} {ends.dtype}"
+                )
+        cuts = 0 if self.truncated is None else int(self.truncated[:-1].sum())
+        count = 0 if self.final_obs is None else len(self.final_obs)
+        if count != cuts or (count and self.final_obs.shape[1:] != self.obs.shape[2:]):  # type: ignore[union-attr]
+            got = None if self.final_obs is None else list(self.final_obs.shape)
             raise ValueError(
-                f"terminated must be bool {list(shape[:2])}, got {list(ends.shape)} {ends.dtype}"
+                f"final_obs must be {[cuts, *self.obs.shape[2:]]}, one for each truncated step before "
+                f"the last one, got {got}"
             )
 
     @property
@@ -74,19 +95,36 @@ class Trajectory:
         """
         return replace(self, rewards=self.rewards.mean(-1, keepdim=True).expand_as(self.rewards))
 
+    @property
+    def ends(self) -> Ends | None:
+        """Where episodes end, for the losses; None: nowhere before T."""
+        if self.terminated is None and self.truncated is None:
+            return None
+        terminated = self.terminated
+        if terminated is None:
+            assert self.truncated is not None
+            terminated = torch.zeros_like(self.truncated)
+        return Ends(terminated, self.truncated)
+
     def seat(self, number: int) -> Seat:
         """What one player saw, did and was paid."""
+        ends, final = self.ends, self.final_obs
+        if ends is not None and final is not None:
+            ends = replace(ends, final_obs=final[:, number])
         return Seat(
             self.obs[:, :, number],
             self.actions[:, :, number],
             self.rewards[:, :, number].contiguous(),
+            ends,
         )
 
 
 @dataclass(frozen=True)
 class Seat:
-    """One player's part of a `Trajectory`: `obs [T+1, B, ...]`, `actions` and `rewards [T, B]`."""
+    """One player's part of a `Trajectory`: `obs [T+1, B, ...]`, `actions` and `rewards [T, B]`, and where
+    episodes end."""
 
     obs: Tensor
     actions: Tensor
     rewards: Tensor
+    ends: Ends | None = None

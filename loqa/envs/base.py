@@ -43,12 +43,14 @@ class Env(Protocol):
     """B copies of a game of A players that step together; whatever has this can be trained on.
 
     `step` may return the same memory every time. An environment resets nothing by itself before
-    `spec.episode_length` steps, or starts an episode anew in the step that ends one (`terminated`): the
-    observation is then the first of the next episode.
+    `spec.episode_length` steps, or starts an episode anew in the step that ends one (`terminated`, or
+    `truncated` where it has `final_obs`): the observation is then the first of the next episode.
 
     Optional: `rollout_policies(seats, draws, seed, exploration)` plays whole episodes natively (see
     `loqa.training.collect`); `state_dict`, `load_state_dict` for runs that are resumed;
-    `scripted_actions(names)` for scripted players.
+    `scripted_actions(names)` for scripted players; `final_obs`, `[B, A, *obs_shape]`, after a step in
+    which episodes were truncated what their players saw last: what would have come after is worth the
+    value of that.
     """
 
     @property

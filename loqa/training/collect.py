@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from loqa.agents.actor_critic import Agent
+from loqa.agents.ends import Ends, FinalTables
 from loqa.agents.networks import Step
 from loqa.agents.outputs import SeatOutputs
 from loqa.agents.policy import Policy
@@ -48,7 +49,7 @@ def collect(
     start = env.reset(seed=seed)
     trajectory, said = collect_by_steps(env, seats, draws(), start, exploration)
     ends = trajectory.terminated
-    if ends is not None and ends.is_cpu and not ends.any():
+    if trajectory.truncated is None and ends is not None and ends.is_cpu and not ends.any():
         # Whole sequences are faster than steps. On a GPU a look would wait for it.
         trajectory = replace(trajectory, terminated=None)
     return trajectory, said
@@ -89,7 +90,8 @@ def collect_by_steps(
     obs = torch.empty((steps + 1, *shape, *spec.obs_shape), dtype=spec.obs_dtype, device=device)
     actions = torch.empty((steps, *shape), dtype=torch.uint8, device=device)
     rewards = torch.empty((steps, *shape), dtype=torch.float32, device=device)
-    terminated = torch.empty((steps, batch), dtype=torch.bool, device=device)
+    terminated, truncated = torch.zeros((2, steps, batch), dtype=torch.bool, device=device)
+    final_obs: list[Tensor] = []
     scripts = [seat if isinstance(seat, str) else None for seat in seats]
     sitters = [_Sitters(policy, where, batch) for policy, where in _together(seats)]
     uniform = exploration / spec.num_actions
@@ -105,18 +107,41 @@ def collect_by_steps(
             edges = probabilities.cumsum(-1)[..., :-1]
             for i, seat in enumerate(one.where):
                 actions[t, :, seat] = (draws[t, seat, :, None] >= edges[:, i]).sum(-1)
-        obs[t + 1], rewards[t], terminated[t], _ = env.step(actions[t])
+        obs[t + 1], rewards[t], terminated[t], cut = env.step(actions[t])
         if ends:
+            final = getattr(env, "final_obs", None)  # None unless something was cut in this step
+            done = terminated[t]
+            if final is not None:
+                cut = cut & ~done
+                if t + 1 == steps:
+                    obs[steps][cut] = final[cut]
+                else:
+                    truncated[t], done = cut, cut | done
+                    final_obs.append(final[cut])
+                    for one in sitters:
+                        one.answer_finally(final, cut, t)
             for one in sitters:
-                one.forget(terminated[t], t)
+                one.forget(done, t)
+    if final_obs:  # the end of the batch is a cut like the others
+        truncated[-1] = ~terminated[-1]
     outputs: list[SeatOutputs | None] = [None] * players
     for one in sitters:
         if one.recorded is not None:
             one.answer(obs[steps], steps)
             log_probs, q_values = (torch.stack(table) for table in zip(*one.tables, strict=True))
             (seat,) = one.where
-            outputs[seat] = SeatOutputs(log_probs, q_values, actions[:, :, seat].long())
-    return Trajectory(obs, actions, rewards, terminated if ends else None), tuple(outputs)
+            final_tables = None
+            if final_obs:
+                where = Ends(terminated, truncated).where
+                last = [torch.cat(table) for table in zip(*one.final_tables, strict=True)]
+                final_tables = FinalTables(last[0], last[1], where)
+            taken = actions[:, :, seat].long()
+            outputs[seat] = SeatOutputs(log_probs, q_values, taken, final=final_tables)
+    known = (
+        terminated if ends else None,
+        *((truncated, torch.cat(final_obs)) if final_obs else ()),
+    )
+    return Trajectory(obs, actions, rewards, *known), tuple(outputs)
 
 
 def _together(seats: Sequence[Policy | str]) -> list[tuple[Policy, list[int]]]:
@@ -143,6 +168,7 @@ class _Sitters:
         self._step: Step = policy.stepper() if isinstance(policy, Agent) else policy.step
         self.recorded = policy if isinstance(policy, AgentSets) and policy.records else None
         self.tables: list[tuple[Tensor, Tensor]] = []
+        self.final_tables: list[tuple[Tensor, Tensor]] = []
         if self.recorded is not None:
             self._first_critic = self._critic = self.recorded.critic_state(batch)
         self._began: Tensor | int = 0  # the step that each game's episode began at
@@ -156,10 +182,18 @@ class _Sitters:
             self.tables.append((log_probs, q_values))
         return log_probs.reshape(len(obs), len(self.where), -1)
 
-    def forget(self, terminated: Tensor, t: int) -> None:
+    def answer_finally(self, final: Tensor, cut: Tensor, t: int) -> None:
+        """Records what is said of observations `final [B, A, ...]` of the games `cut [B]` in step t."""
+        if self.recorded is not None:
+            seen = final[:, self.where[0]]
+            log_probs, _ = self._step(seen, self._state)
+            q_values, _ = self.recorded.critic_step(seen, self._critic, t + 1 - self._began)
+            self.final_tables.append((log_probs[cut], q_values[cut]))
+
+    def forget(self, ended: Tensor, t: int) -> None:
         """Who starts an episode anew after step t, `[B]`, remembers nothing of the one before."""
-        again = terminated.repeat_interleave(len(self.where))[:, None]
+        again = ended.repeat_interleave(len(self.where))[:, None]
         self._state = torch.where(again, self._first, self._state)
         if self.recorded is not None:
             self._critic = torch.where(again, self._first_critic, self._critic)
-            self._began = torch.where(terminated, t + 1, self._began)
+            self._began = torch.where(ended, t + 1, self._began)

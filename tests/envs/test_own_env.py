@@ -10,7 +10,7 @@ import pettingzoo
 import pytest
 import torch
 from gymnasium import spaces
-from own_envs import EndingEnv, NumpyEnv, TorchEnv
+from own_envs import CutEnv, EndingEnv, NumpyEnv, TorchEnv
 
 import loqa
 from loqa.agents.actor_critic import build_agent
@@ -134,8 +134,8 @@ WRONG: dict[str, tuple[Any, str]] = {
     ),
     "truncated": (
         _change(3, lambda flags: ~flags),
-        r"expected truncated only in the last step of spec.episode_length 6, got it in copy 0: "
-        r"give episode_length=2",
+        r"expected truncated only in the last step of spec.episode_length 6, or the attribute "
+        r"final_obs, got it in copy 0: give episode_length=2",
     ),
     "raises": (_change(0, _raises), r"Changed.step \(step 2\) raised KeyError: 'fish'"),
     "three results": (
@@ -193,25 +193,70 @@ def test_what_is_no_environment() -> None:
         CheckedEnv(env)
 
 
+@pytest.mark.parametrize("make", [EndingEnv, CutEnv])
 @pytest.mark.parametrize("kind", ["mlp", "gru"])
-def test_memory_and_the_step_index_begin_anew_with_an_episode(kind: str) -> None:
-    """What is said on the way is what the whole episodes say afterwards."""
+def test_memory_and_the_step_index_begin_anew_with_an_episode(kind: str, make: Any) -> None:
+    """What is said on the way is what the whole episodes say afterwards, and what the parts say alone."""
     agent = build_agent(kind, kind, 2, 2, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():  # a step index that tells
         for parameter in agent.parameters():
             parameter.mul_(2)
-    env = CheckedEnv(EndingEnv(5, 0, CPU))
+    env = CheckedEnv(make(5, 0, CPU))
     sets = AgentSets.of(agent, records=True)
     played, said = collect(env, [sets, sets], lambda: torch.rand(6, 2, 5), seed=0)
-    assert played.terminated is not None
-    assert played.terminated[:, 0].tolist() == [False] * 3 + [True] + [False] * 2
+    at_four = [False] * 3 + [True] + [False] * 2
+    if make is EndingEnv:
+        assert played.terminated is not None
+        assert played.terminated[:, 0].tolist() == at_four
+        assert (played.truncated, played.final_obs) == (None, None)
+    else:
+        assert played.truncated is not None
+        assert played.final_obs is not None
+        assert played.truncated[:, 0].tolist() == [*at_four[:-1], True]
+        assert played.final_obs.shape == (5, 2, 2)
+        assert (played.final_obs[..., 0] == 4).all()
+        assert torch.equal(played.final_obs[..., 1], played.actions[3].float())
+    assert (played.obs[4, ..., 0] == 0).all()
     for seat in range(2):
         own = played.seat(seat)
-        whole = agent.evaluate(own.obs, own.actions, terminated=played.terminated)
+        whole = agent.evaluate(own.obs, own.actions, ends=own.ends)
         recorded = said[seat]
         assert recorded is not None
-        torch.testing.assert_close(recorded.log_prob_table, whole.log_prob_table)
-        torch.testing.assert_close(recorded.q_table, whole.q_table)
+        for one in (recorded, recorded.played(0.0)):
+            torch.testing.assert_close(one.log_prob_table, whole.log_prob_table)
+            torch.testing.assert_close(one.q_table, whole.q_table)
+            torch.testing.assert_close(one.next_values, whole.next_values)
+            torch.testing.assert_close(one.next_max_q_values, whole.next_max_q_values)
+        second = agent.evaluate(own.obs[4:], own.actions[4:])
+        torch.testing.assert_close(whole.values[4:], second.values)
+        if own.ends is not None and own.ends.final_obs is not None:
+            obs = torch.cat([own.obs[:4], own.ends.final_obs[None]])
+            first = agent.evaluate(obs, own.actions[:4])
+            torch.testing.assert_close(whole.next_values[:4], first.values[1:])
+            torch.testing.assert_close(whole.next_max_q_values[3], first.max_q_values[4])
+            torch.testing.assert_close(whole.next_values[4:], second.values[1:])
+
+
+def test_an_episode_cut_at_the_end_of_the_batch_is_followed_by_its_last_observation() -> None:
+    class AtTheEnd(CutEnv):
+        ends = 6
+
+    env = CheckedEnv(AtTheEnd(3, 0, CPU))
+    agent = build_agent("mlp", "mlp", 2, 2)
+    played, _ = collect(env, [agent, agent], lambda: torch.rand(6, 2, 3), seed=0)
+    assert (played.terminated, played.truncated, played.final_obs) == (None, None, None)
+    assert (played.obs[6, ..., 0] == 6).all()
+
+
+def test_what_is_wrong_with_final_observations_is_named() -> None:
+    class Wrong(CutEnv):
+        def step(self, actions: Any) -> Any:
+            results = super().step(actions)
+            self.final_obs = self.final_obs * torch.nan
+            return results
+
+    with pytest.raises(EnvError, match=r"\(step 4\): expected finite final_obs, got nan"):
+        _play(CheckedEnv(Wrong(3, 0, CPU)), 5)
 
 
 # --- PettingZoo
@@ -339,6 +384,18 @@ def test_agents_that_end_apart_or_say_nothing() -> None:
     env.reset(seed=0)
     with pytest.raises(EnvError, match=r"its observation in every step, b has none: got a"):
         env.step(actions)
+
+
+def test_a_copy_that_was_truncated_begins_anew() -> None:
     env = CheckedEnv(from_parallel_env(Rounds, 1, episode_length=9))
-    with pytest.raises(EnvError, match=r"\(step 4\).* give episode_length=4"):
-        _play(env, 5)
+    env.reset(seed=0)
+    first = env.own._copies[0].seed
+    for t in range(1, 10):
+        obs, _, terminated, truncated = env.step(torch.ones(1, 2, dtype=torch.int64))
+        assert truncated.item() == (t % 4 == 0)
+        assert not terminated.any()
+        assert (obs[0, 0, 0].item() == 1) == truncated.item()  # of a first observation
+        assert (env.final_obs is not None) == truncated.item()
+        if env.final_obs is not None:
+            assert env.final_obs[0, 0].tolist() == [0, 0, 1, 0]
+    assert env.own._copies[0].seed != first

@@ -33,8 +33,14 @@ class CheckedEnv:
     makes of everything. Rewards are floats or integers and become float32. Flags are bool.
 
     `terminated` in the middle: the environment began a new episode in that step, and the observation is
-    its first. `truncated` before `spec.episode_length` is refused: what would have come after is worth
-    something, and is not seen.
+    its first. `truncated` in the middle: the same, and the environment's `final_obs` holds the last
+    observation of the episode that was cut; without it that is refused: what would have come after is
+    worth something, and nothing is seen of it. In the last step `final_obs` is read where there is one;
+    else the observation is taken for the last one of its episode.
+
+    Attributes:
+        final_obs: `[B, A, *obs_shape]` after a step in which something was cut, if the environment says
+            it; rows of other copies mean nothing. Else None.
 
     Args:
         env: anything with `spec`, `num_envs`, `device`, `reset(seed)` and `step(actions)`.
@@ -80,6 +86,7 @@ class CheckedEnv:
         self._first_env = first_env
         self._numpy = False
         self._t = 0
+        self.final_obs: Tensor | None = None
         for name in ("state_dict", "load_state_dict"):
             if all(hasattr(env, one) for one in ("state_dict", "load_state_dict")):
                 setattr(self, name, getattr(env, name))
@@ -88,7 +95,7 @@ class CheckedEnv:
         """New episodes; observations `[B, A, *obs_shape]`. Other copies of a batch get another seed."""
         if seed is not None and self._first_env:
             seed = stream_seed(seed, "copies of an environment", self._first_env)
-        self._t = 0
+        self._t, self.final_obs = 0, None
         obs = self._called("reset", self.own.reset, seed)
         self._numpy = isinstance(obs, np.ndarray)
         return self._observations(obs)
@@ -113,15 +120,20 @@ class CheckedEnv:
             self._flags(name, result, batch)
             for name, result in zip(("terminated", "truncated"), results[2:], strict=True)
         )
-        if self._t < self.spec.episode_length:
-            cut = truncated & ~terminated
-            if cut.any():
+        cut = truncated & ~terminated
+        self.final_obs = None
+        if cut.any():
+            final = getattr(self.own, "final_obs", None)
+            if final is None and self._t < self.spec.episode_length:
                 raise self._error(
                     f"truncated only in the last step of spec.episode_length "
-                    f"{self.spec.episode_length}",
+                    f"{self.spec.episode_length}, or the attribute final_obs",
                     f"it in copy {int(cut.int().argmax())}: give episode_length={self._t} if episodes "
-                    f"are so long, or return terminated if nothing comes after",
+                    f"are so long, return terminated if nothing comes after, or keep the last "
+                    f"observations of what was cut in final_obs",
                 )
+            if final is not None:
+                self.final_obs = self._observations(final, "final_obs", cut)
         return (
             self._observations(results[0]),
             self._finite("rewards", rewards.to(torch.float32)),
@@ -152,18 +164,22 @@ class CheckedEnv:
                 raise
             raise EnvError(f"{self._where(what)} raised {type(error).__name__}: {error}") from error
 
-    def _observations(self, obs: Any) -> Tensor:
+    def _observations(
+        self, obs: Any, name: str = "observations", rows: Tensor | None = None
+    ) -> Tensor:
+        """Checked; of `rows` alone if they are given, `[B]` bool."""
         spec = self.spec
         shape = (self.num_envs, spec.num_players, *spec.obs_shape)
-        seen = self._tensor("observations", obs, shape)
+        seen = self._tensor(name, obs, shape)
         if isinstance(obs, np.ndarray) and spec.obs_dtype == torch.float32:
             seen = seen.float() if seen.dtype == torch.float64 else seen
         if seen.dtype != spec.obs_dtype:
             raise self._error(
-                f"observations of {_short(spec.obs_dtype)}, the spec's obs_dtype",
+                f"{name} of {_short(spec.obs_dtype)}, the spec's obs_dtype",
                 _short(seen.dtype),
             )
-        return self._finite("observations", seen)
+        self._finite(name, seen if rows is None else seen[rows])
+        return seen
 
     def _flags(self, name: str, value: Any, shape: tuple[int, ...]) -> Tensor:
         flags = self._tensor(name, value, shape)

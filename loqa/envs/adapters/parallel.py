@@ -26,12 +26,15 @@ def is_parallel_env(env: object) -> bool:
 class ParallelEnvs:
     """B copies of a PettingZoo ParallelEnv in NumPy; use `from_parallel_env`.
 
-    A copy whose episode terminated is reset in the same step. All agents stay until all end together.
+    A copy whose episode ended is reset in the same step. All agents stay until all end together.
 
     Args:
         copies: B of them, equal.
         episode_length: T.
         seed: of the first episodes, if `reset` is given none.
+
+    Attributes:
+        final_obs: `[B, A, *obs_shape]`, the last observations of the episodes truncated in a step.
     """
 
     device = torch.device("cpu")
@@ -66,6 +69,7 @@ class ParallelEnvs:
             episode_length=episode_length,
         )
         self._dtype = np.dtype(kind)
+        self.final_obs: NDArray[Any] | None = None
 
     def reset(self, seed: int | None = None) -> NDArray[Any]:
         """New episodes of all copies; observations `[B, A, *obs_shape]`."""
@@ -75,7 +79,7 @@ class ParallelEnvs:
 
     def step(self, actions: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """One step of all copies, with actions `[B, A]`."""
-        obs = []
+        obs, last = [], []
         rewards = np.zeros(actions.shape, np.float32)
         terminated, truncated = np.zeros((2, self.num_envs), bool)
         for index, copy in enumerate(self._copies):
@@ -96,7 +100,10 @@ class ParallelEnvs:
                     f"and truncations {cuts}"
                 )
             terminated[index], truncated[index] = all(over), all(cut)
-            obs.append(self._begin(index) if all(over) else self._seen(seen))
+            now = self._begin(index) if all(over) else self._seen(seen)
+            last.append(now)
+            obs.append(self._begin(index) if all(cut) and not all(over) else now)
+        self.final_obs = np.stack(last)
         return np.stack(obs), rewards, terminated, truncated
 
     def _begin(self, index: int) -> NDArray[Any]:
