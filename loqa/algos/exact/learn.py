@@ -1,9 +1,9 @@
-"""Learning in exact games: many independent pairs of players in one batch."""
+"""Learning in exact games: many independent runs in one batch."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,8 +15,9 @@ from loqa.algos.exact.games import ExactGame
 from loqa.algos.exact.games import game as named_game
 from loqa.algos.exact.lola import LOLASettings
 from loqa.algos.exact.measures import finds_tit_for_tat
+from loqa.algos.exact.mfos import MFOS, MFOSSettings
 from loqa.algos.exact.naive import NaiveSettings
-from loqa.algos.exact.play import Play
+from loqa.algos.exact.play import Play, both
 from loqa.algos.exact.pola import POLASettings
 from loqa.algos.exact.policies import PolicySettings
 from loqa.runtime.random import stream
@@ -25,21 +26,26 @@ from loqa.runtime.torch_settings import usual_torch
 Watch = Callable[[int, Tensor, Tensor], object]
 """Called with the number of updates done, P(C) of both players `[2, N, S]` and their rewards per step
 `[2, N]`; what is true ends the learning."""
+Now = tuple[dict[str, Tensor], Tensor, Tensor]
+"""What is learned, P(C) and rewards, after an update."""
 
 
 class Learner(Protocol):
-    """Settings of an algorithm of exact games, and its step."""
+    """Settings of an algorithm that improves memory-1 policies, and its step."""
 
-    def step(self, play: Play, parameters: Tensor) -> Tensor:
-        """One update of both players, from the same old parameters, `[2, N, P]`."""
+    def step(self, play: Play, mine: Tensor, theirs: Tensor) -> Tensor:
+        """My parameters after an update, `[..., P]`; both are leaves that require a gradient."""
 
 
 LEARNERS: dict[str, type[Any]] = {
     "naive": NaiveSettings,
     "lola": LOLASettings,
     "pola": POLASettings,
+    "mfos": MFOSSettings,
 }
-"""By name; each a frozen dataclass of settings that is a `Learner`."""
+"""Settings by name, frozen dataclasses. All but M-FOS are a `Learner`, in both seats."""
+UPDATES = {"naive": 200, "lola": 200, "pola": 2, "mfos": 200}
+"""How many updates are usual."""
 _MANY = 2**31 - 1
 
 
@@ -48,14 +54,16 @@ class ExactResult:
     """What learning came to.
 
     Attributes:
-        parameters: `[2, N, P]`.
-        p_cooperate: P(C) of both players in each state, `[2, N, S]`.
-        rewards: per step of both, before the first update and after each, `[updates + 1, 2, N]`.
+        parameters: "players" `[2, N, P]`; of M-FOS those of its networks, by seat and name, `[N, ...]`.
+        p_cooperate: P(C) of both players in each state, `[2, N, S]`; of M-FOS and its opponents in the last
+            game of the last meta-episode, the mean over the batch.
+        rewards: per step of both after each update, `[updates + 1, 2, N]`, the first before any; of M-FOS
+            and its opponents the mean over the meta-episode of each update, `[updates, 2, N]`.
         found_tit_for_tat: whether, at any of these times, both punished and yet cooperated, `[N]`; see
             `loqa.algos.exact.measures.finds_tit_for_tat`.
     """
 
-    parameters: Tensor
+    parameters: dict[str, Tensor]
     p_cooperate: Tensor
     rewards: Tensor
     found_tit_for_tat: Tensor
@@ -64,8 +72,8 @@ class ExactResult:
 def train(
     game: ExactGame | str = "ipd",
     algo: str = "lola",
-    runs: int = 1000,
-    updates: int = 200,
+    runs: int = 1,
+    updates: int | None = None,
     seed: int = 0,
     *,
     watch: Watch | None = None,
@@ -76,60 +84,88 @@ def train(
 
     Args:
         game: or its name, see `loqa.algos.exact.game`.
-        algo: one of `LEARNERS`; both players learn with it.
+        algo: one of `LEARNERS`. Both players learn with it; M-FOS has seat 0 and meets what its settings say.
         runs: N.
-        updates: how many.
-        seed: of the first parameters.
+        updates: how many; of M-FOS meta-episodes. By default those of `UPDATES`.
+        seed: of everything random.
         watch: sees every update.
         num_threads: of torch; None leaves it as it is.
-        settings: fields of the algorithm's settings and of `PolicySettings`.
+        settings: fields of the algorithm's settings and, but for M-FOS, of `PolicySettings`.
 
     Raises:
         ValueError, TypeError: an unknown name (the nearest is given), or a bad value.
         FloatingPointError: parameters are no longer finite.
     """
     game = named_game(game) if isinstance(game, str) else game
-    kind = LEARNERS[_checks.one_of("algo", algo, LEARNERS)]
-    of_policy = {field.name for field in dataclasses.fields(PolicySettings)}
-    of_learner = {field.name for field in dataclasses.fields(kind)}
-    _checks.known_settings(algo, settings, sorted(of_learner | of_policy))
-    learner = kind(**{name: value for name, value in settings.items() if name in of_learner})
-    policy = PolicySettings(**{key: value for key, value in settings.items() if key in of_policy})
-    return learn(game, learner, policy, runs, updates, seed, watch=watch, num_threads=num_threads)
+    kinds = {"learner": LEARNERS[_checks.one_of("algo", algo, LEARNERS)]}
+    if algo != "mfos":
+        kinds["policy"] = PolicySettings
+    fields = {part: {one.name for one in dataclasses.fields(kind)} for part, kind in kinds.items()}
+    _checks.known_settings(algo, settings, sorted(set().union(*fields.values())))
+    made = {
+        part: kind(**{name: value for name, value in settings.items() if name in fields[part]})
+        for part, kind in kinds.items()
+    }
+    count = UPDATES[algo] if updates is None else updates
+    return learn(
+        game, **made, runs=runs, updates=count, seed=seed, watch=watch, num_threads=num_threads
+    )
 
 
 def learn(
     game: ExactGame,
-    learner: Learner,
-    policy: PolicySettings,
+    learner: Learner | MFOSSettings,
+    policy: PolicySettings | None = None,
+    *,
     runs: int,
     updates: int,
     seed: int = 0,
-    *,
     watch: Watch | None = None,
     num_threads: int | None = 1,
 ) -> ExactResult:
-    """`train`, with settings made before."""
+    """`train`, with settings made before; M-FOS reads no `policy`."""
     _checks.integer("runs", runs, 1, _MANY)
-    _checks.integer("updates", updates, 0, _MANY)
-    play = Play(game, policy.made(game.num_states))
+    _checks.integer("updates", updates, 1, _MANY)
+    _checks.integer("seed", seed, 0, 2**63 - 1)
     with usual_torch(num_threads=num_threads):
-        parameters = play.policy.start(runs, stream(seed, "exact games"))
+        if isinstance(learner, MFOSSettings):
+            first, states = 1, _meta_learning(game, learner, runs, seed)
+        else:
+            policies = (policy or PolicySettings()).made(game.num_states)
+            first, states = 0, _learning(Play(game, policies), learner, runs, seed)
         found = torch.zeros(runs, dtype=torch.bool)
         rewards = []
-        for update in range(updates + 1):
-            if update:
-                parameters = learner.step(play, parameters).detach()
-            with torch.no_grad():
-                p_cooperate = torch.sigmoid(play.policy.logits(parameters))
-                now = game.weight * play.values(parameters, parameters.flip(0))[0]
+        for update, state in enumerate(states, first):
+            parameters, p_cooperate, now = state
             rewards.append(now)
             _check_finite(now, update)
             if game.num_states == 5:
                 found |= finds_tit_for_tat(game, p_cooperate, now)
-            if watch is not None and watch(update, p_cooperate, now):
+            ends = watch is not None and watch(update, p_cooperate, now)
+            if ends or update == updates:
                 break
         return ExactResult(parameters, p_cooperate, torch.stack(rewards), found)
+
+
+def _learning(play: Play, learner: Learner, runs: int, seed: int) -> Iterator[Now]:
+    """Before the first update, and after each."""
+    parameters = play.policy.start(runs, stream(seed, "exact games"))
+    while True:
+        with torch.no_grad():
+            p_cooperate = torch.sigmoid(play.policy.logits(parameters))
+            rewards = play.game.weight * play.values(parameters, parameters.flip(0))[0]
+        yield {"players": parameters}, p_cooperate, rewards
+        parameters = learner.step(play, *both(parameters)).detach()
+
+
+def _meta_learning(game: ExactGame, settings: MFOSSettings, runs: int, seed: int) -> Iterator[Now]:
+    """After each update."""
+    learner = MFOS(game, settings, runs, seed)
+    iteration = 0
+    while True:
+        iteration += 1
+        p_cooperate, rewards = learner.iterate(iteration)
+        yield learner.parameters(), p_cooperate, rewards
 
 
 def _check_finite(rewards: Tensor, update: int) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from loqa import _checks
-from loqa.algos.exact.play import Play, both, gradient
+from loqa.algos.exact.play import Play, gradient
 from loqa.algos.exact.policies import kl
 
 
@@ -44,11 +44,9 @@ class LOLASettings:
                 f"inner_steps is of form lookahead, {self.form} has one step: got {self.inner_steps}"
             )
 
-    def step(self, play: Play, parameters: Tensor) -> Tensor:
-        """One update of both players, `[2, N, P]`."""
-        mine, theirs = both(parameters)
-        ascent = _FORMS[self.form](play, mine, theirs, self)
-        return parameters + self.lr * ascent
+    def step(self, play: Play, mine: Tensor, theirs: Tensor) -> Tensor:
+        """My parameters after an update, `[..., P]`."""
+        return mine + self.lr * _FORMS[self.form](play, mine, theirs, self)
 
 
 def _taylor(play: Play, mine: Tensor, theirs: Tensor, settings: LOLASettings) -> Tensor:

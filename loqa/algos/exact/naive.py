@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from loqa import _checks
-from loqa.algos.exact.play import Play, both, gradient
+from loqa.algos.exact.play import Play, gradient
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,6 @@ class NaiveSettings:
     def __post_init__(self) -> None:
         _checks.real("lr", self.lr, 0)
 
-    def step(self, play: Play, parameters: Tensor) -> Tensor:
-        """One update of both players: theta_i += alpha dV_i / dtheta_i, `[2, N, P]`."""
-        mine, theirs = both(parameters)
-        return parameters + self.lr * gradient(play.values(mine, theirs)[0], mine)
+    def step(self, play: Play, mine: Tensor, theirs: Tensor) -> Tensor:
+        """My parameters after an update: theta_i + alpha dV_i / dtheta_i, `[..., P]`."""
+        return mine + self.lr * gradient(play.values(mine, theirs)[0], mine)

@@ -13,19 +13,22 @@ from loqa.algos.exact.policies import Parameterisation
 
 @dataclass(frozen=True)
 class Play:
-    """A game between policies.
+    """A game between policies, from the point of view of "me": a learner is written once, for either seat.
 
-    The first dimension of parameters is the seat: `mine` are those of whom sits there, `theirs` =
-    `mine.flip(0)` those of the other. A learner is written once, from the point of view of "me", and both
-    players learn in one batch, from the same old parameters.
+    Attributes:
+        game: what is played.
+        policy: how parameters make a policy.
+        seat: where I sit; None is both in turn, the first dimension of what is mine: two players learn in
+            one batch, from the same old parameters.
     """
 
     game: ExactGame
     policy: Parameterisation
+    seat: int | None = None
 
     def values(self, mine: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
-        """Discounted returns of me and of the other, `[2, N, P]` each -> `[2, N]` each."""
-        return self.game.values(self.policy.logits(mine), self.policy.logits(theirs))
+        """Discounted returns of me and of the other, `[..., P]` each -> `[...]` each."""
+        return self.game.values(self.policy.logits(mine), self.policy.logits(theirs), self.seat)
 
 
 def gradient(value: Tensor, of: Tensor, differentiable: bool = False) -> Tensor:
@@ -35,6 +38,7 @@ def gradient(value: Tensor, of: Tensor, differentiable: bool = False) -> Tensor:
 
 
 def both(parameters: Tensor) -> tuple[Tensor, Tensor]:
-    """My parameters and the other's, apart: a derivative for one leaves the other as it is."""
+    """Parameters of both seats, `[2, ..., P]`, as mine and as the other's, apart: a derivative for one leaves
+    the other as it is."""
     mine = parameters.detach().requires_grad_()
     return mine, parameters.detach().flip(0).requires_grad_()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from loqa import _checks
 from loqa.algos.exact.lola import look_ahead
-from loqa.algos.exact.play import Play, both, gradient
+from loqa.algos.exact.play import Play, gradient
 from loqa.algos.exact.policies import kl
 
 
@@ -50,18 +50,19 @@ class POLASettings:
         for name in ("inner_steps", "outer_steps"):
             _checks.integer(name, getattr(self, name), 1, 2**31 - 1)
 
-    def step(self, play: Play, parameters: Tensor) -> Tensor:
-        """One update of both players, `[2, N, P]`."""
-        return proximal_step(play, parameters, self)[0]
+    def step(self, play: Play, mine: Tensor, theirs: Tensor) -> Tensor:
+        """My parameters after an update, `[..., P]`."""
+        return proximal_step(play, mine, theirs, self)[0]
 
 
-def proximal_step(play: Play, parameters: Tensor, settings: POLASettings) -> tuple[Tensor, Tensor]:
-    """An update of both players, and the steps that each took, `[2, N]`."""
-    old = play.policy.logits(parameters).detach()
-    found, policy = parameters.detach(), old
-    moving = torch.ones(parameters.shape[:2], dtype=torch.bool, device=parameters.device)
-    taken = torch.zeros(parameters.shape[:2], dtype=torch.int64, device=parameters.device)
-    theirs = both(parameters)[1]
+def proximal_step(
+    play: Play, mine: Tensor, theirs: Tensor, settings: POLASettings
+) -> tuple[Tensor, Tensor]:
+    """My parameters after an update, `[..., P]`, and the steps that it took, `[...]`."""
+    found = mine.detach()
+    policy = old = play.policy.logits(found)
+    moving = torch.ones(mine.shape[:-1], dtype=torch.bool, device=mine.device)
+    taken = torch.zeros(mine.shape[:-1], dtype=torch.int64, device=mine.device)
     for _ in range(settings.outer_steps):
         mine = found.requires_grad_()
         learned = look_ahead(

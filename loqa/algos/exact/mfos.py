@@ -1,0 +1,199 @@
+"""M-FOS in exact games: PPO on a meta-game whose actions are policies (Lu et al., ICML 2022)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor
+
+from loqa import _checks
+from loqa.algos.exact.games import ExactGame
+from loqa.algos.exact.lola import LOLASettings
+from loqa.algos.exact.meta_policy import MetaPolicy, Recording, Rollout, gaussian_log_prob
+from loqa.algos.exact.naive import NaiveSettings
+from loqa.algos.exact.play import Play
+from loqa.algos.exact.policies import Table
+from loqa.runtime.random import stream
+
+_MANY = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class MFOSSettings:
+    """Of M-FOS. A meta-step is one whole game between the logits that the agent chose and the
+    opponent's, which then learns from it.
+
+    Attributes:
+        opponent: "naive" or "lola" (form "taylor-full"), new ones for each meta-episode; or "self", another
+            M-FOS agent in the other seat.
+        opponent_lr: rate of the opponent's update, and of the step that a "lola" one expects.
+        batch_size: B, meta-games in an iteration (published: 4096).
+        meta_steps: games in a meta-episode.
+        lr: Adam's (published against "self": 0.0002).
+        meta_discount: of the rewards of meta-steps.
+        epochs: steps on each batch.
+        clip: of PPO's ratios.
+        entropy_bonus: weight of the entropy.
+        meta_hidden: units of each network.
+        self_play_decay: against "self" an iteration is played against naive learners with probability
+            1 - `self_play_decay` times the iterations before it.
+    """
+
+    opponent: Literal["naive", "lola", "self"] = "naive"
+    opponent_lr: float = 1.0
+    batch_size: int = 256
+    meta_steps: int = 100
+    lr: float = 0.002
+    meta_discount: float = 0.99
+    epochs: int = 4
+    clip: float = 0.2
+    entropy_bonus: float = 0.01
+    meta_hidden: int = 256
+    self_play_decay: float = 0.0015
+
+    def __post_init__(self) -> None:
+        _checks.check_choices(self)
+        for name in ("batch_size", "meta_steps", "epochs", "meta_hidden"):
+            _checks.integer(name, getattr(self, name), 1, _MANY)
+        if self.batch_size * self.meta_steps < 2:
+            raise ValueError("returns are normalised: batch_size * meta_steps must be at least 2")
+        for name in ("opponent_lr", "lr", "clip", "entropy_bonus", "self_play_decay"):
+            _checks.real(name, getattr(self, name), 0)
+        _checks.real("meta_discount", self.meta_discount, 0, 1)
+
+
+@dataclass(frozen=True)
+class MetaGame:
+    """The meta-game of one seat against a learner.
+
+    Attributes:
+        game: that is played whole in each meta-step.
+        learner: how the opponent updates its logits.
+        seat: of the agent.
+    """
+
+    game: ExactGame
+    learner: NaiveSettings | LOLASettings
+    seat: int = 0
+
+    def step(self, mine: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A game, and what the opponent learns from it.
+
+        Args:
+            mine: logits that the agent chose, `[..., S]`.
+            theirs: the opponent's.
+
+        Returns:
+            The state that the agent sees then: both players' P(C) *in this game*, own first,
+            `[..., 2 S]` (the opponent's update has to be guessed); rewards per step of both, `[2, ...]`,
+            own first; the opponent's new logits.
+        """
+        mine, theirs = (one.detach().requires_grad_() for one in (mine, theirs))
+        play = Play(self.game, Table(self.game.num_states), 1 - self.seat)
+        learned = self.learner.step(play, theirs, mine).detach()
+        with torch.no_grad():
+            rewards = torch.stack(self.game.values(mine, theirs, self.seat))
+            return torch.sigmoid(torch.cat([mine, theirs], -1)), self.game.weight * rewards, learned
+
+
+class MFOS:
+    """Agents of R independent runs that learn in lockstep.
+
+    Args:
+        game: what is played. The agent has seat 0; against "self" a second one has seat 1.
+        settings: of the meta-game and of PPO.
+        runs: R.
+        seed: of everything random.
+
+    Attributes:
+        agents: one, or two.
+    """
+
+    def __init__(self, game: ExactGame, settings: MFOSSettings, runs: int, seed: int = 0) -> None:
+        self.game, self.settings, self._runs, self._seed = game, settings, runs, seed
+        count = 2 if settings.opponent == "self" else 1
+        self.agents = [
+            MetaPolicy.drawn(
+                game.num_states, settings.meta_hidden, runs, stream(seed, "M-FOS", seat)
+            )
+            for seat in range(count)
+        ]
+        self._optimizers = [
+            torch.optim.Adam(agent.parameters(), lr=settings.lr) for agent in self.agents
+        ]
+
+    def iterate(self, iteration: int) -> tuple[Tensor, Tensor]:
+        """A meta-episode of every agent, and PPO's epochs on it.
+
+        Args:
+            iteration: from 1.
+
+        Returns:
+            P(C) of both players in the last game, the mean over the batch, `[2, R, S]`; rewards per step,
+            the mean over the batch and meta-steps, `[2, R]`. Against "self" both are of the agents where
+            they meet, and of each agent where each meets naive learners.
+        """
+        settings, generator = self.settings, stream(self._seed, "M-FOS iteration", iteration)
+        naive = max(0.0, 1 - settings.self_play_decay * (iteration - 1))
+        if settings.opponent == "self" and torch.rand((), generator=generator).item() >= naive:
+            rollouts = self._against_each_other(generator)
+        else:
+            rollouts = [self._against_learners(seat, generator) for seat in range(len(self.agents))]
+        for agent, optimizer, rollout in zip(self.agents, self._optimizers, rollouts, strict=True):
+            agent.improve(rollout, optimizer, settings)
+        last = rollouts[0].last
+        means = rollouts[0].rewards.mean((1, 3))
+        if len(rollouts) == 2:
+            means = torch.stack([one.rewards[0].mean((0, 2)) for one in rollouts])
+            last = torch.cat([one.last[..., : self.game.num_states] for one in rollouts], -1)
+        return torch.stack(last.mean(1).chunk(2, -1)), means
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Of all networks, "seat0.actor.0.weight" and so on, each `[R, ...]`."""
+        return {
+            f"seat{seat}.{name}": one.detach()
+            for seat, agent in enumerate(self.agents)
+            for name, one in agent.weights.items()
+        }
+
+    def _draw(self, generator: Generator) -> Tensor:
+        shape = (self._runs, self.settings.batch_size, self.game.num_states)
+        return torch.randn(shape, generator=generator)
+
+    def _against_learners(self, seat: int, generator: Generator) -> Rollout:
+        rate = self.settings.opponent_lr
+        lola = LOLASettings(lr=rate, inner_lr=rate, form="taylor-full")
+        meta = MetaGame(
+            self.game, lola if self.settings.opponent == "lola" else NaiveSettings(rate), seat
+        )
+        state, _, theirs = meta.step(self._draw(generator), self._draw(generator))
+        recording = Recording()
+        for _ in range(self.settings.meta_steps):
+            action, log_prob = self._act(seat, state, generator)
+            seen = state
+            state, rewards, theirs = meta.step(action, theirs)
+            recording.add(seen, action, log_prob, rewards)
+        return recording.whole(state)
+
+    def _against_each_other(self, generator: Generator) -> list[Rollout]:
+        now = [self._draw(generator), self._draw(generator)]
+        rollouts = [Recording(), Recording()]
+        for _ in range(self.settings.meta_steps):
+            states = [torch.sigmoid(torch.cat([now[seat], now[1 - seat]], -1)) for seat in (0, 1)]
+            chosen = [self._act(seat, states[seat], generator) for seat in (0, 1)]
+            now = [action for action, _ in chosen]
+            with torch.no_grad():
+                rewards = self.game.weight * torch.stack(self.game.values(now[0], now[1], 0))
+            for seat, each in enumerate((rewards, rewards.flip(0))):
+                rollouts[seat].add(states[seat], *chosen[seat], each)
+        ends = [torch.sigmoid(torch.cat([now[seat], now[1 - seat]], -1)) for seat in (0, 1)]
+        return [rollout.whole(end) for rollout, end in zip(rollouts, ends, strict=True)]
+
+    @torch.no_grad()
+    def _act(self, seat: int, state: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        mean, variance = self.agents[seat].gaussian(state)
+        noise = torch.randn(mean.shape, generator=generator)
+        action = mean + variance.sqrt() * noise
+        return action, gaussian_log_prob(action, mean, variance)
