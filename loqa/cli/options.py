@@ -34,11 +34,11 @@ def parsed(
     """
     import tyro  # of this command alone
 
-    algo = _last(given, "algo") or "loqa"
-    preset = _last(given, "preset") or "default"
+    algo = last_given(given, "algo") or "loqa"
+    preset = last_given(given, "preset") or "default"
     legal = algo in algorithms.names() and preset in kind.presets()
     # What depends on another option is shown, and taken, as with that option.
-    leading = {name: _last(given, name) for name in kind.record().variants}
+    leading = {name: last_given(given, name) for name in kind.record().variants}
     found = {name: value for name, value in leading.items() if value is not None}
     found = {**(known or {}), **found}
     try:
@@ -60,7 +60,7 @@ def parsed(
         algo: what learns.
         out: run directory (default: a new one in runs/).
     """
-    plain = list(_plain(given, kind.field_types(base.algo)))
+    plain = list(tyro_forms(given, kind.field_types(base.algo)))
     flatly = (tyro.conf.OmitArgPrefixes,)
     leads = os.environ.get("RANK", "0") == "0"  # one of several processes speaks
     said: Any = tyro.cli(options, args=plain, prog=prog, config=flatly, console_outputs=leads)
@@ -70,7 +70,7 @@ def parsed(
     return kind.of_preset(said.preset, algo=said.algo, **{**found, **given_fields}), said.out
 
 
-def _last(given: Sequence[str], name: str) -> str | None:
+def last_given(given: Sequence[str], name: str) -> str | None:
     """The value of an option as it was given last, None if it was not."""
     option, value = f"--{name.replace('_', '-')}", None
     for place, token in enumerate(given):
@@ -81,7 +81,7 @@ def _last(given: Sequence[str], name: str) -> str | None:
     return value
 
 
-def _plain(given: Sequence[str], kinds: dict[str, Any]) -> Iterator[str]:
+def tyro_forms(given: Sequence[str], kinds: dict[str, Any]) -> Iterator[str]:
     """The options in tyro's forms."""
     tokens = list(given)
     while tokens:

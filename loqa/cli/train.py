@@ -19,7 +19,7 @@ from loqa.games.registry import game, names
 from loqa.training.config import GAMES, RESUMABLE, TrainConfig, config_class
 from loqa.training.own import own_config
 from loqa.training.run_directory import RunDirectory
-from loqa.training.run_names import describe
+from loqa.training.run_names import describe, run_name
 from loqa.training.train import TrainingError, export_agent, resume, train
 
 
@@ -56,6 +56,12 @@ def run_train(given: Sequence[str], console: Terminal) -> int:
     if name in ("-h", "--help"):
         console.say(_games())
         return DONE if given else USAGE
+    if "--exact" in given:
+        if name != "matrix":
+            raise ValueError(f"--exact is of matrix games: loqa train matrix --exact, got {name}")
+        from loqa.cli.exact import run_exact
+
+        return run_exact([one for one in given[1:] if one != "--exact"], console)
     known: dict[str, Any] = {}
     kind = config_class("own")
     if ":" in name:  # what makes an environment of the user's own
@@ -70,7 +76,7 @@ def run_train(given: Sequence[str], console: Terminal) -> int:
             "your own environment)"
         )
     config, out = parsed(kind, given[1:], f"loqa train {name}", known)
-    path = RunDirectory.unused(config) if out is None else out
+    path = RunDirectory.unused(run_name(config)) if out is None else out
     _say_what_runs(console, f"loqa train {name}", config, path)
     return _follow(console, config, (0, 0.0), lambda report: train(config, out, report))
 

@@ -17,7 +17,7 @@ from loqa.algos import registry as algorithms
 from loqa.games import registry as records
 from loqa.storage.reading import FileError, read_object, reading, wrong
 from loqa.training.config import TrainConfig, config_class
-from loqa.training.run_directory import RunDirectory
+from loqa.training.run_directory import RunDirectory, check_sampled
 from loqa.training.run_names import alike, changes, differences
 
 
@@ -146,6 +146,7 @@ def read_run(directory: str | Path) -> Run:
     config = read_object(files.config_file)
     if config.get("game") not in records.names():
         raise ValueError(f"{files.config_file} is damaged: it names no game")
+    check_sampled(config, files.path)
     # A run of an older version may lack settings: it ran with what are now their defaults.
     algo = config.get("algo", "loqa")
     if algo in algorithms.names():  # of another's settings nothing is known here

@@ -6,19 +6,28 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from loqa.games import registry as games
 from loqa.storage.files import locked, output_directory, remove_leftovers, write_json
 from loqa.storage.reading import FileError, read_lines, read_object, reading, wrong
 from loqa.training.config import TrainConfig, config_class
-from loqa.training.run_names import run_name
 
+POLICIES = "checkpoints/policies.safetensors"
+"""Of a run in an exact game."""
 _EVERY_LINE: dict[str, type | tuple[type, ...]] = {
     "iteration": int,
     "env_steps": int,
     "seconds": (int, float),
 }
+
+
+class Configuration(Protocol):
+    """What config.json holds."""
+
+    @property
+    def game(self) -> str: ...
+    def to_dict(self) -> dict[str, Any]: ...
 
 
 class RunDirectory:
@@ -38,8 +47,8 @@ class RunDirectory:
 
     @classmethod
     @contextmanager
-    def create(cls, path: Path | None, config: TrainConfig) -> Iterator[RunDirectory]:
-        """A new run directory, locked while it is open; None takes the first free name below runs/.
+    def create(cls, path: Path | None, config: Configuration, name: str) -> Iterator[RunDirectory]:
+        """A new run directory, locked while it is open; without a path the first that is free below runs/.
 
         If an error ends it before there is a checkpoint or a line of metrics, what was made is removed.
 
@@ -48,7 +57,7 @@ class RunDirectory:
             BlockingIOError: another process writes in it.
             OSError: it cannot be written.
         """
-        run = cls(_new_directory(config) if path is None else path)
+        run = cls(_new_directory(name) if path is None else path)
         fresh = not (run.path.is_dir() and any(run.path.iterdir()))
         with output_directory(run.path, "run"):
             if run.config_file.exists():
@@ -92,14 +101,14 @@ class RunDirectory:
                 remove_leftovers(directory)
             yield
 
-    def write_config(self, config: TrainConfig) -> None:
+    def write_config(self, config: Configuration) -> None:
         """Writes config.json."""
         write_json(self.config_file, {"game": config.game, **config.to_dict()})
 
     @classmethod
-    def unused(cls, config: TrainConfig) -> Path:
-        """The first free name below runs/."""
-        base = f"runs/{run_name(config)}"
+    def unused(cls, name: str) -> Path:
+        """The first of name, name-2, ... that is free below runs/."""
+        base = f"runs/{name}"
         names = [base, *(f"{base}-{number}" for number in range(2, 10_000))]
         return next(Path(name) for name in names if not Path(name).exists())
 
@@ -109,10 +118,13 @@ class RunDirectory:
         Raises:
             FileNotFoundError: this is no run directory.
             FileError: config.json is damaged, or of another version of loqa.
+            ValueError: it is a run in an exact game.
         """
         if not self.config_file.is_file():
             raise FileNotFoundError(f"{self.path} is no run directory: it has no config.json")
-        return config_of(read_object(self.config_file), self.config_file)
+        values = read_object(self.config_file)
+        check_sampled(values, self.path)
+        return config_of(values, self.config_file)
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; a last line cut short by a crash is left out.
@@ -133,6 +145,15 @@ class RunDirectory:
     def latest_checkpoint(self) -> Path | None:
         """The newest checkpoint, None before the first."""
         return next(iter(self.all_checkpoints()), None)
+
+
+def check_sampled(values: dict[str, Any], path: Path) -> None:
+    """Raises ValueError if config.json is of a run in an exact game: it cannot go on."""
+    if values.get("exact"):
+        raise ValueError(
+            f"{path} is a run in an exact game, which is computed in one go: start it anew with `loqa train "
+            f"matrix --exact`; its results are in summary.json, its policies in {POLICIES}"
+        )
 
 
 def config_of(values: dict[str, Any], path: Path) -> TrainConfig:
@@ -157,10 +178,10 @@ def config_of(values: dict[str, Any], path: Path) -> TrainConfig:
         return kind.from_dict(fields)
 
 
-def _new_directory(config: TrainConfig) -> Path:
+def _new_directory(name: str) -> Path:
     """Makes the first free directory below runs/: no two processes get the same."""
     while True:
-        path = RunDirectory.unused(config)
+        path = RunDirectory.unused(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
             path.mkdir()

@@ -32,6 +32,7 @@ from loqa.training.config import RESUMABLE, TrainConfig, config_class
 from loqa.training.own import own_config
 from loqa.training.parts import MATMUL_PRECISION
 from loqa.training.run_directory import RunDirectory, config_of
+from loqa.training.run_names import run_name
 from loqa.training.stopping import StopRequest
 from loqa.training.trackers import Tracker, check_installed, trackers
 from loqa.training.trainer import Trainer, make_agent
@@ -91,7 +92,7 @@ def train(
         run = None
         if processes.leads:
             path = None if out is None else Path(out)
-            run = stack.enter_context(RunDirectory.create(path, config))
+            run = stack.enter_context(RunDirectory.create(path, config, run_name(config)))
         path = processes.of_leader(run.path if run else None)
         return _run(config, run or RunDirectory(path), None, report, processes)
 

@@ -23,6 +23,7 @@ from loqa.storage.reading import FileError
 from loqa.training import replay
 from loqa.training.checkpoint import load_checkpoint, save_checkpoint
 from loqa.training.run_directory import RunDirectory
+from loqa.training.run_names import run_name
 from loqa.training.train import TrainingError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
@@ -147,7 +148,7 @@ def test_runs_without_a_name_never_share_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    free = RunDirectory.unused(ipd())
+    free = RunDirectory.unused(run_name(ipd()))
 
     # Another process takes the name between the look and the making.
     monkeypatch.setattr(RunDirectory, "unused", lambda config: names.pop())

@@ -1,0 +1,289 @@
+"""Runs in exact games: a configuration of parts, and the run directory that comes of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import typing
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from torch import Tensor
+
+from loqa import _checks
+from loqa.algos.exact.games import ExactGame, game
+from loqa.algos.exact.learn import LEARNERS, UPDATES, ExactResult, learn
+from loqa.algos.exact.measures import is_tit_for_tat
+from loqa.algos.exact.policies import PolicySettings
+from loqa.games.answers import STATES, strategy_name
+from loqa.storage.files import WriteError, append_line, write_json
+from loqa.storage.tensor_file import load_tensors, save_tensors
+from loqa.training.run_directory import POLICIES, RunDirectory
+from loqa.training.stopping import StopRequest
+from loqa.training.train import TrainingError
+
+_FORMAT = "loqa exact policies"
+_MANY = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class StageGame:
+    """What is played.
+
+    Attributes:
+        stage_game: whose payoffs and discount hold (`--game` for short), unless others are given.
+        payoff: to me for CC, CD, DC, DD; of an asymmetric game 8 numbers, those of the first player and
+            then those of the second.
+        factor: f of public goods: who cooperates pays 1, the pot times f is shared.
+        gamma: the discount.
+        steps: of a game; none is a game without end, 1 is played once.
+    """
+
+    stage_game: Literal[
+        "ipd", "matching-pennies", "chicken", "stag-hunt", "hawk-dove", "public-goods"
+    ] = "ipd"
+    payoff: tuple[float, ...] | None = None
+    factor: float | None = None
+    gamma: float | None = None
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        _checks.check_choices(self)
+        self.made()
+
+    def made(self) -> ExactGame:
+        """The game.
+
+        Raises:
+            ValueError: a value out of range, or two that do not go together.
+        """
+        payoff: Any = self.payoff
+        if payoff is not None and len(payoff) not in (4, 8):
+            raise ValueError(f"payoff must be 4 numbers, or 8 of two players, got {len(payoff)}")
+        if payoff is not None and len(payoff) == 8:
+            payoff = np.reshape(payoff, (2, 2, 2))
+        return game(
+            self.stage_game,
+            payoff=payoff,
+            factor=self.factor,
+            discount=self.gamma,
+            steps=self.steps,
+        )
+
+
+@dataclass(frozen=True)
+class ExactLoop:
+    """How much, and where.
+
+    Attributes:
+        seed: of everything random; a run is a function of its configuration.
+        runs: N, independent pairs of players, in one batch.
+        updates: of each; of M-FOS meta-episodes.
+        num_threads: of torch. Matrices of 4 x 4 gain nothing from a second one.
+        log_every: updates between two lines of metrics.jsonl.
+    """
+
+    seed: int = 0
+    runs: int = 1000
+    updates: int = 200
+    num_threads: int = 1
+    log_every: int = 10
+
+    def __post_init__(self) -> None:
+        _checks.integer("seed", self.seed, 0, 2**63 - 1)
+        for name in ("runs", "updates", "log_every"):
+            _checks.integer(name, getattr(self, name), 1, _MANY)
+        _checks.integer("num_threads", self.num_threads, 1, 1024)
+
+
+@dataclass(frozen=True)
+class NoPolicies:
+    """M-FOS chooses logits: its policies have no settings."""
+
+
+@dataclass(frozen=True)
+class ExactConfig:
+    """The configuration of a run in an exact game, by parts; every field has a flat name of its own.
+
+    Attributes:
+        algo: what learns.
+        env: what is played.
+        learning: the algorithm's settings.
+        policies: how policies are made; M-FOS has none.
+        loop: how much.
+    """
+
+    game: ClassVar[str] = "matrix"
+
+    algo: str = "lola"
+    env: StageGame = field(default_factory=StageGame)
+    learning: Any = field(default_factory=LEARNERS["lola"])
+    policies: PolicySettings | NoPolicies = field(default_factory=PolicySettings)
+    loop: ExactLoop = field(default_factory=ExactLoop)
+
+    @classmethod
+    def of(cls, algo: str = "lola", **fields: Any) -> Self:
+        """The defaults of an algorithm with some fields changed.
+
+        Raises:
+            ValueError, TypeError: an unknown algorithm or field (the nearest is given), or a bad value.
+        """
+        kinds = cls.kinds(algo)
+        known = {one.name for kind in kinds.values() for one in dataclasses.fields(kind)}
+        _checks.known_settings(f"an exact run of {algo}", fields, known)
+        usual = {"updates": UPDATES[algo], "log_every": 1 if algo in ("pola", "mfos") else 10}
+        if algo == "mfos":
+            usual["runs"] = 1
+        values = {**usual, **fields}
+        parts = {
+            part: kind(**{one.name: values[one.name] for one in dataclasses.fields(kind)
+                          if one.name in values})
+            for part, kind in kinds.items()
+        }  # fmt: skip
+        return cls(algo=algo, **parts)
+
+    @staticmethod
+    def kinds(algo: str) -> dict[str, type[Any]]:
+        """The dataclass of each part."""
+        learning = LEARNERS[_checks.one_of("algo", algo, LEARNERS)]
+        policies = NoPolicies if algo == "mfos" else PolicySettings
+        return {"env": StageGame, "learning": learning, "policies": policies, "loop": ExactLoop}
+
+    @classmethod
+    def field_types(cls, algo: str) -> dict[str, Any]:
+        """Type of each field."""
+        found: dict[str, Any] = {"algo": str}
+        for kind in cls.kinds(algo).values():
+            hints = typing.get_type_hints(kind)
+            found |= {one.name: hints[one.name] for one in dataclasses.fields(kind)}
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field, as values that JSON can hold."""
+        flat: dict[str, Any] = {"exact": True, "algo": self.algo}
+        for part in (self.env, self.learning, self.policies, self.loop):
+            flat |= dataclasses.asdict(part)
+        return flat
+
+    @property
+    def name(self) -> str:
+        """For a run directory."""
+        return f"exact-{self.env.stage_game}-{self.algo}-seed{self.loop.seed}"
+
+
+def train_exact(
+    config: ExactConfig,
+    out: str | Path | None = None,
+    report: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Learns in an exact game and writes a run directory: config.json, metrics.jsonl, summary.json and
+    checkpoints/policies.safetensors.
+
+    Args:
+        config: for example `ExactConfig.of("lola", runs=100)`.
+        out: the directory; the first free name below runs/ by default.
+        report: called with each line of metrics.
+
+    Returns:
+        The summary that is also written to summary.json, and "out". "status" is "finished" or "interrupted"
+        (Ctrl-C: the update comes to its end and everything is saved). "reward", "p_cooperate" and
+        "found_tit_for_tat" are arrays over runs, [player][run]; "strategies" are counts.
+
+    Raises:
+        FileExistsError, OSError: the directory holds a run already, or cannot be written.
+        TrainingError: parameters are no longer finite, or the disk is full.
+    """
+    path = None if out is None else Path(out)
+    with RunDirectory.create(path, config, config.name) as run, StopRequest() as stop:
+        started = time.perf_counter()
+        loop = config.loop
+        done = 0
+
+        def watch(update: int, p_cooperate: Tensor, rewards: Tensor) -> bool:
+            nonlocal done
+            done = update
+            if update and (update % loop.log_every == 0 or update == loop.updates):
+                seconds = time.perf_counter() - started
+                line = {"iteration": update, "env_steps": 0, "seconds": seconds}
+                line |= _numbers(p_cooperate, rewards)
+                append_line(run.metrics_file, line)
+                if report is not None:
+                    report(line)
+            return stop.requested
+
+        try:
+            policies = config.policies if isinstance(config.policies, PolicySettings) else None
+            result = learn(
+                config.env.made(),
+                config.learning,
+                policies,
+                runs=loop.runs,
+                updates=loop.updates,
+                seed=loop.seed,
+                watch=watch,
+                num_threads=loop.num_threads,
+            )
+            found = {"p_cooperate": result.p_cooperate, "rewards": result.rewards}
+            save_tensors(run.path / POLICIES, {**result.parameters, **found}, {"format": _FORMAT})
+            summary = {
+                "status": "finished" if done == loop.updates else "interrupted",
+                **{"game": config.game, "exact": True, "stage_game": config.env.stage_game},
+                **{"algo": config.algo, "seed": loop.seed, "device": "cpu", "runs": loop.runs},
+                **{"iterations": done, "seconds": time.perf_counter() - started},
+                **_summary(result),
+            }
+            write_json(run.summary_file, summary)
+        except (FloatingPointError, WriteError) as error:
+            raise TrainingError(str(error)) from error
+        return {**summary, "out": str(run.path)}
+
+
+def load_policies(path: str | Path) -> dict[str, Tensor]:
+    """What an exact run ended in: "p_cooperate" `[2, N, S]`, "rewards" `[updates, 2, N]`, and parameters.
+
+    Args:
+        path: the run directory.
+
+    Raises:
+        FileNotFoundError: there is none, or it is not of an exact game.
+        FileError: the file is damaged.
+    """
+    return load_tensors(Path(path) / POLICIES, _FORMAT, "is not of a run in an exact game")[0]
+
+
+def _numbers(p_cooperate: Tensor, rewards: Tensor) -> dict[str, Any]:
+    """Of a line of metrics: means and standard deviations over runs, of each player."""
+    found: dict[str, Any] = {
+        "reward": rewards.mean(1).tolist(),
+        "reward_sd": rewards.std(1, correction=0).tolist(),
+    }
+    for name, one in zip(("p_cooperate", "p_cooperate_other"), p_cooperate, strict=True):
+        found[name] = dict(zip(STATES, one.mean(0).tolist(), strict=False))
+    if p_cooperate.shape[-1] == len(STATES):
+        both = is_tit_for_tat(p_cooperate).all(0)
+        found["tit_for_tat"] = both.double().mean().item()
+    return found
+
+
+def _summary(result: ExactResult) -> dict[str, Any]:
+    p_cooperate, rewards = result.p_cooperate, result.rewards[-1]
+    found: dict[str, Any] = {
+        f"mean_{name}": one for name, one in _numbers(p_cooperate, rewards).items()
+    }
+    found["reward"] = rewards.tolist()
+    found["p_cooperate"] = p_cooperate.tolist()
+    if p_cooperate.shape[-1] == len(STATES):
+        found["found_tit_for_tat"] = result.found_tit_for_tat.tolist()
+        found["strategies"] = [
+            dict(
+                Counter(
+                    strategy_name(dict(zip(STATES, one, strict=True))) for one in player
+                ).most_common()
+            )
+            for player in p_cooperate.tolist()
+        ]
+    return found
