@@ -226,7 +226,7 @@ def test_recorded_lola(lola, name, key, form):
     delta = (settings.step(play, *both(now)) - now).unflatten(1, (6, 10)).permute(1, 2, 0, 3)
     value = play.values(now, now.flip(0))[0].unflatten(1, (6, 10)).permute(1, 2, 0)
     expected = lola[f"{key}/delta"]
-    np.testing.assert_allclose(delta, expected, rtol=0, atol=4e-5 * abs(expected).max())
+    np.testing.assert_allclose(delta.detach(), expected, rtol=0, atol=4e-5 * abs(expected).max())
     np.testing.assert_allclose(value, lola[f"{key}/value"], rtol=0, atol=1e-4)
 
 
