@@ -61,10 +61,12 @@ class Algorithm(ABC):
     Attributes:
         rates: names of settings that may change from one update to the next.
         reads_others: whether `update` takes what the other seats' critics say.
+        keeps_seat: whether it remembers who sits where, so that the agent must stay in its seat.
     """
 
     rates: Sequence[str] = ()
     reads_others: bool = False
+    keeps_seat: bool = False
 
     @property
     def batches_beside(self) -> int:

@@ -11,10 +11,18 @@ import torch
 from torch import Tensor
 
 from loqa.agents.actor_critic import Agent
-from loqa.agents.networks import StateHead
 from loqa.agents.outputs import SeatOutputs
 from loqa.algos.base import Number
 from loqa.algos.loqa import ActorLosses, LOQASettings, actor_losses, critic_losses, critic_targets
+from loqa.algos.optimizers import (
+    actor_groups,
+    adam,
+    apply,
+    clip_global_norm_,
+    restore,
+    set_rates,
+    state_of,
+)
 from loqa.algos.trajectory import Trajectory
 from loqa.runtime.distributed import ProcessGroup
 
@@ -107,20 +115,16 @@ class Learner:
         self._parameters: list[Tensor] = list(agent.parameters())
         self._target_parameters: list[Tensor] = list(self.target.parameters())
         self._weights: dict[str, Tensor] = {}
-        rates, groups = [settings.actor_lr], [self._actor_parameters]
-        if isinstance(agent.actor, StateHead) and agent.actor.table is not None:
-            beside = list(agent.actor.network.parameters())
-            these = {id(parameter) for parameter in beside}
-            groups = [[p for p in self._actor_parameters if id(p) not in these], beside]
-            rates.append(settings.network_lr)
+        groups = actor_groups(agent, self._actor_parameters)
+        rates = [settings.actor_lr, settings.network_lr][: len(groups)]
         device = None
         if capturable:
             device = self._parameters[0].device
             self._weights = {
                 name: torch.tensor(getattr(settings, name), device=device) for name in _WEIGHTS
             }
-        self.actor_optimizer = _adam(groups, rates, device)
-        self.critic_optimizer = _adam([self._critic_parameters], [settings.critic_lr], device)
+        self.actor_optimizer = adam(groups, rates, device)
+        self.critic_optimizer = adam([self._critic_parameters], [settings.critic_lr], device)
 
     def set_rates(self, **rates: Any) -> None:
         """Changes settings that may change from one update to the next: `entropy_bonus`,
@@ -129,8 +133,8 @@ class Learner:
         for name, weight in self._weights.items():
             weight.fill_(getattr(self.settings, name))
         both = [self.settings.actor_lr, self.settings.network_lr]
-        _set_rates(self.actor_optimizer, both[: len(self.actor_optimizer.param_groups)])
-        _set_rates(self.critic_optimizer, [self.settings.critic_lr])
+        set_rates(self.actor_optimizer, both[: len(self.actor_optimizer.param_groups)])
+        set_rates(self.critic_optimizer, [self.settings.critic_lr])
 
     def update(
         self,
@@ -179,7 +183,7 @@ class Learner:
         if settings.clip_norm is not None:
             grad_norm = clip_global_norm_(gradients, settings.clip_norm)
         if actor_step:
-            _apply(self.actor_optimizer, self._actor_parameters, gradients)
+            apply(self.actor_optimizer, self._actor_parameters, gradients)
 
         target = None
         if settings.critic_target != "returns" or trajectory.truncated is not None:
@@ -195,7 +199,7 @@ class Learner:
         critic_loss = critic_losses(own, targets).mean()
         gradients = torch.autograd.grad(critic_loss, self._critic_parameters)
         self._processes.mean_(gradients)
-        _apply(self.critic_optimizer, self._critic_parameters, gradients)
+        apply(self.critic_optimizer, self._critic_parameters, gradients)
 
         with torch.no_grad():
             torch._foreach_lerp_(self._target_parameters, self._parameters, 1 - settings.target_ema)
@@ -221,8 +225,8 @@ class Learner:
         return {
             "agent": self.agent.state_dict(),
             "target": self.target.state_dict(),
-            "actor_optimizer": _state_of(self.actor_optimizer),
-            "critic_optimizer": _state_of(self.critic_optimizer),
+            "actor_optimizer": state_of(self.actor_optimizer),
+            "critic_optimizer": state_of(self.critic_optimizer),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -232,71 +236,5 @@ class Learner:
         """
         self.agent.load_state_dict(state["agent"])
         self.target.load_state_dict(state["target"])
-        _restore(self.actor_optimizer, state["actor_optimizer"])
-        _restore(self.critic_optimizer, state["critic_optimizer"])
-
-
-def clip_global_norm_(gradients: tuple[Tensor, ...], max_norm: float) -> Tensor:
-    """Scale gradients in place to a global norm of at most max_norm: g if |g| < max else g/|g| max.
-
-    Returns:
-        The norm before clipping, a 0-d tensor.
-    """
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    torch._foreach_mul_(gradients, (max_norm / norm).clamp(max=1.0))
-    return norm
-
-
-def _adam(
-    groups: list[list[torch.nn.Parameter]], rates: list[float], device: torch.device | None
-) -> torch.optim.Adam:
-    """A rate for each group of parameters, kept on the device if there is one."""
-    # b1 0.9, b2 0.999, eps 1e-8 outside the root, bias-corrected: as published.
-    optimizer = torch.optim.Adam(
-        [
-            {"params": group, "lr": rate if device is None else torch.tensor(rate, device=device)}
-            for group, rate in zip(groups, rates, strict=True)
-        ],
-        fused=True,
-        capturable=device is not None,
-    )
-    # Torch warns of steps that are not captured; the first ones never are.
-    optimizer._warned_capturable_if_run_uncaptured = True
-    return optimizer
-
-
-def _set_rates(optimizer: torch.optim.Adam, rates: list[float]) -> None:
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)
-        else:
-            group["lr"] = rate
-
-
-def _state_of(optimizer: torch.optim.Adam) -> dict[str, Any]:
-    """`state_dict` with learning rates as numbers: the same on every device."""
-    state = optimizer.state_dict()
-    groups = [{**group, "lr": float(group["lr"])} for group in state["param_groups"]]
-    return {**state, "param_groups": groups}
-
-
-def _restore(optimizer: torch.optim.Adam, state: dict[str, Any]) -> None:
-    """Loads `_state_of` another optimizer, perhaps on another device; stays what it is."""
-    own = [(group["lr"], group["capturable"]) for group in optimizer.param_groups]
-    optimizer.load_state_dict(state)
-    loaded = [float(group["lr"]) for group in optimizer.param_groups]
-    for group, (rate, capturable) in zip(optimizer.param_groups, own, strict=True):
-        group |= {"lr": rate, "capturable": capturable}
-    _set_rates(optimizer, loaded)
-
-
-def _apply(
-    optimizer: torch.optim.Adam,
-    parameters: list[torch.nn.Parameter],
-    gradients: tuple[Tensor, ...],
-) -> None:
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
-    optimizer.step()
-    for parameter in parameters:
-        parameter.grad = None
+        restore(self.actor_optimizer, state["actor_optimizer"])
+        restore(self.critic_optimizer, state["critic_optimizer"])

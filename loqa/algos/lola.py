@@ -98,6 +98,7 @@ class LOLA(Algorithm):
     """
 
     rates = ("actor_lr", "critic_lr")
+    keeps_seat = True
     settings: LOLASettings | POLASettings
 
     def __init__(

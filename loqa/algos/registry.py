@@ -11,7 +11,7 @@ from loqa import _checks
 from loqa.algos.base import Algorithm
 
 # Modules that register the algorithms of the package when they are imported.
-_BUILT_IN = ("loqa.algos.actor_critic", "loqa.algos.lola", "loqa.algos.pola")
+_BUILT_IN = ("loqa.algos.actor_critic", "loqa.algos.lola", "loqa.algos.pola", "loqa.algos.ppo")
 
 
 @dataclass(frozen=True)

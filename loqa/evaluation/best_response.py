@@ -1,13 +1,9 @@
 """A trained best response: a learner that plays nobody but one frozen player.
 
-Its opponent never changes, so the game is an ordinary (partially observed) decision process. It is
-solved by PPO (Schulman et al. 2017) with generalized advantages (Schulman et al. 2016):
-
-    L = -mean( min( r_t A_t, clip(r_t, 1 - c, 1 + c) A_t ) ) - beta H + mean( (q(s_t, a_t) - G_t)^2 ) / 2
-
-r_t is the ratio of the new to the old probability of a_t, A_t the advantage over V = sum_a pi(a) q(a)
-(normalised over the batch), G_t = A_t + V_t the lambda-return. What it finds is a lower bound of the
-best response's reward: a learner may fall short, and never does better than the best.
+Its opponent never changes, so the game is an ordinary (partially observed) decision process. It is a run
+of PPO (`loqa.algos.ppo`) that meets fixed players and takes every seat in turn; after the last step
+nothing is paid. What it finds is a lower bound of the best response's reward: a learner may fall short,
+and never does better than the best.
 """
 
 from __future__ import annotations
@@ -16,18 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
-
-from loqa import _checks, ops
-from loqa.agents.actor_critic import Agent, build_agent
+from loqa import _checks
 from loqa.agents.player import Player
+from loqa.algos.ppo import PPOSettings
 from loqa.evaluation.evaluate import seat_threads
 from loqa.evaluation.match_settings import Settings, make_env, settings_of
-from loqa.evaluation.matches import Actors, uniform
 from loqa.evaluation.players import as_player
-from loqa.runtime.random import stream, stream_seed
+from loqa.evaluation.sitter import Sitter
+from loqa.games.base import Game, Inputs
+from loqa.training.config import TrainConfig
+from loqa.training.trainer import Trainer
 
 NETWORKS = ("mlp", "gru")
 Report = Callable[[dict[str, float]], None]
@@ -46,7 +40,7 @@ class ResponseSettings:
         hidden: units of each layer.
         learning_rate: of Adam at the start; it falls linearly to 0.
         discount, trace: gamma and lambda of the advantages.
-        clip: c.
+        clip: c, see `loqa.algos.ppo`.
         entropy: beta at the start; it falls linearly to 0.
         epochs, minibatches: passes over a batch, and the parts of each.
     """
@@ -71,6 +65,32 @@ class ResponseSettings:
         for name in ("learning_rate", "clip"):
             _checks.real(name, getattr(self, name), 1e-9, 10)
         _checks.one_of("network", self.network, NETWORKS)
+
+    def fields(self) -> dict[str, Any]:
+        """The same as fields of a run."""
+        learning = PPOSettings(
+            gamma=self.discount,
+            advantage_lambda=self.trace,
+            bootstrap=False,  # what counts is what is paid in an episode
+            clip_ratio=self.clip,
+            epochs=self.epochs,
+            minibatches=self.minibatches,
+            entropy_bonus=self.entropy,
+            actor_lr=self.learning_rate,
+            critic_lr=self.learning_rate,
+        )
+        final = dict.fromkeys(("entropy_final", "actor_lr_final", "critic_lr_final"), 0.0)
+        return {
+            **vars(learning),
+            **final,
+            "anneal": self.iterations,
+            "iterations": self.iterations,
+            "batch_size": self.batch_size,
+            "actor": self.network,
+            "critic": self.network,
+            "actor_hidden": self.hidden,
+            "critic_hidden": self.hidden,
+        }
 
 
 def train_best_response(
@@ -98,101 +118,77 @@ def train_best_response(
 
     Raises:
         ValueError, TypeError, FileNotFoundError: no such player, or a value out of range.
+        PolicyError: the player's policy fails, or its answers are no log-probabilities.
     """
     opponent = as_player(player)
     training = training or ResponseSettings()
     seed = _checks.integer("seed", seed, 0, 2**63 - 1)
     played = settings_of([opponent], game, settings, None, seed)
+    env = make_env(played, 1, 0, 1)
+    played.matches.check_seat(env, opponent)
+    sitter = Sitter(env, opponent)
+    others = [sitter if sitter.script is None else sitter.script] * (env.spec.num_players - 1)
+    config = _config(played, env, training, seed)
     with seat_threads(1):
-        learner = _Learner(opponent, played, training, seed)
-        for iteration in range(training.iterations):
-            line = learner.iterate(iteration)
+        trainer = Trainer(config, fixed=others)
+        while not trainer.finished:
+            trainer.iterate()
             if report is not None:
-                report({"iteration": iteration + 1, **line})
-    agent = learner.agent.eval().requires_grad_(False)
-    made_for = {**played.make, "preset": learner.env.spec.preset,
-                "episode_length": learner.env.spec.episode_length}  # fmt: skip
+                line = trainer.metrics()
+                reward, entropy = line["reward"][0], line["entropy"]
+                report({"iteration": trainer.iteration, "reward": reward, "entropy": entropy})
+    agent = trainer.agent.eval().requires_grad_(False)
+    agent.config = None  # of no registered game
     found = as_player(agent, f"response to {opponent.name}")
     return replace(
         found,
         group="best response",
         games=(played.game,),
-        made_for=made_for,
-        **played.matches.traits_in(learner.env),
+        made_for={
+            **played.make,
+            "preset": env.spec.preset,
+            "episode_length": env.spec.episode_length,
+        },
+        **played.matches.traits_in(env),
     )
 
 
-class _Learner:
-    def __init__(
-        self, opponent: Player, played: Settings, training: ResponseSettings, seed: int
-    ) -> None:
-        self.training = training
-        self.generator = stream(seed, "best response")
-        self.env = make_env(
-            played, training.batch_size, stream_seed(seed, "best response episodes"), 1
-        )
-        self.opponent = opponent
-        played.matches.check_seat(self.env, opponent)
-        self.agent: Agent = build_agent(
-            training.network,
-            training.network,
-            played.matches.num_inputs(self.env),
-            self.env.spec.num_actions,
-            actor_hidden=training.hidden,
-            critic_hidden=training.hidden,
-            generator=self.generator,
-        )
-        self.me = as_player(self.agent)
-        self.optimiser = torch.optim.Adam(self.agent.parameters(), training.learning_rate)
+@dataclass(frozen=True)
+class _Settings:
+    """Of the game of a run for a best response: all else is said by the matches' own settings."""
 
-    def iterate(self, iteration: int) -> dict[str, float]:
-        left = 1 - iteration / self.training.iterations
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.training.learning_rate * left
-        obs, actions, rewards = self._play(seat=iteration % self.env.spec.num_players)
-        with torch.no_grad():
-            before = self.agent.evaluate(obs, actions)
-            values = before.values.clone()
-            values[-1] = 0  # nothing is paid after the end
-            advantages = ops.generalized_advantage(
-                rewards, values, self.training.discount, self.training.trace
-            )
-            targets = advantages + values[:-1]
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-        for _ in range(self.training.epochs):
-            order = torch.randperm(actions.shape[1], generator=self.generator, device="cpu")
-            for part in order.chunk(self.training.minibatches):
-                now = self.agent.evaluate(obs[:, part], actions[:, part])
-                ratio = (now.taken_log_probs - before.taken_log_probs[:, part]).exp()
-                gain = advantages[:, part]
-                low, high = 1 - self.training.clip, 1 + self.training.clip
-                surrogate = torch.minimum(ratio * gain, ratio.clamp(low, high) * gain)
-                loss = (
-                    -surrogate.mean()
-                    - self.training.entropy * left * now.entropies.mean()
-                    + (now.taken_q_values - targets[:, part]).square().mean() / 2
-                )
-                self.optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                for head in (self.agent.actor, self.agent.critic):
-                    clip_grad_norm_(head.parameters(), 0.5)
-                self.optimiser.step()
-        return {"reward": float(rewards.mean()), "entropy": float(before.entropies.mean())}
+    episode_length: int
 
-    @torch.no_grad()
-    def _play(self, seat: int) -> tuple[Tensor, Tensor, Tensor]:
-        """One batch of episodes: the learner's observations `[T+1, B, ...]`, actions and rewards
-        `[T, B]`."""
-        env = self.env
-        obs = env.reset()
-        seats = [self.opponent] * env.spec.num_players
-        seats[seat] = self.me
-        actors = Actors(env, seats)
-        seen, chosen, paid = [obs[:, seat].clone()], [], []
-        for draw in uniform((env.spec.episode_length, env.num_envs, len(seats)), self.generator):
-            actions = actors.choose(obs, draw)
-            obs, rewards, _, _ = env.step(actions)
-            seen.append(obs[:, seat].clone())
-            chosen.append(actions[:, seat].clone())
-            paid.append(rewards[:, seat].clone())
-        return torch.stack(seen), torch.stack(chosen), torch.stack(paid)
+
+def _config(played: Settings, env: Any, training: ResponseSettings, seed: int) -> TrainConfig:
+    """A run on the environment of matches, whatever their rules."""
+    rules, spec = played.matches, env.spec
+    inputs = Inputs(rules.observes, rules.num_inputs(env), spec.num_actions, tuple(spec.obs_shape))
+    found = Game(
+        name=played.game,
+        env_name=played.game,
+        settings=_Settings,
+        make_env=lambda _, making: make_env(
+            played, making.num_envs, making.seed, making.num_threads
+        ),
+        inputs=lambda _: inputs,
+    )
+
+    class Responding(TrainConfig):
+        """A run that no file says anything of."""
+
+        game = played.game
+
+        @classmethod
+        def record(cls) -> Game:
+            return found
+
+    return Responding(
+        algo="ppo",
+        meets="fixed",
+        fixed=("the player",),
+        take_turns=True,
+        seed=seed,
+        episode_length=spec.episode_length,
+        **training.fields(),
+    )

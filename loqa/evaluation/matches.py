@@ -11,15 +11,10 @@ import torch
 from torch import Tensor
 
 from loqa.agents.player import Player
-from loqa.agents.policy import Policy, PolicyError
 from loqa.evaluation.match_settings import Settings, make_env
-from loqa.games import registry
+from loqa.evaluation.sitter import Sitter
 from loqa.games.matches import Numbers
 from loqa.runtime.random import stream, stream_seed
-
-_SUMS_TO_1 = (
-    1e-2  # log-probabilities in bfloat16 are that far off, logits and probabilities farther
-)
 
 
 @dataclass(frozen=True)
@@ -40,17 +35,17 @@ class Episodes:
 class Actors:
     """All players' choices, step by step, from the start of an episode.
 
-    Every answer of a policy is checked: shapes and types, and that the probabilities of each row sum
-    to 1 (NaN does not). That costs a comparison of B sums, which choosing needs anyway: 15 us a seat
-    and step of 256 games. A policy gets a copy of its observations, which it may keep or change.
+    Every answer of a policy is checked (`loqa.evaluation.sitter.Sitter`). That costs a comparison of B
+    sums, which choosing needs anyway: 15 us a seat and step of 256 games. A policy gets a copy of its
+    observations, which it may keep or change.
 
     Args:
         env: the environment, which knows the scripted players.
         players: in seat order.
 
     Attributes:
-        policies: of each seat; None for a scripted player.
-        states: of the policies, `[B, S]` each; None where there is no policy.
+        sitters: in seat order.
+        states: of their policies, `[B, S]` each; None where there is no policy.
 
     Raises:
         PolicyError: a policy has no first state for B games.
@@ -58,25 +53,13 @@ class Actors:
     """
 
     def __init__(self, env: Any, players: Sequence[Player]) -> None:
-        self.env, self.rules = env, registry.matches_of(env.spec.name)
-        self.policies = [self.rules.policy_in(env, player) for player in players]
-        self._names = [player.name for player in players]
-        self._swapped = [self.rules.swaps_codes(env, player) for player in players]
-        self._scripts = [
-            player.scripted if policy is None else None
-            for player, policy in zip(players, self.policies, strict=True)
+        self.env = env
+        self.sitters = [Sitter(env, player) for player in players]
+        self._scripts = [one.script for one in self.sitters]
+        self._scripted = any(one.policy is None for one in self.sitters)
+        self.states: list[Tensor | None] = [
+            None if one.policy is None else one.initial_state(env.num_envs) for one in self.sitters
         ]
-        self.states: list[Tensor | None] = [None] * len(players)
-        for seat, policy in enumerate(self.policies):
-            if policy is not None:
-                try:
-                    state = policy.initial_state(env.num_envs)
-                except Exception as error:
-                    raise PolicyError(
-                        f"{self._names[seat]} failed in initial_state({env.num_envs}): "
-                        f"{type(error).__name__}: {error}"
-                    ) from error
-                self.states[seat] = self._checked_state(seat, "initial_state", state)
 
     def choose(self, obs: Tensor, draw: Tensor) -> Tensor:
         """Actions `[B, A]` for observations `[B, A, ...]`, by inversion of uniform numbers `[B, A]`.
@@ -85,72 +68,20 @@ class Actors:
             PolicyError: a policy fails, or its answer is none.
         """
         actions: Tensor
-        if None in self.policies:
+        if self._scripted:
             actions = self.env.scripted_actions(self._scripts)
         else:
-            size = (self.env.num_envs, len(self.policies))
+            size = (self.env.num_envs, len(self.sitters))
             actions = torch.empty(size, dtype=torch.uint8, device="cpu")
-        for seat, policy in enumerate(self.policies):
-            if policy is not None:
-                # A copy: what a policy keeps of it must not change with the next step.
-                seen = obs[:, seat].clone()
-                if self._swapped[seat]:
-                    seen = self.rules.swapped(seen)
-                edges = self._probabilities(seat, policy, seen).cumsum(-1)
-                self._check_sums(seat, edges[:, -1])
+        for seat, one in enumerate(self.sitters):
+            state = self.states[seat]
+            if state is not None:
+                log_probs, self.states[seat] = one.answer(obs[:, seat], state)
+                edges = log_probs.exp().cumsum(-1)
+                one.check_sums(edges[:, -1])
                 chosen = (draw[:, seat, None] * edges[:, -1:] >= edges[:, :-1]).sum(-1)
-                actions[:, seat] = 1 - chosen if self._swapped[seat] else chosen
+                actions[:, seat] = 1 - chosen if one.swapped else chosen
         return actions
-
-    def _probabilities(self, seat: int, policy: Policy, obs: Tensor) -> Tensor:
-        """A policy's `[B, K]`; its state goes on."""
-        name, state = self._names[seat], self.states[seat]
-        assert state is not None
-        size = (self.env.num_envs, self.env.spec.num_actions)
-        try:
-            answer = policy.step(obs, state)
-        except Exception as error:
-            raise PolicyError(
-                f"{name} failed in step(obs {list(obs.shape)} {obs.dtype}, state "
-                f"{list(state.shape)} {state.dtype}): {type(error).__name__}: {error}"
-            ) from error
-        wanted = f"{name}: step must return log-probabilities {list(size)} and the next state"
-        if not isinstance(answer, tuple | list) or len(answer) != 2:
-            raise PolicyError(f"{wanted}, got {_told(answer)}")
-        log_probs = answer[0]
-        if not isinstance(log_probs, Tensor) or not (
-            log_probs.shape == size and log_probs.is_floating_point() and log_probs.is_cpu
-        ):
-            raise PolicyError(f"{wanted} (floating, on the CPU), got {_told(log_probs)}")
-        self.states[seat] = self._checked_state(seat, "step", answer[1])
-        return (log_probs.float() if log_probs.dtype.itemsize < 4 else log_probs).exp()
-
-    def _checked_state(self, seat: int, method: str, state: Any) -> Tensor:
-        count = self.env.num_envs
-        fits = isinstance(state, Tensor) and state.ndim > 0 and len(state) == count and state.is_cpu
-        if not fits:
-            raise PolicyError(
-                f"{self._names[seat]}: {method} must return the state as a tensor "
-                f"[{count}, S] on the CPU, got {_told(state)}"
-            )
-        checked: Tensor = state
-        return checked
-
-    def _check_sums(self, seat: int, sums: Tensor) -> None:
-        if not bool(((sums - 1).abs() <= _SUMS_TO_1).all()):  # NaN is no such sum
-            first = next(float(one) for one in sums if not abs(float(one) - 1) <= _SUMS_TO_1)
-            raise PolicyError(
-                f"{self._names[seat]}: step must return log-probabilities, the sum of exp over actions "
-                f"must be 1, got {first:.6g}"
-            )
-
-
-def _told(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"{list(value.shape)} {value.dtype} on {value.device}"
-    if isinstance(value, tuple | list):
-        return f"{type(value).__name__} of {len(value)}"
-    return f"{type(value).__name__} {value!r:.60}"
 
 
 class Match:

@@ -26,7 +26,7 @@ Outputs = tuple[SeatOutputs | None, ...]
 
 
 class Opponents(ABC):
-    """The other seats: the agent that learns sits in seat 0.
+    """The seats of an iteration: where the agent that learns sits, and who sits in the others.
 
     Attributes:
         algorithms: of the other seats, where they learn too.
@@ -34,9 +34,13 @@ class Opponents(ABC):
 
     algorithms: Sequence[Algorithm] = ()
 
+    def seat(self, iteration: int) -> int:
+        """Of the agent that learns in this iteration."""
+        return 0
+
     @abstractmethod
     def seats(self, iteration: int) -> Sequence[Policy | str]:
-        """Who sits in seats 1, 2, ... of this iteration."""
+        """Who sits in the other seats of this iteration, in order."""
 
     def outputs(self, trajectory: Trajectory, recorded: Outputs) -> Outputs:
         """What each seat's critic says of the episodes, for the agent's losses; None where it says
@@ -81,10 +85,19 @@ class SelfPlay(Opponents):
 
 
 class Fixed(Opponents):
-    """The same players in every iteration: scripted players of the game, checkpoints, policies."""
+    """The same players in every iteration: scripted players of the game, checkpoints, policies.
 
-    def __init__(self, seats: Sequence[Policy | str]) -> None:
-        self._seats = list(seats)
+    Args:
+        seats: they, in order.
+        take_turns: whether the agent sits in seat 0, 1, ... in turn, iteration by iteration, and the
+            others in the seats that are left; else it sits in seat 0.
+    """
+
+    def __init__(self, seats: Sequence[Policy | str], take_turns: bool = False) -> None:
+        self._seats, self._take_turns = list(seats), take_turns
+
+    def seat(self, iteration: int) -> int:
+        return (iteration - 1) % (len(self._seats) + 1) if self._take_turns else 0
 
     def seats(self, iteration: int) -> Sequence[Policy | str]:
         return self._seats

@@ -106,6 +106,8 @@ class Others:
         meets: "self", the agent as it is now; "past", agents of its own past; "learners", each other seat
             an agent of its own that learns at the same time; "fixed", the players of `fixed`.
         fixed: scripted players of the game, runs or checkpoints; one for each other seat, or one for all.
+        take_turns: whether the agent that meets fixed players takes another seat in every iteration; else
+            it sits in seat 0.
         opponents: K, past agents a batch is played against, B / K episodes each; K must divide B.
             The published code draws one for each episode.
         replay_capacity: past agents that are kept.
@@ -117,6 +119,7 @@ class Others:
 
     meets: Literal["self", "past", "learners", "fixed"] = "self"
     fixed: tuple[str, ...] = ()
+    take_turns: bool = False
     opponents: int = 32
     replay_capacity: int = 10_000
     replay_every: int = 10
@@ -129,6 +132,8 @@ class Others:
         _checks.real("early_opponents", self.early_opponents, 0, 1)
         if (self.meets == "fixed") != bool(self.fixed):
             raise ValueError(f"meets fixed needs the players of --fixed, got {self.fixed}")
+        if self.take_turns and self.meets != "fixed":
+            raise ValueError(f"take_turns is of an agent that meets fixed, got meets {self.meets}")
 
 
 @dataclass(frozen=True)

@@ -62,12 +62,19 @@ class Trainer:
         processes: that share its batch. Every process plays its part of the episodes that one alone
             would play. On a GPU rollouts and updates are CUDA graphs; updates not where processes
             exchange gradients inside.
+        fixed: who sits in the other seats where the run meets "fixed"; by default the players that its
+            configuration names.
 
     Raises:
         ValueError: the device cannot be used.
     """
 
-    def __init__(self, config: TrainConfig, processes: ProcessGroup | None = None) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        processes: ProcessGroup | None = None,
+        fixed: Sequence[Policy | str] | None = None,
+    ) -> None:
         self.config = config
         self.game = config.record()
         self.device = training_device(config.loop.device)
@@ -81,8 +88,8 @@ class Trainer:
         self.agent = make_agent(config).to(self.device)
         self.algorithm = self._make_algorithm(self.agent)
         self.env = self.make_env(config.loop.batch_size, "training episodes")
-        self.opponents = self._make_opponents(self.env.spec.num_players)
-        self._before(self.opponents.seats(1))  # refuses whom the algorithm cannot meet
+        self.opponents = self._make_opponents(self.env.spec.num_players, fixed)
+        self._before(self._sitting(1), self.opponents.seat(1))  # refuses whom it cannot meet
         self.monitor = Monitor(self)
         self._clock = PhaseClock(self.device)
         self._last: tuple[Trajectory, Mapping[str, Number]] | None = None
@@ -99,22 +106,27 @@ class Trainer:
         self.iteration += 1
         self._set_rates()
         with self._clock.phase("rollout"):
-            others = self.opponents.seats(self.iteration)
-            seats = [self.seat_of(one) for one in (self.agent, *others)]
+            seat, sitting = self.opponents.seat(self.iteration), self._sitting(self.iteration)
+            seats = [self.seat_of(one) for one in sitting]
             exploration = self.config.loop.exploration
             trajectory, recorded = self.play(self.env, seats, "training", exploration)
         with self._clock.phase("update"):
             trained = trajectory.shared() if self.config.loop.shared_reward else trajectory
             outputs = self.opponents.outputs(trained, recorded)
-            self._before(others)
-            numbers = self.algorithm.update(trained, outputs, 0, self.iteration)
+            self._before(sitting, seat)
+            numbers = self.algorithm.update(trained, outputs, seat, self.iteration)
             beside = self.opponents.after(self.iteration, trained, outputs)
             self._check({**numbers, **beside})
         self._last = (trajectory, numbers)
 
-    def _before(self, others: Sequence[Policy | str]) -> None:
-        for seat, algorithm in enumerate((self.algorithm, *self.opponents.algorithms)):
-            algorithm.before((self.agent, *others), seat)
+    def _sitting(self, iteration: int) -> Sequence[Policy | str]:
+        seat, others = self.opponents.seat(iteration), self.opponents.seats(iteration)
+        return [*others[:seat], self.agent, *others[seat:]]
+
+    def _before(self, sitting: Sequence[Policy | str], seat: int) -> None:
+        self.algorithm.before(sitting, seat)
+        for other, algorithm in enumerate(self.opponents.algorithms, 1):
+            algorithm.before(sitting, other)
 
     def _play_beside(self, seats: Sequence[Policy | str], name: str) -> Trajectory:
         """A fresh batch of episodes for an algorithm."""
@@ -191,15 +203,16 @@ class Trainer:
     # --- what is said of it
 
     def metrics(self) -> dict[str, Any]:
-        """Numbers of the last iteration. "reward" is what was paid, under exploration, per step;
-        seconds by phase are those since the last call."""
+        """Numbers of the last iteration. "reward" is what was paid, under exploration, per step, to the
+        agent that learns and then to the others; seconds by phase are those since the last call."""
         assert self._last is not None
         trajectory, numbers = self._last
         found = {name: _value(number).mean() for name, number in numbers.items()}
-        reward, *rest = fetch([trajectory.rewards.mean((0, 1)), *found.values()])
+        paid, *rest = fetch([trajectory.rewards.mean((0, 1)), *found.values()])
+        seat = self.opponents.seat(self.iteration)
         values = dict(zip(found, (value for (value,) in rest), strict=True))
         return {
-            "reward": reward,
+            "reward": [paid[seat], *paid[:seat], *paid[seat + 1 :]],
             **{name: value for name, value in values.items() if not name.startswith("loss/")},
             "loss": {
                 name.removeprefix("loss/"): value
@@ -294,7 +307,9 @@ class Trainer:
         entry = algorithms.entry(self.config.algo)
         return entry.algorithm(agent, self.config.settings(), context)
 
-    def _make_opponents(self, players: int) -> Opponents:
+    def _make_opponents(
+        self, players: int, sitting: Sequence[Policy | str] | None = None
+    ) -> Opponents:
         others = self.config.others
         if others.meets == "past":
             records = self.algorithm.reads_others
@@ -306,7 +321,12 @@ class Trainer:
             fixed = others.fixed * (players - 1) if len(others.fixed) == 1 else others.fixed
             if len(fixed) != players - 1:
                 raise ValueError(f"fixed must name {players - 1} players, got {', '.join(fixed)}")
-            return Fixed([self._player(name) for name in fixed])
+            if others.take_turns and self.algorithm.keeps_seat:
+                raise ValueError(
+                    f"take_turns is not for {self.config.algo}: it knows who sits where"
+                )
+            seats = [self._player(name) for name in fixed] if sitting is None else sitting
+            return Fixed(seats, others.take_turns)
         return SelfPlay(self.agent, players)
 
     def _player(self, name: str) -> Policy | str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from loqa.agents.actor_critic import Agent, evaluate_stacked
 from loqa.agents.outputs import SeatOutputs
-from loqa.algos.learner import Learner, clip_global_norm_
+from loqa.algos.learner import Learner
 from loqa.algos.loqa import (
     LOQASettings,
     actor_losses,
@@ -24,6 +24,7 @@ from loqa.algos.loqa import (
     shaping_advantages,
     shaping_loss,
 )
+from loqa.algos.optimizers import clip_global_norm_
 
 # The recorded numbers are float32; the same mathematics in float64 meets them to their rounding.
 TOLERANCE = 1e-5

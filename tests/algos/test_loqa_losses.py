@@ -14,7 +14,7 @@ from loqa import IPDConfig
 from loqa.agents.actor_critic import Agent, build_agent
 from loqa.agents.networks import index_to_bits
 from loqa.agents.outputs import SeatOutputs
-from loqa.algos.learner import Learner, clip_global_norm_
+from loqa.algos.learner import Learner
 from loqa.algos.loqa import (
     LOQASettings,
     actor_losses,
@@ -26,6 +26,7 @@ from loqa.algos.loqa import (
     shaping_advantages,
     shaping_loss,
 )
+from loqa.algos.optimizers import clip_global_norm_
 from loqa.algos.trajectory import Trajectory
 
 F64 = torch.float64
