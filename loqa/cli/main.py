@@ -81,6 +81,10 @@ def _main(arguments: Sequence[str] | None) -> int:
             raise
         _complain(f"loqa: out of memory: {str(error).partition('. ')[0][:200]}")
         return FAILED
+    except SystemExit as ended:  # of a parser, which has said why
+        if ended.code:
+            _tell_torchrun(f"loqa: wrong usage: {' '.join(['loqa', *given])}")
+        raise
     except KeyboardInterrupt:
         print("loqa: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -90,6 +94,10 @@ def _complain(sentence: str) -> None:
     """Says what went wrong, once; torchrun shows what each process left in its file at the end."""
     if os.environ.get("RANK", "0") == "0":
         print(sentence, file=sys.stderr)
+    _tell_torchrun(sentence)
+
+
+def _tell_torchrun(sentence: str) -> None:
     if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
         said = {"message": sentence, "timestamp": int(time.time())}
         Path(file).write_text(json.dumps(said), encoding="utf-8")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from loqa.agents.actor_critic import Agent
 from loqa.agents.networks import shapes_only
+from loqa.envs.adapters.own import EnvError
 from loqa.games.own import MakeEnv, made_by
 from loqa.runtime.device import current, training_device
 from loqa.runtime.distributed import ProcessGroup, world_size
@@ -47,7 +48,8 @@ Report = Callable[[dict[str, Any]], None]
 
 
 class TrainingError(RuntimeError):
-    """A run cannot go on: a loss is NaN or infinite, or the device's memory is full."""
+    """A run cannot go on: a loss is NaN or infinite, the device's memory or the disk is full, or a user's
+    environment fails after the first iteration."""
 
 
 @usual_torch()
@@ -73,8 +75,10 @@ def train(
         SIGTERM, SIGHUP...): the iteration comes to its end and everything is saved.
     Raises:
         FileExistsError, OSError: the directory holds a run already, or cannot be written.
-        ValueError: the device cannot be used; or the environment does not do what it should (`EnvError`).
-        TrainingError: a loss is not finite, or memory ran out; the last good checkpoint stays.
+        ValueError: the device cannot be used; or the environment does not do what it should (`EnvError`),
+            before anything was learned.
+        TrainingError: a loss is not finite, memory ran out, or the environment fails later; the last good
+            checkpoint stays.
     """
     if (config is None) == (env is None):
         raise TypeError("train takes a configuration, or env= and fields: one of both")
@@ -373,12 +377,14 @@ def _loop(
 
     with _metrics_of(run, config, processes) as publish:
         while not trainer.finished:
-            trainer.iterate()
+            with _own_failures(trainer, run):
+                trainer.iterate()
             logs = trainer.iteration % config.log_every == 0
             if logs or trainer.evaluates_now or trainer.finished:
                 trainer.settle()  # or the clock would not count what a GPU has still to do
             seconds = seconds_before + time.perf_counter() - started
-            trainer.evaluate(seconds)
+            with _own_failures(trainer, run):
+                trainer.evaluate(seconds)
             last = trainer.finished
             if last or logs:
                 line = _metrics_line(trainer, seconds)
@@ -451,6 +457,26 @@ def _failures(run: RunDirectory, config: TrainConfig) -> Iterator[None]:
         raise TrainingError(
             f"{config.device} is out of memory ({first_line}): lower one of {lower}; {_left(run)}"
         ) from error
+
+
+@contextmanager
+def _own_failures(trainer: Trainer, run: RunDirectory) -> Iterator[None]:
+    """A user's environment that fails from the start is wrong input; one that fails later ends a run that
+    has learned something, and can go on once the environment is mended."""
+    try:
+        yield
+    except EnvError as error:
+        if trainer.iteration == 1:
+            raise
+        raise TrainingError(
+            f"iteration {trainer.iteration}: {error}; {_left(run)}{_how_to_go_on(run)}"
+        ) from error
+
+
+def _how_to_go_on(run: RunDirectory) -> str:
+    if run.latest_checkpoint() is None:
+        return " (--checkpoint-every says how often one is written)"
+    return f": when the environment is mended, `loqa resume {run.path}` goes on from it"
 
 
 def _left(run: RunDirectory) -> str:

@@ -222,3 +222,17 @@ def test_one_process_of_several_shows_options(capsys, monkeypatch):
             monkeypatch.setenv("RANK", rank)
             code, out, errors = run(capsys, "train", "ipd", *arguments)
             assert (code, bool(out or errors)) == (expected, speaks)
+
+
+def test_torchrun_is_told_of_wrong_options(tmp_path, capsys, monkeypatch):
+    """Whoever parses them ends the process; the file says what was asked for, at least."""
+    for rank, arguments in (("0", ["train", "ipd", "--shaping-wieght", "3"]), ("1", ["trian"])):
+        file = tmp_path / f"error-{rank}.json"
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(file))
+        assert run(capsys, *arguments)[0] == 2
+        said = json.loads(file.read_text(encoding="utf-8"))["message"]
+        assert said == f"loqa: wrong usage: loqa {' '.join(arguments)}"
+    file.unlink()
+    assert run(capsys, "train", "ipd", "--help")[0] == 0
+    assert not file.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,14 @@ import loqa
 from loqa.agents.actor_critic import build_agent
 from loqa.algos.learner import Learner
 from loqa.algos.loqa import LOQASettings
+from loqa.cli.main import main
 from loqa.envs.adapters.own import CheckedEnv, EnvError
 from loqa.games.own import imported, name_of
 from loqa.training.collect import collect
 from loqa.training.config import config_class
 from loqa.training.own import own_config
+from loqa.training.run_directory import RunDirectory
+from loqa.training.train import TrainingError
 
 QUICK: dict[str, Any] = {
     "iterations": 2, "batch_size": 4, "actor_hidden": 4, "critic_hidden": 4, "log_every": 1,
@@ -269,3 +273,55 @@ def test_losses_do_not_bootstrap_through_an_end(target: Any, huber: float) -> No
 def test_the_game_has_the_presets_of_any_game() -> None:
     config = config_class("own")()
     assert config.from_dict(config.to_dict()) == config
+
+
+class LateNaN(TorchEnv):
+    """Goes wrong in the fourth iteration: `resets` of all copies, the first of which shows the spec."""
+
+    resets = 0
+    wrong = 4
+
+    def reset(self, seed: int | None = None) -> Any:
+        type(self).resets += 1
+        return super().reset(seed)
+
+    def step(self, actions: Any) -> Any:
+        obs, rewards, *flags = super().step(actions)
+        return obs, rewards * (torch.nan if self.resets >= self.wrong else 1), *flags
+
+
+@pytest.mark.parametrize("every", [2, 500])
+def test_an_environment_that_fails_later_ends_the_run_and_says_how_to_go_on(
+    every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LateNaN, "resets", 0)
+    fields = {**QUICK, "iterations": 6, "evaluate_every": 0, "checkpoint_every": every}
+    with pytest.raises(TrainingError) as caught:
+        loqa.train(out=tmp_path / "run", env=LateNaN, **fields)
+    said = str(caught.value)
+    assert re.match(r"iteration 4: LateNaN.step \(step 1\): expected finite rewards, got nan", said)
+    if every == 500:
+        assert said.endswith("the last checkpoint is none (--checkpoint-every says how often one is "
+                             "written)")  # fmt: skip
+        return
+    kept = RunDirectory(tmp_path / "run").latest_checkpoint()
+    assert f"the last checkpoint is {kept}" in said
+    assert f"`loqa resume {tmp_path / 'run'}` goes on from it" in said
+    loqa.resume(tmp_path / "run", env=TorchEnv)
+    whole = loqa.train(out=tmp_path / "whole", env=TorchEnv, **fields)
+    one, other = (loqa.load_agent(tmp_path / name).state_dict() for name in ("whole", "run"))
+    assert whole["iterations"] == 6
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_command_says_that_the_run_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for wrong, code, said in ((2, 1, "loqa: the run failed: iteration 2: LateNaN.step"),
+                              (1, 2, "loqa: error: LateNaN.step")):  # fmt: skip
+        monkeypatch.setattr(LateNaN, "resets", 0)
+        monkeypatch.setattr(LateNaN, "wrong", wrong)
+        options = ["--iterations", "3", "--batch-size", "4", "--evaluate-every", "0",
+                   "--out", str(tmp_path / str(wrong))]  # fmt: skip
+        assert main(["train", f"{__name__}:LateNaN", *options]) == code
+        assert said in capsys.readouterr().err
