@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 
 from loqa.agents.published.arrays import import_pickle
 from loqa.cli.players import WHO, add_settings, settings_of
-from loqa.cli.tables import league_table, reward_table, statistics_tables
+from loqa.cli.tables import league_table, reward_table, standings_table, statistics_tables
 from loqa.cli.terminal import Terminal
 from loqa.evaluation.evaluate import MatchResult, evaluate, to_csv
 from loqa.evaluation.groups import distinct, group_names, grouped, named_apart
@@ -47,7 +47,16 @@ def add_league(one: argparse.ArgumentParser) -> None:
         type=int,
         default=1000,
         metavar="N",
-        help="of each pair, half in each seat; 4 or more [1000]",
+        help="of each pair, half in each seat; 4 or more. Of more than two players: of one among others, "
+        "an equal part in each seat [1000]",
+    )
+    one.add_argument(
+        "--max-seatings",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="of more than two players: where there are more seatings, so many are drawn with --seed "
+        "[1000]",
     )
     one.add_argument(
         "--out",
@@ -145,9 +154,12 @@ def _league(options: argparse.Namespace, console: Terminal) -> int:
             seed=options.seed,
             num_threads=options.num_threads,
             report=lambda done, total: progress.update(task, completed=done, total=total),
+            max_seatings=options.max_seatings,
             **settings_of(options),
         )
     console.print(league_table(result, console))
+    if result.standings:
+        console.print(standings_table(result, console))
     names = ("league.json", "league.csv", "league.tex")
     figures = ("agents.png", "agents.svg", "algorithms.png", "algorithms.svg")
     console.say(f"{options.out}: {', '.join((*names, *figures))}")

@@ -30,13 +30,14 @@ def add_settings(one: argparse.ArgumentParser) -> None:
     )
     one.add_argument("--height", type=int, help="of the board [the networks', or 3]")
     one.add_argument("--width", type=int, help="of the board")
+    one.add_argument("--num-players", type=int, metavar="A", help="[the runs' own, or 2]")
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--num-threads", type=int, metavar="N", help="[all cores]")
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     """The settings of the game that were asked for."""
-    names = ("preset", "episode_length", "payoff", "height", "width")
+    names = ("preset", "episode_length", "payoff", "height", "width", "num_players")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if "payoff" in given:
         try:

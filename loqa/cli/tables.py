@@ -80,8 +80,8 @@ def league_table(result: League, console: Console) -> Table:
             f"{len(result.names)} agents, {result.game}, preset {result.settings['preset']}, "
             f"{length} {plural(length, 'step')}: mean reward per step",
             f"with half of the 95% interval ({INTERVALS}); an agent meets itself too",
-            texts=("algorithm", "against"),
-            numbers=("pairs", "reward", "opponent's"),
+            texts=("algorithm", "one among" if result.standings else "against"),
+            numbers=("pairs", "reward", "the others'" if result.standings else "opponent's"),
         )
         for pair in result.group_pairs:
             mark = "*" if pair.interval == "episodes" else ""
@@ -90,6 +90,28 @@ def league_table(result: League, console: Console) -> Table:
         return table
 
     return _fitted(build, 2, console)
+
+
+def standings_table(result: League, console: Console) -> Table:
+    """What each agent of a game of more than two players earns in all line-ups."""
+    drawn, total = result.settings["seatings"], result.settings["seatings_in_all"]
+    which = f"all {total} seatings" if drawn == total else (
+        f"{drawn} of {total} seatings, drawn with seed {result.settings['seed']}"
+    )  # fmt: skip
+
+    def build(name: Callable[[str], str]) -> Table:
+        table = _table(
+            f"all line-ups: {which}",
+            "mean reward per step in all seats, with half of the 95% interval: over episodes, and "
+            "over seatings where they are drawn",
+            texts=("agent",),
+            numbers=("seatings", "reward"),
+        )
+        for one in result.standings:
+            table.add_row(name(one.name), str(one.seatings), _cell(one.reward, 4))
+        return table
+
+    return _fitted(build, 1, console)
 
 
 def exploit_table(found: Sequence[Exploitation]) -> Table:

@@ -1,5 +1,8 @@
 """A league: every pair of agents, in both seats, and what each algorithm does on average.
 
+Where more than two play, a pair is one X among Ys (`loqa.evaluation.lineups`), and beside the pairs stands
+what each agent earns in all line-ups.
+
 Results of pairs are kept in `pairs.jsonl`, one line each as soon as it is known, under a key made of
 what the two agents do and how they were played: a league that is interrupted, or grows, plays only
 what is missing.
@@ -8,10 +11,10 @@ what is missing.
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +25,14 @@ import torch
 from loqa import _checks
 from loqa._native import core
 from loqa.agents.player import Player, with_digest
-from loqa.evaluation.evaluate import Estimate, seat_threads
+from loqa.evaluation.evaluate import Estimate
 from loqa.evaluation.groups import distinct, group_names, named_apart
 from loqa.evaluation.league_store import Pair, Store, in_order
+from loqa.evaluation.lineups import Lineups, SeatingStore, Standing, pairs_of, standings_of
 from loqa.evaluation.match_settings import Settings, make_env, settings_of
 from loqa.evaluation.matches import Match
 from loqa.evaluation.players import as_player, expand
+from loqa.evaluation.spread import spread
 from loqa.runtime.torch_settings import usual_torch
 from loqa.storage.files import output_directory, write_json, write_text
 
@@ -65,9 +70,14 @@ class League:
     Attributes:
         names, groups: of the agents, `[N]`. Runs of unlike configurations are of different groups.
         game, settings: what was played, in full.
-        pairs: every pair i <= j.
-        group_pairs: every pair of algorithms, in order of appearance.
+        pairs: every pair i <= j of two players; of more every (i, j), one agent i among agents j:
+            `reward` is that of i and the mean of the others.
+        group_pairs: every pair of algorithms, in order of appearance; of more than two players both
+            (one X among Ys) and (one Y among Xs).
         not_stored: name of an agent -> why its pairs are played anew each time.
+        standings: of more than two players, what each agent earns in all line-ups, the most first.
+            `settings` say of how many seatings ("seatings"), and of how many there are
+            ("seatings_in_all"); a sample is drawn with the league's seed.
     """
 
     names: tuple[str, ...]
@@ -77,32 +87,29 @@ class League:
     pairs: tuple[Pair, ...]
     group_pairs: tuple[GroupPair, ...]
     not_stored: dict[str, str] = field(default_factory=dict)
+    standings: tuple[Standing, ...] = ()
 
     @property
     def matrix(self) -> np.ndarray:
-        """Mean reward per step of row against column, `[N, N]` float64; the diagonal is the mean of
-        both sides of self-play."""
-        place = {name: number for number, name in enumerate(self.names)}
-        table = np.full((len(self.names),) * 2, np.nan)
-        for pair in self.pairs:
+        """Mean reward per step of row against column (one of row among columns), `[N, N]` float64; the
+        diagonal is the mean of all sides of self-play."""
+        return self._table(self.names, self.pairs)
+
+    def _table(self, names: Sequence[str], pairs: Iterable[Pair | GroupPair]) -> np.ndarray:
+        place = {name: number for number, name in enumerate(names)}
+        table = np.full((len(names),) * 2, np.nan)
+        for pair in pairs:
             i, j = place[pair.first], place[pair.second]
-            if i == j:
-                table[i, i] = (pair.reward[0].mean + pair.reward[1].mean) / 2
-            else:
-                table[i, j], table[j, i] = pair.reward[0].mean, pair.reward[1].mean
+            mine, others = (one.mean for one in pair.reward)
+            table[i, j] = (mine + others) / 2 if i == j else mine
+            if i != j and not self.standings:  # else it has a pair of its own
+                table[j, i] = others
         return table
 
     def group_matrix(self) -> tuple[list[str], np.ndarray]:
         """Algorithms, and the mean reward per step of row against column, `[G, G]`."""
         names = list(dict.fromkeys(self.groups))
-        table = np.full((len(names),) * 2, np.nan)
-        for pair in self.group_pairs:
-            i, j = names.index(pair.first), names.index(pair.second)
-            if i == j:
-                table[i, i] = (pair.reward[0].mean + pair.reward[1].mean) / 2
-            else:
-                table[i, j], table[j, i] = pair.reward[0].mean, pair.reward[1].mean
-        return names, table
+        return names, self._table(names, self.group_pairs)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON."""
@@ -115,7 +122,9 @@ class League:
         for pair in self.group_pairs:
             mark = "^{*}" if pair.interval == "episodes" else ""
             mine, others = (f"${one.mean:.3f} \\pm {_half(one):.3f}{mark}$" for one in pair.reward)
-            cells[pair.second, pair.first] = others
+            cells.setdefault(
+                (pair.second, pair.first), others
+            )  # of many players, till its own comes
             cells[pair.first, pair.second] = mine
         lines = [
             f"% 95% intervals: {INTERVALS}",
@@ -141,9 +150,11 @@ def league(
     num_threads: int | None = None,
     groups: Mapping[str, str] | None = None,
     report: Report | None = None,
+    max_seatings: int = 1000,
     **settings: Any,
 ) -> League:
-    """Plays all pairs of agents, and each agent against itself, half of the episodes in each seat.
+    """Plays all pairs of agents, and each agent against itself, half of the episodes in each seat; where
+    more than two play, all seatings.
 
     Pairs are spread over threads; each works alone, so that results do not depend on their number.
     With `out`, a league that was interrupted or has new agents plays only what is missing. What is there
@@ -153,13 +164,17 @@ def league(
     Args:
         agents: players as `loqa.evaluation.players.as_player` takes them, in a list, or a mapping from names.
             A directory stands for the agents in it. The same run twice is one agent.
-        episodes: of each pair, an even number of 4 or more.
-        out: directory for pairs.jsonl, league.json, league.csv, league.tex, and heatmaps.
+        episodes: of each pair, an even number of 4 or more. Of A > 2 players each seating has 1 / A of
+            them, rounded up: one X among Ys sits in A seats.
+        out: directory for pairs.jsonl (A > 2: seatings.jsonl), league.json, league.csv, league.tex, and
+            heatmaps.
         game, seed, settings: as in `loqa.evaluate`.
         num_threads: pairs that are played at once; all cores by default.
         groups: name of an agent -> algorithm, instead of what its file says. By default runs are of one
             group if only their seeds differ; else the group's name says what differs.
-        report: called with (pairs done, pairs in all).
+        report: called with (pairs done, pairs in all); A > 2: seatings.
+        max_seatings: A > 2: of the N^A seatings of N agents so many are drawn where there are more; those
+            of one X among Ys are always played.
 
     Returns:
         A `League`.
@@ -182,46 +197,47 @@ def league(
         else _checks.integer("num_threads", num_threads, 1, 1024)
     )
     played = settings_of(players, game, settings, None, seed)
-    if (count := played.matches.num_players(played.make)) != 2:
-        raise ValueError(f"a league is of games of 2 players, got {count}")
+    max_seatings = _checks.integer("max_seatings", max_seatings, 1, 10**6)
+    count = played.matches.num_players(played.make)
     rules = played.matches.rules_of(make_env(played, 1, 0, 1))
     unknown = {one.name: one.unknown for one in players if one.unknown}
     if out is not None and unknown:
         told = "; ".join(f"{name}: {why}" for name, why in unknown.items())
         warnings.warn(f"not stored, played anew each time: {told}", stacklevel=2)
     with output_directory(out, "league") as directory:
-        store = Store(directory, played, rules, episodes)
-        return _league(players, played, store, threads, groups or {}, unknown, report)
-
-
-def _league(
-    players: Sequence[Player],
-    played: Settings,
-    store: Store,
-    threads: int,
-    chosen: Mapping[str, str],
-    unknown: Mapping[str, str],
-    report: Report | None,
-) -> League:
-    couples = [(a, b) for a, b in itertools.combinations_with_replacement(players, 2)]
-    _play_missing(couples, store, played, store.episodes, threads, report)
-    of_agent = {
-        one.name: chosen.get(one.name, group)
-        for one, group in zip(players, group_names(players), strict=True)
-    }
-    pairs = tuple(store.pair(a, b) for a, b in couples)
-    result = League(
-        tuple(of_agent),
-        tuple(of_agent.values()),
-        played.game,
-        {"episodes": store.episodes, "seed": played.seed, **store.rules},
-        pairs,
-        tuple(_group_pairs(pairs, _counted(players, of_agent))),
-        {**unknown, **store.changed},
-    )
-    if store.directory is not None:
-        _write(result, store.directory)
-    return result
+        how: dict[str, Any] = {"episodes": episodes, "seed": seed, **rules}
+        standings: Sequence[Standing] = ()
+        if count == 2:
+            store = Store(directory, played, rules, episodes)
+            couples = list(itertools.combinations_with_replacement(players, 2))
+            _play_missing(couples, store, played, episodes, threads, report)
+            pairs, changed = [store.pair(a, b) for a, b in couples], store.changed
+        else:
+            seatings = SeatingStore(directory, played, rules, math.ceil(episodes / count))
+            lineups = Lineups(players, count, max_seatings, seed)
+            sitting = [[players[one] for one in seating] for seating in lineups.seatings]
+            spread(sitting, seatings.has, seatings.play, threads, report)
+            pairs, changed = pairs_of(lineups, players, seatings), seatings.changed
+            standings = standings_of(lineups, players, seatings)
+            how |= {"seatings": len(lineups.drawn), "seatings_in_all": lineups.total}
+        of_agent = {
+            one.name: (groups or {}).get(one.name, group)
+            for one, group in zip(players, group_names(players), strict=True)
+        }
+        counted = _counted(players, of_agent)
+        result = League(
+            tuple(of_agent),
+            tuple(of_agent.values()),
+            played.game,
+            how,
+            tuple(pairs),
+            tuple(_group_pairs(pairs, counted, ordered=count > 2)),
+            {**unknown, **changed},
+            tuple(standings),
+        )
+        if directory is not None:
+            _write(result, directory)
+        return result
 
 
 def _as_players(agents: Mapping[str, Any] | Sequence[Any]) -> list[Player]:
@@ -268,25 +284,10 @@ def _play_missing(
     threads: int,
     report: Report | None,
 ) -> None:
-    missing = [couple for couple in couples if not store.has(*couple)]
-    done = len(couples) - len(missing)
-    if report is not None:
-        report(done, len(couples))
-    stop = threading.Event()
-    with seat_threads(threads) as pool:
-        running: set[Future[None]] = {
-            pool.submit(_play_pair, couple, store, settings, episodes, stop) for couple in missing
-        }
-        try:
-            while running:
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    future.result()
-                    done += 1
-                    if report is not None:
-                        report(done, len(couples))
-        finally:
-            stop.set()
+    def play(couple: tuple[Player, Player], stop: threading.Event) -> None:
+        _play_pair(couple, store, settings, episodes, stop)
+
+    spread(couples, lambda couple: store.has(*couple), play, threads, report)
 
 
 def _play_pair(
@@ -321,7 +322,10 @@ def _play_pair(
 # --- algorithms
 
 
-def _group_pairs(pairs: Iterable[Pair], group_of: Mapping[str, str]) -> Iterable[GroupPair]:
+def _group_pairs(
+    pairs: Iterable[Pair], group_of: Mapping[str, str], ordered: bool = False
+) -> Iterable[GroupPair]:
+    """Of pairs (i, j) that are `ordered` there is also (j, i)."""
     names = list(dict.fromkeys(group_of.values()))
     number = {name: place for place, name in enumerate(group_of)}
     cells: dict[tuple[str, str], list[tuple[int, int, float, float]]] = {}
@@ -332,7 +336,7 @@ def _group_pairs(pairs: Iterable[Pair], group_of: Mapping[str, str]) -> Iterable
         key = (group_of[pair.first], group_of[pair.second])
         mine, others = (one.mean for one in pair.reward)
         cell = (number[pair.first], number[pair.second], mine, others)
-        if names.index(key[0]) > names.index(key[1]):
+        if not ordered and names.index(key[0]) > names.index(key[1]):
             key, cell = (key[1], key[0]), (cell[1], cell[0], cell[3], cell[2])
         cells.setdefault(key, []).append(cell)
         by_cell[key] = pair
