@@ -33,6 +33,10 @@ COMMANDS = {
     "watch": ("watch", "show a game between agents"),
     "bench": ("bench", "env steps a second here, beside plain Python"),
     "info": ("info", "versions, instruction set, devices"),
+    "completion": (
+        "completion",
+        'print what completes commands and options in bash or zsh: eval "$(loqa completion bash)"',
+    ),
 }
 
 
