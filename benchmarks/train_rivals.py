@@ -78,7 +78,9 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=4001)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--only", nargs="+", choices=LEARNERS, default=list(LEARNERS))
-    parser.add_argument("--runs", type=Path, help="keep the runs here; those there are not run again")
+    parser.add_argument(
+        "--runs", type=Path, help="keep the runs here; those there are not run again"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = options.runs or Path(name)

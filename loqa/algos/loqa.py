@@ -236,7 +236,7 @@ def _unless(ends: Ends | None, following: Tensor) -> Tensor:
     return following if ends is None else following.masked_fill(ends.terminated, 0)
 
 
-def _paid(
+def paid_until_done(
     rewards: Tensor, gamma: float, ends: Ends | None, following: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """Rewards with gamma V added where an episode is cut, and where sums end: V of what would have come
@@ -251,7 +251,7 @@ def _paid(
 def _returns(
     rewards: Tensor, settings: LOQASettings, ends: Ends | None, following: Tensor
 ) -> Tensor:
-    paid, done = _paid(rewards, settings.gamma, ends, following)
+    paid, done = paid_until_done(rewards, settings.gamma, ends, following)
     return ops.discounted_returns(paid, settings.gamma, terminated=done)
 
 
@@ -264,7 +264,7 @@ def _generalized(
     decay: float | None = None,
 ) -> Tensor:
     decay = settings.advantage_lambda if decay is None else decay
-    paid, done = _paid(rewards, settings.gamma, ends, following)
+    paid, done = paid_until_done(rewards, settings.gamma, ends, following)
     return ops.generalized_advantage(paid, values.detach(), settings.gamma, decay, done)
 
 
@@ -304,7 +304,7 @@ def opponent_q_values(
     values = values.detach()
     following = (values[1:] if next_values is None else next_values).detach()
     if settings.shaping == "loaded-dice":
-        paid, done = _paid(rewards, settings.gamma, ends, following)
+        paid, done = paid_until_done(rewards, settings.gamma, ends, following)
         if settings.opponent_baseline == "batch":
             errors = _returns(rewards, settings, ends, following) - values[:-1]
             values = torch.cat([values[:-1] + errors.mean(1, keepdim=True), values[-1:]])

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from loqa import _checks, ops
 from loqa.agents.actor_critic import Agent
+from loqa.agents.ends import Ends
 from loqa.agents.outputs import SeatOutputs
 from loqa.algos.base import Algorithm, Context, Number
+from loqa.algos.loqa import paid_until_done
 from loqa.algos.optimizers import (
     actor_groups,
     adam,
@@ -73,22 +75,30 @@ class PPOSettings:
 
 
 def ppo_targets(
-    rewards: Tensor, values: Tensor, settings: PPOSettings, terminated: Tensor | None = None
+    rewards: Tensor,
+    values: Tensor,
+    settings: PPOSettings,
+    ends: Ends | None = None,
+    next_values: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Generalized advantages (Schulman et al. 2016) and the lambda-returns G_t = A_t + V_t; constants.
 
     Args:
         rewards: `[T, B]`.
         values: `[T+1, B]`, V; the last is taken as 0 unless `bootstrap`.
-        terminated: `[T, B]` bool, where an episode ends for good: V_{t+1} is 0, and sums end there.
+        ends: where episodes end: sums end there. After a termination V_{t+1} is 0; after a truncation it
+            is that of `next_values`.
+        next_values: `[T, B]`, V of what follows each step in its episode; `values[1:]` by default.
 
     Returns:
         A and G, `[T, B]`.
     """
     if not settings.bootstrap:
         values = torch.cat([values[:-1], torch.zeros_like(values[-1:])])
+    following = values[1:] if next_values is None else next_values
+    paid, done = paid_until_done(rewards, settings.gamma, ends, following)
     advantages = ops.generalized_advantage(
-        rewards, values.detach(), settings.gamma, settings.advantage_lambda, terminated
+        paid, values.detach(), settings.gamma, settings.advantage_lambda, done
     )
     return advantages, advantages + values[:-1].detach()
 
@@ -137,10 +147,13 @@ class PPO(Algorithm):
         seat: int = 0,
         iteration: int = 1,
     ) -> Mapping[str, Number]:
-        settings, own, ends = self.settings, trajectory.seat(seat), trajectory.terminated
+        settings, own = self.settings, trajectory.seat(seat)
         with torch.no_grad():
-            before = self._evaluate(own.obs, own.actions, ends)
-            advantages, targets = ppo_targets(own.rewards, before.values, settings, ends)
+            before = self._evaluate(own.obs, own.actions, own.ends)
+            following = before.next_values if before.final is not None else None
+            advantages, targets = ppo_targets(
+                own.rewards, before.values, settings, own.ends, following
+            )
             centred = advantages - advantages.mean()
             advantages = centred / (centred.square().mean().sqrt() + 1e-8)
         generator = stream(self.context.seed, "minibatches of PPO", seat, iteration)
@@ -148,7 +161,8 @@ class PPO(Algorithm):
         for _ in range(settings.epochs):
             order = torch.randperm(trajectory.num_envs, generator=generator, device="cpu")
             for part in order.to(own.rewards.device).chunk(settings.minibatches):
-                ended = None if ends is None else ends[:, part]
+                # What follows a cut is in the targets; memory starts anew after both kinds of ends.
+                ended = None if own.ends is None else Ends(own.ends.resets[:, part])
                 now = self._evaluate(own.obs[:, part], own.actions[:, part], ended)
                 old = before.taken_log_probs[:, part]
                 surrogate = ppo_loss(
@@ -163,8 +177,8 @@ class PPO(Algorithm):
         found = {"loss/agent": surrogate, "loss/critic": critic_loss, "grad_norm": norm}
         return {**found, "entropy": before.entropies}
 
-    def _evaluate(self, obs: Tensor, actions: Tensor, terminated: Tensor | None) -> SeatOutputs:
-        said = self.agent.evaluate(obs, actions, terminated=terminated)
+    def _evaluate(self, obs: Tensor, actions: Tensor, ends: Ends | None) -> SeatOutputs:
+        said = self.agent.evaluate(obs, actions, ends=ends)
         exploration = self.context.exploration
         return said.played(exploration) if exploration else said
 

@@ -11,6 +11,7 @@ import torch
 from own_envs import EndingEnv, ThreePlayers, TorchEnv
 
 import loqa
+from loqa.agents.ends import Ends
 from loqa.algos.ppo import PPOSettings, ppo_loss, ppo_targets
 from loqa.runtime.torch_settings import usual_torch
 from loqa.training.config import TrainConfig
@@ -35,7 +36,7 @@ def test_the_end_of_an_episode_by_hand(bootstrap: bool, last: float) -> None:
     """lambda 0: G_t = r_t + gamma V_{t+1}; 0 comes after a step that is terminated."""
     settings = PPOSettings(gamma=0.5, advantage_lambda=0.0, bootstrap=bootstrap)
     rewards, values = torch.ones(3, 1), torch.tensor([[2.0], [4.0], [6.0], [8.0]])
-    ends = torch.tensor([[False], [True], [False]])
+    ends = Ends(torch.tensor([[False], [True], [False]]))
     advantages, targets = ppo_targets(rewards, values, settings, ends)
     assert targets[:, 0].tolist() == [1 + 0.5 * 4, 1.0, last]
     torch.testing.assert_close(advantages, targets - values[:-1])
