@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from loqa.agents.actor_critic import Agent
 from loqa.agents.outputs import SeatOutputs
 from loqa.algos.base import Algorithm, Context, Number
 from loqa.algos.learner import Learner, UpdateMetrics
-from loqa.algos.loqa import LOQASettings
+from loqa.algos.loqa import ActorLosses, LOQASettings, actor_losses
 from loqa.algos.registry import register
+from loqa.algos.settings import ActorCriticSettings
 from loqa.algos.trajectory import Trajectory
 
 
 class ActorCritic(Algorithm):
-    """`Learner` as an algorithm."""
+    """`Learner` as an algorithm.
+
+    Attributes:
+        losses: of the actor.
+    """
 
     rates = ("entropy_bonus", "shaping_weight", "actor_lr", "network_lr", "critic_lr")
-    settings: LOQASettings
+    losses: ClassVar[staticmethod[..., ActorLosses]] = staticmethod(actor_losses)
+    settings: ActorCriticSettings
 
-    def __init__(self, agent: Agent, settings: LOQASettings, context: Context) -> None:
+    def __init__(self, agent: Agent, settings: ActorCriticSettings, context: Context) -> None:
         super().__init__(agent, settings, context)
         self.reads_others = settings.shaping_weight != 0
         self.learner = Learner(
@@ -29,6 +35,7 @@ class ActorCritic(Algorithm):
             context.processes,
             capturable=context.capturable,
             exploration=context.exploration if settings.played_policy else 0.0,
+            losses=self.losses,
         )
         # Processes exchange gradients inside: a graph cannot hold that.
         self._update = context.recorded(self.learner.update)

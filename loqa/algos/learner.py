@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from loqa.agents.actor_critic import Agent
 from loqa.agents.outputs import SeatOutputs
 from loqa.algos.base import Number
-from loqa.algos.loqa import ActorLosses, LOQASettings, actor_losses, critic_losses, critic_targets
+from loqa.algos.loqa import ActorLosses, actor_losses, critic_losses, critic_targets
 from loqa.algos.optimizers import (
     actor_groups,
     adam,
@@ -23,6 +23,7 @@ from loqa.algos.optimizers import (
     set_rates,
     state_of,
 )
+from loqa.algos.settings import ActorCriticSettings
 from loqa.algos.trajectory import Trajectory
 from loqa.runtime.distributed import ProcessGroup
 
@@ -92,17 +93,20 @@ class Learner:
             those of pi. For the agent's seat, and for the other where its own heads speak for it.
         capturable: keeps what `set_rates` sets on the agent's device, in float32, so that `update`
             can be recorded (`loqa.runtime.graphs`) and `set_rates` is heard by what was.
+        losses: of the actor: LOQA's `actor_losses`, or a function of the same arguments.
     """
 
     def __init__(
         self,
         agent: Agent,
-        settings: LOQASettings,
+        settings: ActorCriticSettings,
         processes: ProcessGroup | None = None,
         capturable: bool = False,
         exploration: float = 0.0,
+        losses: Callable[..., ActorLosses] = actor_losses,
     ) -> None:
         self.agent = agent
+        self._losses = losses
         self._exploration = exploration
         self.settings = settings
         self._processes = processes or ProcessGroup()
@@ -176,7 +180,7 @@ class Learner:
                     said = self._own_view_of(trajectory, seat, evaluation)
                 opponents.append((said, trajectory.seat(seat).rewards))
 
-        losses = actor_losses(own, opponents, rewards, settings, ends)
+        losses = self._losses(own, opponents, rewards, settings, ends)
         gradients = torch.autograd.grad(losses.total(**weights), self._actor_parameters)
         self._processes.mean_(gradients)
         grad_norm = None

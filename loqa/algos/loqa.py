@@ -23,102 +23,49 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from loqa import ops
-from loqa._checks import check_choices
 from loqa.agents.ends import Ends
 from loqa.agents.outputs import SeatOutputs
+from loqa.algos.settings import ActorCriticSettings
 
 
 @dataclass(frozen=True)
-class LOQASettings:
-    """What the losses and updates depend on.
+class LOQASettings(ActorCriticSettings):
+    """What LOQA's losses and updates depend on.
 
     Attributes:
-        gamma: reward discount.
         shaping: differentiable return of the opponent, "loaded-dice" or "n-step".
         dice_discount: lambda, discount of distant causal influence ("loaded-dice").
         n_step: rewards in the return ("n-step"), at least 2.
-        shaping_weight: w, weight of the gradient through the opponent's policy; 0 is naive.
         softmax_temperature: tau of the opponent's softmax.
         current_reward_differentiable: whether Qhat_s includes the influence of a_s itself; off, the
             current reward stays constant because both players move at once.
         stop_normaliser_gradient: whether the log-normaliser of pihat is a constant. With it
             d log pihat / d Qhat is 1/tau; without it is (1 - pihat)/tau, which vanishes for an
             opponent that is sure of its action.
-        advantage: "td0", r_t + gamma V_{t+1} - V_t; "gae", a mixture of all numbers of steps
-            (Schulman et al. 2016); or "mc", G_t - V_t.
-        shaping_advantage: the A_s that weighs log pihat(b_s|s_s): "same" as `advantage`, or "td0". The
-            gradient of log pihat(b_s) is made of R_k - v_k of the steps k > s of the same episode.
-            A longer advantage has the rewards of those steps in it too, so that the mean of the product
-            is not the product of the means; the one-step advantage ends before them.
-        advantage_lambda: weight of longer returns in "gae"; 0 is "td0".
-        advantage_gradient: whether gradients pass through the "td0" advantage into actor and critic
-            (published code) or it is a constant (paper). The others are always constants.
-        advantage_baseline: "batch" subtracts the mean over the batch at each step.
-        advantage_scale: "batch" then divides by the root mean square over batch and time.
         opponent_baseline: of the opponent's return in "loaded-dice"; "none" is its value v_k, "batch"
             moves that by the mean over the batch at each step, v_k + mean(R_k - v_k): the critic's
             common error, which says nothing of what the agent did, leaves the gradient.
-        entropy_bonus: beta, weight of the policy's entropy.
-        clip_norm: largest global norm of the actor step's gradient; None does not clip.
-        played_policy: whether log-probabilities and values in the losses are those of the policy that
-            is played, mu = (1 - e) pi + e / K, with pi the softmax of the logits; off, of pi. E over
-            mu of grad log pi A does not vanish as pi comes to be sure of itself, of grad log mu A
-            it does.
-        critic_warmup: iterations at the start in which only the critic learns. What an untrained
-            critic says of states and steps drives the first answers anywhere, and those come back late.
-        critic_target: "sarsa" one step through the target network, "argmax" its maximum over
-            actions, "lambda" a mixture of all numbers of steps, "returns" the full discounted return.
-        critic_lambda: weight of longer returns in "lambda"; 0 is "sarsa".
-        actor_lr: Adam's learning rate of the actor.
-        critic_lr: that of the critic.
-        network_lr: that of an actor's network where it has a table beside it
-            (`loqa.agents.networks.StateHead`); the table's is `actor_lr`.
-        target_ema: decay of the target network.
 
     Raises:
         ValueError: an unknown choice, n_step < 2 or a number out of its range.
     """
 
-    gamma: float = 0.96
     shaping: Literal["loaded-dice", "n-step"] = "loaded-dice"
     dice_discount: float = 0.9
     n_step: int = 2
-    shaping_weight: float = 1.0
     softmax_temperature: float = 1.0
     current_reward_differentiable: bool = False
     stop_normaliser_gradient: bool = False
-    advantage: Literal["td0", "gae", "mc"] = "td0"
-    shaping_advantage: Literal["same", "td0"] = "same"
-    advantage_lambda: float = 0.7
-    advantage_gradient: bool = False
-    advantage_baseline: Literal["none", "batch"] = "batch"
-    advantage_scale: Literal["none", "batch"] = "none"
     opponent_baseline: Literal["none", "batch"] = "none"
-    entropy_bonus: float = 0.0
-    clip_norm: float | None = None
-    played_policy: bool = False
-    critic_warmup: int = 0
-    critic_target: Literal["sarsa", "argmax", "lambda", "returns"] = "sarsa"
-    critic_lambda: float = 0.9
-    actor_lr: float = 1e-3
-    critic_lr: float = 1e-2
-    network_lr: float = 1e-3
-    target_ema: float = 0.99
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        super().__post_init__()
         if self.n_step < 2:
             raise ValueError(f"n_step must be at least 2, got {self.n_step}")
         if self.softmax_temperature <= 0:
             raise ValueError(f"softmax_temperature must be > 0, got {self.softmax_temperature}")
-        if self.clip_norm is not None and self.clip_norm <= 0:
-            raise ValueError(f"clip_norm must be > 0 or None, got {self.clip_norm}")
-        for name in ("gamma", "dice_discount", "target_ema", "critic_lambda", "advantage_lambda"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must be in [0, 1], got {value}")
-        if self.critic_warmup < 0:
-            raise ValueError(f"critic_warmup must be >= 0, got {self.critic_warmup}")
+        if not 0 <= self.dice_discount <= 1:
+            raise ValueError(f"dice_discount must be in [0, 1], got {self.dice_discount}")
 
 
 @dataclass(frozen=True)
@@ -156,7 +103,7 @@ class ActorLosses:
 def advantages(
     rewards: Tensor,
     values: Tensor,
-    settings: LOQASettings,
+    settings: ActorCriticSettings,
     kind: str | None = None,
     ends: Ends | None = None,
     next_values: Tensor | None = None,
@@ -249,7 +196,7 @@ def paid_until_done(
 
 
 def _returns(
-    rewards: Tensor, settings: LOQASettings, ends: Ends | None, following: Tensor
+    rewards: Tensor, settings: ActorCriticSettings, ends: Ends | None, following: Tensor
 ) -> Tensor:
     paid, done = paid_until_done(rewards, settings.gamma, ends, following)
     return ops.discounted_returns(paid, settings.gamma, terminated=done)
@@ -258,7 +205,7 @@ def _returns(
 def _generalized(
     rewards: Tensor,
     values: Tensor,
-    settings: LOQASettings,
+    settings: ActorCriticSettings,
     ends: Ends | None,
     following: Tensor,
     decay: float | None = None,
@@ -268,7 +215,7 @@ def _generalized(
     return ops.generalized_advantage(paid, values.detach(), settings.gamma, decay, done)
 
 
-def _centre(advantage: Tensor, settings: LOQASettings) -> Tensor:
+def _centre(advantage: Tensor, settings: ActorCriticSettings) -> Tensor:
     if settings.advantage_baseline == "batch":
         advantage = advantage - advantage.mean(1, keepdim=True)
     if settings.advantage_scale == "batch":
@@ -372,7 +319,7 @@ def actor_losses(
     agent: SeatOutputs,
     opponents: Sequence[tuple[SeatOutputs, Tensor]],
     rewards: Tensor,
-    settings: LOQASettings,
+    settings: ActorCriticSettings,
     ends: Ends | None = None,
 ) -> ActorLosses:
     """All parts of the actor's loss.
@@ -380,7 +327,7 @@ def actor_losses(
     Args:
         agent: what is said of the agent's seat, differentiable.
         opponents: what is said of each other seat, and its rewards `[T, B]`; the shaping losses are
-            summed. None at all leaves the shaping loss out.
+            summed. None at all leaves the shaping loss out, and needs no more than the common settings.
         rewards: `[T, B]` of the agent's seat.
         ends: as in `advantages`.
 
@@ -394,6 +341,7 @@ def actor_losses(
     entropy_loss = -agent.entropies.mean(0) if settings.entropy_bonus else None
     if not opponents:
         return ActorLosses(agent_loss, entropy_loss, None)
+    assert isinstance(settings, LOQASettings)
     kind = settings.advantage if settings.shaping_advantage == "same" else "td0"
     if settings.shaping == "n-step":
         if rewards.shape[0] < settings.n_step:
@@ -416,7 +364,7 @@ def actor_losses(
 def critic_targets(
     rewards: Tensor,
     target: SeatOutputs | None,
-    settings: LOQASettings,
+    settings: ActorCriticSettings,
     ends: Ends | None = None,
 ) -> Tensor:
     """Regression targets of q_t(a_t); constants.

@@ -11,7 +11,9 @@ from loqa import _checks
 from loqa.algos.base import Algorithm
 
 # Modules that register the algorithms of the package when they are imported.
-_BUILT_IN = ("loqa.algos.actor_critic", "loqa.algos.lola", "loqa.algos.pola", "loqa.algos.ppo")
+_BUILT_IN = tuple(
+    f"loqa.algos.{name}" for name in ("actor_critic", "advantage_alignment", "lola", "pola", "ppo")
+)
 
 
 @dataclass(frozen=True)

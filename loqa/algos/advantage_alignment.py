@@ -1,0 +1,133 @@
+"""Advantage Alignment: the policy gradient with an advantage that takes the other players in.
+
+Duque et al., "Advantage Alignment Algorithms" (ICLR 2025). Whoever gained by what the agent did is assumed
+to do more of what he does; the agent does more of what pays the other at a time when the agent's own past
+has paid:
+
+    A*_t = A_t + w gamma ( sum_{k<t} (gamma lambda)^(t-k) A_k ) sum_j A^j_t         ("discounted")
+    A*_t = A_t + w (1/t) ( sum_{k<t} A_k ) sum_j A^j_t                              ("mean")
+
+with A the agent's advantages and A^j those of another player. The paper has the first, with lambda 1 and
+w 1; the authors' code for Melting Pot the second. No derivative of a return is needed: the first is LOQA
+with the normaliser of its softmax dropped (`stop_normaliser_gradient`), temperature 1 and a `dice_discount`
+of lambda: the same gradient where A^j = R^j - v^j ("mc") and w gamma lambda is LOQA's w.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from loqa import _checks, ops
+from loqa.agents.ends import Ends
+from loqa.agents.outputs import SeatOutputs
+from loqa.algos.actor_critic import ActorCritic
+from loqa.algos.loqa import ActorLosses, actor_losses, advantages
+from loqa.algos.registry import register
+from loqa.algos.settings import ActorCriticSettings
+
+
+@dataclass(frozen=True)
+class AdvantageAlignmentSettings(ActorCriticSettings):
+    """What Advantage Alignment depends on.
+
+    Attributes:
+        alignment: how the agent's past advantages are summed, "discounted" (paper) or "mean" (the authors'
+            code for Melting Pot).
+        alignment_lambda: lambda, discount of the distant past beside gamma ("discounted"); the paper's is 1.
+
+    Raises:
+        ValueError: an unknown choice, or a number out of its range.
+    """
+
+    alignment: Literal["discounted", "mean"] = "discounted"
+    alignment_lambda: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _checks.real("alignment_lambda", self.alignment_lambda, 0, 1)
+
+
+def past_sums(x: Tensor, discount: float, ends: Ends | None = None) -> Tensor:
+    """y_t = sum_{k<t} discount^(t-k) x_k over the steps before t of the same episode.
+
+    Args:
+        x: `[T, B]`.
+        ends: where episodes end.
+
+    Returns:
+        `[T, B]`; y_0 = 0.
+    """
+    started = None
+    if ends is not None:  # in backward time a sum ends where an episode starts
+        started = torch.cat([torch.zeros_like(ends.done[:1]), ends.done[:-1]])
+    until = ops.discounted_returns(
+        x.flip(0).contiguous(), discount, terminated=None if started is None else started.flip(0)
+    ).flip(0)
+    before = discount * torch.cat([torch.zeros_like(x[:1]), until[:-1]])
+    return before if started is None else before.masked_fill(started, 0)
+
+
+def alignment_terms(
+    past: Tensor,
+    others: Tensor,
+    settings: AdvantageAlignmentSettings,
+    ends: Ends | None = None,
+) -> Tensor:
+    """(A*_t - A_t) / w of the module's head.
+
+    Args:
+        past: `[T, B]`, the agent's advantages A.
+        others: `[T, B]`, the sum of the other players', sum_j A^j.
+        ends: where episodes end: nothing is a cause of anything in another one.
+
+    Returns:
+        `[T, B]`.
+    """
+    if settings.alignment == "mean":
+        steps = past_sums(torch.ones_like(past), 1.0, ends)
+        return past_sums(past, 1.0, ends) / steps.clamp_min(1) * others
+    discount = settings.gamma * settings.alignment_lambda
+    return settings.gamma * past_sums(past, discount, ends) * others
+
+
+def alignment_losses(
+    agent: SeatOutputs,
+    opponents: Sequence[tuple[SeatOutputs, Tensor]],
+    rewards: Tensor,
+    settings: AdvantageAlignmentSettings,
+    ends: Ends | None = None,
+) -> ActorLosses:
+    """All parts of the actor's loss, as `loqa.algos.loqa.actor_losses`: "opponent" is -mean_t(l_t term_t)."""
+    losses = actor_losses(agent, [], rewards, settings, ends)
+    if not opponents:
+        return losses
+    with torch.no_grad():
+        kind = settings.advantage if settings.shaping_advantage == "same" else "td0"
+        past = advantages(rewards, agent.values, settings, kind, ends, agent.next_values)
+        others = torch.stack([
+            advantages(paid, one.values, settings, None, ends, one.next_values)
+            for one, paid in opponents
+        ]).sum(0)  # fmt: skip
+        terms = alignment_terms(past, others, settings, ends)
+    opponent_loss = -(agent.taken_log_probs * terms).mean(0)
+    return ActorLosses(losses.agent, losses.entropy, opponent_loss)
+
+
+class AdvantageAlignment(ActorCritic):
+    """LOQA's learner, with the losses of Advantage Alignment."""
+
+    losses = staticmethod(alignment_losses)
+
+
+register(
+    "aa",
+    AdvantageAlignment,
+    AdvantageAlignmentSettings,
+    "Advantage Alignment",
+    defaults={"": {"shaping_weight": 1.0}},
+)
