@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import types
 import typing
@@ -15,6 +16,12 @@ from loqa.training.config import TrainConfig
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _SHORT = {"game": "stage_game"}  # other names of fields
+_OPTIONS = """
+Attributes:
+    preset: named settings that the other options start from.
+    algo: what learns.
+    out: run directory (default: a new one in runs/).
+"""
 Config = TypeVar("Config", bound=TrainConfig)
 
 
@@ -53,13 +60,8 @@ def parsed(
         *((name, type(part), dataclasses.field(default=part)) for name, part in parts.items()),
     ]
     options = dataclasses.make_dataclass("Options", fields)
-    options.__doc__ = f"""{kind.__doc__ or ""}
-
-    Attributes:
-        preset: named settings that the other options start from.
-        algo: what learns.
-        out: run directory (default: a new one in runs/).
-    """
+    # From Python 3.13 on the compiler dedents docstrings, but not this text.
+    options.__doc__ = "\n\n".join(map(inspect.cleandoc, (kind.__doc__ or "", _OPTIONS)))
     plain = list(tyro_forms(given, kind.field_types(base.algo)))
     flatly = (tyro.conf.OmitArgPrefixes,)
     leads = os.environ.get("RANK", "0") == "0"  # one of several processes speaks

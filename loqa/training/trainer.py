@@ -89,7 +89,8 @@ class Trainer:
         self.algorithm = self._make_algorithm(self.agent)
         self.env = self.make_env(config.loop.batch_size, "training episodes")
         self.opponents = self._make_opponents(self.env.spec.num_players, fixed)
-        self._before(self._sitting(1), self.opponents.seat(1))  # refuses whom it cannot meet
+        if type(self.algorithm).before is not Algorithm.before:  # refuses whom it cannot meet
+            self._before(self._sitting(1), self.opponents.seat(1))
         self.monitor = Monitor(self)
         self._clock = PhaseClock(self.device)
         self._last: tuple[Trajectory, Mapping[str, Number]] | None = None
