@@ -224,6 +224,8 @@ class IPDConfig(TrainConfig):
 class MatrixConfig(TrainConfig):
     """Training on any repeated matrix game of two players: chicken, stag hunt, hawk-dove, matching
     pennies, or payoffs of one's own, with 2 to 11 actions.
+
+    With `--exact` returns are computed, not sampled: `loqa train matrix --exact --help`.
     """
 
     game = "matrix"

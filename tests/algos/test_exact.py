@@ -135,6 +135,20 @@ def test_gradients_are_finite_differences_of_the_other_formula():
         assert found[state].item() == pytest.approx((ends[0] - ends[1]) / 2e-5, abs=1e-7)
 
 
+def test_numbers_do_not_depend_on_settings_of_torch():
+    """Of the whole process: default type, inference mode."""
+    expected = train("stag-hunt", "lola", 2, 3, seed=8).rewards
+    torch.set_default_dtype(torch.float16)
+    try:
+        with torch.inference_mode():
+            one = ExactGame("stag-hunt", [4, 1, 3, 2], 0.96)
+            assert torch.equal(train(one, "lola", 2, 3, seed=8).rewards, expected)
+            one.values(draw(1, 5), draw(1, 5), 0)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(train(one, "lola", 2, 3, seed=8).rewards, expected)
+
+
 # ---- policies
 
 

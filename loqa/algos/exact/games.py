@@ -99,8 +99,9 @@ class ExactGame:
 @cache
 def _payoffs(game: ExactGame, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """To whom sits in each seat, and to the other, over CC, CD, DC, DD as that seat sees them: `[2, 4]`."""
-    table = torch.tensor(game.payoff, dtype=dtype, device=device)
-    return table.reshape(2, 4), table.flip(0).mT.reshape(2, 4)
+    with torch.inference_mode(False):  # these are kept for callers outside it
+        table = torch.tensor(game.payoff, dtype=dtype, device=device)
+        return table.reshape(2, 4), table.flip(0).mT.reshape(2, 4)
 
 
 def game(
