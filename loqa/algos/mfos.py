@@ -7,8 +7,8 @@ its memory of the meta-episode is a vector th, one for all boards:
     policy:  softmax( linear( relu(h^a_t) * th_e ) )          value:  linear( relu(h^v_t) * stop(th_e) )
     th_0 = 1,   th_{e+1} = sigmoid( linear( mean_b h^m_S ) )   with h^m over inner episode e
 
-h^a, h^v and h^m are GRUs of three trunks that share nothing. Here is what one update computes; meta-episodes
-are not played yet.
+h^a, h^v and h^m are GRUs of three trunks that share nothing. Here is what one update computes;
+`loqa.algos.mfos_play` plays what it learns from.
 """
 
 from __future__ import annotations
@@ -43,11 +43,13 @@ class Trunk(nn.Module):
         self.linear_0 = nn.Linear(channels * height * width, hidden)
         self.gru = nn.GRU(hidden, hidden)
 
-    def forward(self, obs: Tensor) -> Tensor:
-        """The GRU's output after each step, from zero, `[S, N, C, H, W]` -> `[S, N, hidden]`."""
+    def forward(self, obs: Tensor, state: Tensor | None = None) -> Tensor:
+        """The GRU's output after each step, from its `state [N, hidden]` before them or from zero;
+        `[S, N, C, H, W]` -> `[S, N, hidden]`."""
         x = torch.relu(self.conv_1(torch.relu(self.conv_0(obs.flatten(0, 1)))))
         x = torch.relu(self.linear_0(x.flatten(1)))
-        outputs: Tensor = self.gru(x.reshape(*obs.shape[:2], -1))[0]
+        before = None if state is None else state[None]
+        outputs: Tensor = self.gru(x.reshape(*obs.shape[:2], -1), before)[0]
         return outputs
 
 
@@ -108,9 +110,14 @@ class MFOSNetwork(nn.Module):
             trunk(episodes.flatten(1, 2)).reshape(*episodes.shape[:3], -1)
             for trunk in (self.actor, self.value)
         ]
-        logits = self.actor_end(torch.relu(outputs[0]) * memory)
+        log_probs = self.log_probs(outputs[0], memory)
         values = self.value_end(torch.relu(outputs[1]) * memory.detach())[..., 0]
-        return logits.log_softmax(-1).transpose(0, 1), values.transpose(0, 1)
+        return log_probs.transpose(0, 1), values.transpose(0, 1)
+
+    def log_probs(self, output: Tensor, memory: Tensor) -> Tensor:
+        """The policy of an output of the actor's trunk, `[..., hidden]` -> `[..., K]`."""
+        logits: Tensor = self.actor_end(torch.relu(output) * memory)
+        return logits.log_softmax(-1)
 
 
 def meta_returns(rewards: Tensor, discount: float) -> Tensor:
