@@ -1,8 +1,9 @@
-"""Puts the results of the benchmarks into the README: no number there is typed by hand.
+"""Puts the results of the benchmarks into README.md and loqa/algos/README.md: no number of theirs is typed
+by hand.
 
     python benchmarks/report.py
 
-Each README line `<!-- table: NAME -->` is followed, up to `<!-- end -->`, by the tables of
+Each line `<!-- table: NAME -->` is followed, up to `<!-- end -->`, by the tables of
 benchmarks/results/NAME.json.
 """
 
@@ -17,10 +18,11 @@ import tables_coin
 import tables_environments
 import tables_evaluation
 import tables_kernels
+import tables_rivals
 import tables_training
 
 HERE = Path(__file__).parent
-README = HERE.parent / "README.md"
+PAGES = (HERE.parent / "README.md", HERE.parent / "loqa" / "algos" / "README.md")
 TABLES = {
     "matrix_game": tables_environments.tables,
     "coin_game": tables_environments.tables,
@@ -33,6 +35,8 @@ TABLES = {
     "train_coin_boards": tables_coin.training,
     "train_coin_phases": tables_coin.phases,
     "train_ipd": tables_training.tables,
+    "train_rivals": tables_rivals.tables,
+    "update_costs": tables_rivals.costs,
     "exploitability": tables_evaluation.exploitability,
     "league": tables_evaluation.league,
     "tournament": tables_evaluation.tournament,
@@ -57,9 +61,9 @@ def main() -> None:
         text = f"{TABLES[name](results)}\n\n{about(results)}"
         return f"<!-- table: {name} -->\n{text}\n<!-- end -->"
 
-    readme = README.read_text()
     pattern = r"<!-- table: (\w+) -->\n.*?<!-- end -->"
-    README.write_text(re.sub(pattern, section, readme, flags=re.DOTALL))
+    for page in PAGES:
+        page.write_text(re.sub(pattern, section, page.read_text(), flags=re.DOTALL))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ SIZE = {"batch_size": 64, "actor_hidden": 32, "critic_hidden": 32, "evaluate_eve
 ALGORITHMS: dict[str, dict[str, Any]] = {
     "naive": {"algo": "naive", "meets": "self"},
     "loqa": {"algo": "loqa", "meets": "self"},
+    "aa": {"algo": "aa", "meets": "self"},
+    "ppo": {"algo": "ppo", "meets": "self"},
     "lola": {"algo": "lola", "meets": "self", "objective": "loaded"},
     # One of the outer steps, of which an update has 200.
     "pola": {"algo": "pola", "meets": "self", "outer_steps": 1},
