@@ -453,3 +453,12 @@ def test_what_diverges_says_so():
 def test_settings_are_of_the_learner():
     assert PolicySettings(policy="network", hidden=3).made(5) == Network(hidden=3)
     assert PolicySettings(init_std=0.1).made(1) == Table(1, 0.1)
+
+
+def test_the_snippet_of_the_page():
+    page = Path(game.__code__.co_filename).with_name("README.md").read_text()
+    block = page.partition("```python\n")[2].partition("```")[0]
+    names: dict[str, object] = {}
+    shorter = block.replace("runs=1000", "runs=2").replace("runs=20", "runs=2, outer_steps=9")
+    exec(shorter, names)
+    assert names["found"].rewards.shape == (201, 2, 2)
