@@ -27,8 +27,10 @@ from loqa.agents.ends import Ends
 from loqa.agents.outputs import SeatOutputs
 from loqa.algos.actor_critic import ActorCritic
 from loqa.algos.loqa import ActorLosses, actor_losses, advantages
+from loqa.algos.ppo import PPO, PPOSettings, normalised, ppo_targets
 from loqa.algos.registry import register
 from loqa.algos.settings import ActorCriticSettings
+from loqa.algos.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,25 @@ class AdvantageAlignmentSettings(ActorCriticSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _checks.real("alignment_lambda", self.alignment_lambda, 0, 1)
+
+
+@dataclass(frozen=True)
+class AlignedPPOSettings(PPOSettings):
+    """PPO with A* in the place of A.
+
+    Attributes:
+        shaping_weight: w; 0 is PPO.
+        alignment, alignment_lambda: as in `AdvantageAlignmentSettings`.
+    """
+
+    shaping_weight: float = 1.0
+    alignment: Literal["discounted", "mean"] = "discounted"
+    alignment_lambda: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _checks.check_choices(self)
         _checks.real("alignment_lambda", self.alignment_lambda, 0, 1)
 
 
@@ -75,7 +96,7 @@ def past_sums(x: Tensor, discount: float, ends: Ends | None = None) -> Tensor:
 def alignment_terms(
     past: Tensor,
     others: Tensor,
-    settings: AdvantageAlignmentSettings,
+    settings: AdvantageAlignmentSettings | AlignedPPOSettings,
     ends: Ends | None = None,
 ) -> Tensor:
     """(A*_t - A_t) / w of the module's head.
@@ -124,10 +145,48 @@ class AdvantageAlignment(ActorCritic):
     losses = staticmethod(alignment_losses)
 
 
+class AlignedPPO(PPO):
+    """PPO with A* in the place of A, made of every player's normalised advantages and not normalised again
+    (as in the authors' code for Melting Pot, there over all players at once)."""
+
+    rates = (*PPO.rates, "shaping_weight")
+    reads_others = True
+    settings: AlignedPPOSettings
+
+    def _weights(
+        self,
+        trajectory: Trajectory,
+        advantages: Tensor,
+        others: Sequence[SeatOutputs | None],
+        seat: int,
+    ) -> Tensor:
+        settings = self.settings
+        total = torch.zeros_like(advantages)
+        for other in range(trajectory.num_players):
+            if other == seat:
+                continue
+            theirs = trajectory.seat(other)
+            said = others[other] if other < len(others) else None
+            if said is None:
+                said = self._evaluate(theirs.obs, theirs.actions, theirs.ends)
+            following = said.next_values if said.final is not None else None
+            found, _ = ppo_targets(theirs.rewards, said.values, settings, theirs.ends, following)
+            total += normalised(found)
+        terms = alignment_terms(advantages, total, settings, trajectory.ends)
+        return advantages + settings.shaping_weight * terms
+
+
 register(
     "aa",
     AdvantageAlignment,
     AdvantageAlignmentSettings,
     "Advantage Alignment",
+    defaults={"": {"shaping_weight": 1.0}},
+)
+register(
+    "aa-ppo",
+    AlignedPPO,
+    AlignedPPOSettings,
+    "Advantage Alignment, PPO",
     defaults={"": {"shaping_weight": 1.0}},
 )

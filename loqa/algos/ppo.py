@@ -122,6 +122,12 @@ def ppo_loss(log_probs: Tensor, before: Tensor, advantages: Tensor, clip_ratio: 
     return -torch.minimum(ratio * advantages, clipped * advantages).mean()
 
 
+def normalised(advantages: Tensor) -> Tensor:
+    """With mean 0 and deviation 1 over the batch."""
+    centred = advantages - advantages.mean()
+    return centred / (centred.square().mean().sqrt() + 1e-8)
+
+
 class PPO(Algorithm):
     """Actor: clipped surrogate less beta H, with advantages of mean 0 and deviation 1 in each batch.
     Critic: mean((q(s_t, a_t) - G_t)^2) / 2, with V = sum_a pi(a) q(a).
@@ -129,7 +135,7 @@ class PPO(Algorithm):
     Where players explore, log-probabilities, values and entropies are those of the policy that is played.
     """
 
-    rates = ("entropy_bonus", "actor_lr", "network_lr", "critic_lr")
+    rates: Sequence[str] = ("entropy_bonus", "actor_lr", "network_lr", "critic_lr")
     settings: PPOSettings
 
     def __init__(self, agent: Agent, settings: PPOSettings, context: Context) -> None:
@@ -154,8 +160,7 @@ class PPO(Algorithm):
             advantages, targets = ppo_targets(
                 own.rewards, before.values, settings, own.ends, following
             )
-            centred = advantages - advantages.mean()
-            advantages = centred / (centred.square().mean().sqrt() + 1e-8)
+            advantages = self._weights(trajectory, normalised(advantages), others, seat)
         generator = stream(self.context.seed, "minibatches of PPO", seat, iteration)
         told = []
         for _ in range(settings.epochs):
@@ -176,6 +181,16 @@ class PPO(Algorithm):
         surrogate, critic_loss, norm = torch.stack(told).mean(0)
         found = {"loss/agent": surrogate, "loss/critic": critic_loss, "grad_norm": norm}
         return {**found, "entropy": before.entropies}
+
+    def _weights(
+        self,
+        trajectory: Trajectory,
+        advantages: Tensor,
+        others: Sequence[SeatOutputs | None],
+        seat: int,
+    ) -> Tensor:
+        """What the surrogate has in the place of A, from one's own normalised advantages."""
+        return advantages
 
     def _evaluate(self, obs: Tensor, actions: Tensor, ends: Ends | None) -> SeatOutputs:
         said = self.agent.evaluate(obs, actions, ends=ends)

@@ -10,7 +10,7 @@ from typing import Any
 
 from loqa._checks import plural
 from loqa.algos import registry as algorithms
-from loqa.algos.advantage_alignment import AdvantageAlignmentSettings
+from loqa.algos.advantage_alignment import AdvantageAlignmentSettings, AlignedPPOSettings
 from loqa.algos.loqa import LOQASettings
 from loqa.algos.settings import ActorCriticSettings
 from loqa.training.config import NOT_LEARNED as NOT_LEARNED
@@ -130,7 +130,7 @@ def without_effect(config: TrainConfig) -> dict[str, str]:
         idle(config.shaping == "n-step", "shaping n-step", "dice_discount")
         idle(config.shaping == "n-step", "shaping n-step", "current_reward_differentiable")
         idle(config.shaping == "n-step", "shaping n-step", "opponent_baseline")
-    if isinstance(config.learning, AdvantageAlignmentSettings):
+    if isinstance(config.learning, AdvantageAlignmentSettings | AlignedPPOSettings):
         idle(config.shaping_weight == 0, "shaping_weight 0", "alignment", "alignment_lambda",
              "shaping_advantage", "self_play_target")  # fmt: skip
         idle(config.alignment == "mean", "alignment mean", "alignment_lambda")

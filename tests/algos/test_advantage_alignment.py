@@ -19,12 +19,16 @@ from loqa.agents.ends import Ends
 from loqa.agents.outputs import SeatOutputs
 from loqa.algos.advantage_alignment import (
     AdvantageAlignmentSettings,
+    AlignedPPO,
+    AlignedPPOSettings,
     alignment_losses,
     alignment_terms,
     past_sums,
 )
+from loqa.algos.base import Context
 from loqa.algos.learner import Learner
 from loqa.algos.loqa import LOQASettings, actor_losses
+from loqa.algos.ppo import normalised, ppo_loss, ppo_targets
 from loqa.algos.trajectory import Trajectory
 
 Arrays = dict[str, np.ndarray]
@@ -71,6 +75,26 @@ def test_the_form_of_the_published_code(
     found = alignment_terms(own, of_episode.flatten(1) - own, settings)
     np.testing.assert_allclose(found[1:], sequences(recorded[terms]), **CLOSE)
     assert not found[0].any()
+
+
+def test_the_surrogate_with_its_advantages(recorded: Arrays) -> None:
+    """PPO's, clip .1, by agent: two lie side by side."""
+    own = sequences(recorded["integrated/advantages_normalised"])
+    other = own.unflatten(1, (-1, 2)).flip(-1).flatten(1)
+    weights = own + alignment_terms(own, other, AdvantageAlignmentSettings(alignment="mean"))
+    np.testing.assert_allclose(
+        weights, sequences(recorded["integrated/modified_advantages"]), **CLOSE
+    )
+    now, before = (sequences(recorded[f"integrated/{name}"])[:-1] for name in ("logp", "old_logp"))
+    now.requires_grad_()
+    losses = [
+        ppo_loss(now[:, agent::2], before[:, agent::2], weights[:, agent::2], 0.1)
+        for agent in (0, 1)
+    ]
+    np.testing.assert_allclose(torch.stack(losses).detach(), recorded["integrated/losses"], **CLOSE)
+    (gradient,) = torch.autograd.grad(losses[0] + losses[1], now)
+    expected = sequences(recorded["integrated/dlosses_dlogp"])[:-1]
+    np.testing.assert_allclose(gradient, expected, **CLOSE)
 
 
 @pytest.mark.parametrize("form", ["loaded_aa", "dice_stopped_normaliser"])
@@ -194,10 +218,32 @@ def test_a_learner_with_its_losses_updates_and_shapes() -> None:
     torch.testing.assert_close(told.losses.opponent, expected.detach())
 
 
-def test_a_run_and_its_settings(tmp_path: Path) -> None:
-    config = loqa.IPDConfig.of_preset("default", algo="aa", iterations=3, batch_size=8, seed=1)
+@pytest.mark.parametrize("players", [2, 3])
+def test_ppo_takes_the_aligned_advantages(players: int) -> None:
+    settings = AlignedPPOSettings(gamma=0.9, shaping_weight=2.0, alignment_lambda=0.8)
+    me, trajectory = agent(), batch(players=players)
+    learner = AlignedPPO(me, settings, Context())
+    each = [
+        normalised(ppo_targets(one.rewards, said(me, trajectory, i).values.detach(), settings)[0])
+        for i, one in ((i, trajectory.seat(i)) for i in range(players))
+    ]
+    with torch.no_grad():
+        found = learner._weights(trajectory, each[1], (), 1)
+    others = sum(each) - each[1]
+    for t in range(7):
+        past = sum((0.9 * 0.8) ** (t - k) * each[1][k] for k in range(t))
+        expected = each[1][t] + 2.0 * 0.9 * past * others[t]
+        torch.testing.assert_close(found[t], expected)
+    before = [one.clone() for one in me.actor.parameters()]
+    learner.update(trajectory)
+    assert not all(map(torch.equal, before, me.actor.parameters()))
+
+
+@pytest.mark.parametrize("algo", ["aa", "aa-ppo"])
+def test_a_run_and_its_settings(algo: str, tmp_path: Path) -> None:
+    config = loqa.IPDConfig.of_preset("default", algo=algo, iterations=3, batch_size=8, seed=1)
     summary = loqa.train(config, tmp_path / "run")
-    assert (summary["status"], summary["algo"]) == ("finished", "aa")
+    assert (summary["status"], summary["algo"]) == ("finished", algo)
     with pytest.raises(ValueError, match="alignment must be one of discounted, mean, got 'sum'"):
         AdvantageAlignmentSettings(alignment="sum")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"alignment_lambda must be .*, got 1.5"):
