@@ -45,6 +45,8 @@ def changed(config: TrainConfig, name: str) -> dict[str, Any]:
         return {}
     if name == "fixed":
         return {"meets": "fixed", "fixed": ("always-defect",)}
+    if name == "take_turns":
+        return {**changed(config, "fixed"), "take_turns": True}
     if name == "meets":
         return {"meets": "learners"}
     return {name: another(config, name)}
