@@ -23,7 +23,7 @@ def tables(results: dict[str, Any]) -> str:
         )
         low, _, high = spread["self_play"]
         shortest, middle, longest = spread["seconds"]
-        alone = found["process_seconds"]
+        alone = found.get("process_seconds")
         lines.append(
             f"| {learner} | {found['iterations']} | {found['seeds']} | {strategies} | {answers} | "
             f"{low:.2f} to {high:.2f} | {middle:.1f} ({shortest:.1f} to {longest:.1f}) | "

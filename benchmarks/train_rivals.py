@@ -95,7 +95,9 @@ def main() -> None:
         found = {name: results_of(of_name) for name, of_name in runs.items()}
         league = league_of(runs)
         plot_comparison(
-            [Path(of_name[0]["out"]) for of_name in runs.values()], HERE / "figures" / "rivals.png"
+            [Path(of_name[0]["out"]) for of_name in runs.values()],
+            HERE / "figures" / "rivals.png",
+            list(runs),
         )
     results = {**about(), "training": found, "league": league}
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")

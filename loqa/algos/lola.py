@@ -352,5 +352,5 @@ register(
     LOLA,
     LOLASettings,
     "LOLA-DiCE",
-    defaults={"": {**ALONE, "gamma": 0.96}},
+    defaults={"": {**ALONE, "gamma": 0.96, "actor_lr": 0.02}},
 )

@@ -52,7 +52,7 @@ class LookAheadSettings:
     inner_critic_lr: float = 5e-4
     optimizer: Literal["adam", "sgd"] = "adam"
     fresh_optimizer: bool = False
-    actor_lr: float = 0.2
+    actor_lr: float = 0.02
     critic_lr: float = 1e-2
     opponent_model: bool = False
     model_steps: int = 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -32,7 +33,7 @@ def differences(configs: Sequence[TrainConfig], ignore: Collection[str] = ()) ->
     """What tells each configuration from the others, for example "actor gru, payoff 0,-1,1,-10".
 
     Two texts are equal if, and only if, the configurations are (less the fields in `ignore`). Where
-    presets differ, a preset's name stands for the fields that it sets.
+    presets or algorithms differ, their names stand for the fields that they set.
 
     Args:
         configs: of one game or of several.
@@ -49,16 +50,28 @@ def differences(configs: Sequence[TrainConfig], ignore: Collection[str] = ()) ->
         said = [mine.game] if len(same_game) < len(configs) else []
         if len(rivals) < len(same_game):
             said.append(f"preset {mine.preset}")
+        same_algo = [other for other in rivals if other.algo == mine.algo]
+        by_algo = _set_by_algorithms(same_game)
         known = mine.of_own_preset()
         names = [
             name
             for name in mine.to_dict()
             if name not in ignore and name != "preset"
-            if _differs(mine, name, rivals)
+            if _differs(mine, name, same_algo if name in by_algo else rivals)
             or (_differs(mine, name, same_game) and _differs(mine, name, [known]))
         ]
         told.append(", ".join([*said, *_words(mine, names, " ")]))
     return told
+
+
+def _set_by_algorithms(configs: Sequence[TrainConfig]) -> set[str]:
+    """Fields for which the algorithms' names stand, where the algorithms differ."""
+    kinds = {type(one.learning) for one in configs}
+    found = {field.name for kind in kinds for field in dataclasses.fields(kind)}
+    found = found if len(kinds) > 1 else set()
+    for one in configs:
+        found |= algorithms.entry(one.algo).defaults_in(one.game).keys()
+    return found
 
 
 def changes(config: TrainConfig, ignore: Collection[str] = ()) -> list[str]:
