@@ -118,7 +118,8 @@ def test_a_run_evaluates_both_seats_and_the_target_so(
     make_constant(trainer.agent)
     make_constant(trainer.algorithm.learner.target)
     seen: list[SeatOutputs] = []
-    losses, targets = learner_module.actor_losses, learner_module.critic_targets
+    learner = trainer.algorithm.learner
+    losses, targets = learner._losses, learner_module.critic_targets
 
     def noted_losses(own, opponents, *rest):  # type: ignore[no-untyped-def]
         seen.extend((own, opponents[0][0]))
@@ -128,7 +129,7 @@ def test_a_run_evaluates_both_seats_and_the_target_so(
         seen.append(target)
         return targets(rewards, target, *rest)
 
-    monkeypatch.setattr(learner_module, "actor_losses", noted_losses)
+    monkeypatch.setattr(learner, "_losses", noted_losses)
     monkeypatch.setattr(learner_module, "critic_targets", noted_targets)
     trainer.iterate()
     value = 1.46 if played_policy else 1.7

@@ -239,8 +239,6 @@ def test_three_players() -> None:
             error = float(direct.std()) / 2000**0.5
             assert abs(estimate.mean - float(direct.mean())) < 4 * (estimate.standard_error + error)
     assert result == loqa.evaluate("ad", "ac", num_players=3, episodes=400, seed=4, num_threads=1)
-    with pytest.raises(ValueError, match="a league is of games of 2 players, got 3"):
-        loqa.league(["ac", "ad"], num_players=3)
     with pytest.raises(ValueError, match="is for 2 players, got 3"):
         loqa.evaluate("loqa-coin-0", "ad", num_players=3)
 
