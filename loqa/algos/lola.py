@@ -26,6 +26,7 @@ from loqa.agents.policy import Policy
 from loqa.agents.sets import AgentSets
 from loqa.algos.base import Algorithm, Context, Number
 from loqa.algos.lookahead import LOLASettings, POLASettings, dice_objective, value_loss
+from loqa.algos.optimizers import apply
 from loqa.algos.registry import register
 from loqa.algos.trajectory import Trajectory
 
@@ -144,7 +145,7 @@ class LOLA(Algorithm):
             for _ in range(self.settings.model_steps):
                 said = model.evaluate(own.obs, own.actions, ends=own.ends)
                 gradients = torch.autograd.grad(-said.taken_log_probs.mean(), parameters)
-                _step(fitting, parameters, gradients)
+                apply(fitting, parameters, gradients)
             # Of its critic nothing is known but what one's own says.
             model.critic.load_state_dict(self.agent.critic.state_dict())
             self._others[seat] = Other.of(model)
@@ -193,7 +194,7 @@ class LOLA(Algorithm):
         )
         if values is not None:
             error = value_loss(rewards, values, settings.gamma, terminated)
-            _step(self.critic_optimizer, self._critic, torch.autograd.grad(error, self._critic))
+            apply(self.critic_optimizer, self._critic, torch.autograd.grad(error, self._critic))
             numbers["loss/critic"] = error.detach()
         return numbers
 
@@ -270,7 +271,7 @@ class LOLA(Algorithm):
         self.critic_optimizer = torch.optim.Adam(self._critic, self._rates["critic_lr"])
 
     def _actor_optimizer_step(self, gradients: Sequence[Tensor]) -> None:
-        _step(self.actor_optimizer, self._actor, gradients)
+        apply(self.actor_optimizer, self._actor, gradients)
 
     def set_rates(self, **rates: float) -> None:
         self._rates |= rates
@@ -324,16 +325,6 @@ def _agent_of(policy: Policy | str) -> Agent:
         "(meets self, learners, or fixed with a checkpoint) or, without parameters, --opponent-model; "
         f"got {who}"
     )
-
-
-def _step(
-    optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], gradients: Sequence[Tensor]
-) -> None:
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
-    optimizer.step()
-    for parameter in parameters:
-        parameter.grad = None
 
 
 # Of the run: no exploration, nothing annealed, and each seat an agent of its own.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -79,10 +80,9 @@ def restore(optimizer: torch.optim.Adam, state: dict[str, Any]) -> None:
 
 
 def apply(
-    optimizer: torch.optim.Adam,
-    parameters: list[torch.nn.Parameter],
-    gradients: tuple[Tensor, ...],
+    optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], gradients: Sequence[Tensor]
 ) -> None:
+    """One step of the optimizer with these gradients, which are not kept."""
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     optimizer.step()
