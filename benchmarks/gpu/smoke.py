@@ -21,6 +21,7 @@ import torch
 
 import loqa
 from loqa import ops
+from loqa.algos import registry as algorithms
 from loqa.ops.gru import gru
 from loqa.runtime.graphs import recorder_for
 from loqa.training.config import CoinConfig, IPDConfig
@@ -116,8 +117,25 @@ def train_coin(device: str) -> None:
         assert loqa.train(config, Path(folder) / "run")["iterations"] == 5
 
 
+def trained(algo: str) -> Callable[[str], None]:
+    """Two updates of an algorithm on the Coin Game, with recurrent networks."""
+
+    def check(device: str) -> None:
+        steps = {"outer_steps": 2} if algo == "pola" else {}
+        config = CoinConfig.of_preset(
+            algo=algo, meets="self", iterations=2, log_every=1, batch_size=16, actor_hidden=16,
+            critic_hidden=16, evaluation_episodes=16, device=device, **steps,
+        )  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            assert loqa.train(config, Path(folder) / "run")["iterations"] == 2
+
+    check.__name__ = f"train_{algo}"
+    return check
+
+
 CHECKS: tuple[Callable[[str], None], ...] = (
     coin_game, matrix_game, kernels, recurrent, graph, train_ipd, train_coin,
+    *map(trained, algorithms.names()),
 )  # fmt: skip
 
 
