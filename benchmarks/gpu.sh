@@ -2,8 +2,9 @@
 # Tests and measures on a machine with an NVIDIA GPU, in two calls of at most 330 s, each of which may
 # start on a fresh machine that can reach nothing:
 #   bash benchmarks/gpu.sh wheel        before, where nvcc is: dist/ gets a wheel and the commit's name
-#   bash benchmarks/gpu.sh a [FOLDER]   smoke, tests, simulator, LOQA by phase
-#   bash benchmarks/gpu.sh b [FOLDER]   kernels, LOQA to the thresholds, sanitizers, profiler, JAX
+#   bash benchmarks/gpu.sh a [FOLDER [ONLY]]   smoke, tests, simulator, LOQA by phase
+#   bash benchmarks/gpu.sh b [FOLDER [ONLY]]   kernels, LOQA to the thresholds, sanitizers, profiler, JAX
+# ONLY is a regular expression: the parts after the installation whose names match it.
 # A and B need a Python (3.12, or what PYTHON was at `wheel`) with torch (CUDA build), numpy,
 # matplotlib, pillow, rich, safetensors, pytest, pytest-benchmark and hypothesis; pytest-xdist and
 # pytest-timeout are used where they are. Without a wheel in dist/ that fits they build the package,
@@ -29,6 +30,7 @@ if [ "$call" = wheel ]; then
 fi
 
 out=$(realpath -m "${2:-${OUT:-gpu-results}}")
+only=${3:-.}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$out"
@@ -39,12 +41,14 @@ export PATH=/usr/local/cuda/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE
 export XLA_PYTHON_CLIENT_PREALLOCATE=false  # JAX leaves torch some memory
 ends=$((SECONDS + 325))
 status=0
+installed=
 
 # part NAME LIMIT COMMAND...: runs a command for at most LIMIT seconds, and never past the end of all.
 # What it prints is seen at once.
 part() {
   local name=$1 limit=$2 left=$((ends - SECONDS)) started=$SECONDS code=0
   shift 2
+  if [ "$installed" ] && ! [[ $name =~ $only ]]; then return; fi
   if [ "$limit" -gt "$left" ]; then limit=$left; fi
   echo "== $name (at most $limit s)" | tee -a "$out/log.txt"
   if [ "$limit" -le 0 ]; then
@@ -74,12 +78,13 @@ wait
 scripts=$repository/benchmarks
 export PYTHONPATH="$work/site:$scripts:$scripts/gpu${PYTHONPATH:+:$PYTHONPATH}"
 cd "$work" # so that the installed package is what runs
+installed=yes
 
 has() { python3 -c "import importlib.util, sys; sys.exit(not importlib.util.find_spec('$1'))"; }
 pytest=(python3 -m pytest -q -p lines -p no:cacheprovider -c "$repository/pyproject.toml"
   --rootdir "$repository" --tb=short)
 spread=()
-if has xdist; then spread=(-n 8); fi
+if has xdist; then spread=(-n 14 --benchmark-disable); fi # pytest-benchmark refuses beside it
 if has pytest_timeout; then pytest+=(--timeout 60); fi
 # bench NAME LIMIT SELECTION FILE: one line of JSON a case.
 bench() {
@@ -110,5 +115,5 @@ elif [ "$call" = b ]; then
   bench "JAX" 45 "(jax or float32) and (1048576 or 65536)" bench_coin_game_cuda.py
   part "out of memory" 20 "${pytest[@]}" "$repository/tests" -k "cuda and out_of_memory"
 fi
-part "table" 20 python3 "$scripts/gpu/table.py" "$out"
+installed= part "table" 20 python3 "$scripts/gpu/table.py" "$out"
 exit $status
