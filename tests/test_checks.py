@@ -20,7 +20,7 @@ TWO = [2, np.int64(2), np.int8(2), np.uint64(2), torch.tensor(2), np.array(2), n
        torch.tensor(2, dtype=torch.uint8)]  # fmt: skip
 NO_NUMBER = [
     "0.5", b"1", None, True, False, np.True_, torch.tensor(True), [0.5], (1,), 1j, np.complex128(1),
-    np.float32([0.5]), torch.ones(1), torch.ones(2), np.str_("1"), np.timedelta64(1), object(),
+    np.float32([0.5]), torch.ones(1), torch.ones(2), np.str_("1"), np.timedelta64(1, "s"), object(),
     torch.tensor(1j), np.array([[1]]),
 ]  # fmt: skip
 

@@ -66,7 +66,8 @@ def make(game: str, num_envs: int = 1, *, preset: str | None = None, **settings:
             "same_step"). Matrix games: payoff, contribution_factor (pola22), noise, end_probability;
             obs is `bits`, `index`, `onehot` or `actions`. Coin Game: height (3), width (3), num_players
             (2), obs (`planes` or `cells`), check_actions (True; False takes an action out of range for
-            staying put), and for pax23 egocentric and zero_last_reward (both False).
+            staying put), egocentric (False; True shows each player the board with itself in the middle),
+            and for pax23 zero_last_reward (False).
     Raises:
         ValueError, TypeError: an unknown name (the nearest valid one is given) or a value out of range.
         RuntimeError: device "cuda" where loqa or torch has no CUDA, or there is no GPU.

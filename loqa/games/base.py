@@ -59,12 +59,14 @@ class Inputs:
         num_features: of an observation, flattened.
         num_actions: K.
         obs_shape: of an observation; convolutions read [C, H, W].
+        view: how it is seen, where a game has several ways.
     """
 
     observes: str
     num_features: int
     num_actions: int
     obs_shape: tuple[int, ...] = ()
+    view: str = ""
 
 
 def _nothing(*args: Any) -> dict[str, Any]:
@@ -90,6 +92,7 @@ class Game:
         defaults: fields of a run, of any part, that differ from the parts' own defaults.
         presets: named settings: name -> fields that differ from those.
         adapted: further defaults, by the game's settings.
+        before: what the settings that came later were before they existed: field -> value.
         variants: what the preset "default" says besides, by the value of a field: field -> value -> fields.
         make_env: the environment of a run.
         inputs: of its agents, by the settings.
@@ -122,6 +125,7 @@ class Game:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {}})
     adapted: Callable[[Any], Mapping[str, Any]] = _nothing
+    before: Mapping[str, Any] = field(default_factory=dict)
     variants: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     player: Callable[[str], Policy | str] = _unknown
     against: Mapping[str, str] = field(default_factory=dict)

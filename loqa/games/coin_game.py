@@ -15,7 +15,7 @@ from loqa._native import core
 from loqa.algos.trajectory import Trajectory
 from loqa.envs.base import Env
 from loqa.envs.coin_game.env import make_coin_game
-from loqa.envs.coin_game.presets import SCRIPTED_COIN_PLAYERS
+from loqa.envs.coin_game.presets import COIN_PRESETS, SCRIPTED_COIN_PLAYERS
 from loqa.envs.coin_game.statistics import coin_statistics
 from loqa.envs.coin_game.thresholds import THRESHOLDS, reached
 from loqa.games.base import Game, Inputs, Making, RunView
@@ -23,6 +23,7 @@ from loqa.games.coin_matches import CoinMatches
 from loqa.games.coin_view import CoinView, outcome
 from loqa.games.registry import register
 
+_MOVES = COIN_PRESETS["loqa24"].moves
 STATISTICS = ("other_share", "own_pickups", "other_pickups", "easy_misses", "near_passes")
 """Of `loqa.envs.coin_game.statistics.CoinStatistics`, in self-play, mean of both players."""
 
@@ -36,12 +37,15 @@ class CoinSettings:
         height: of the board, in cells.
         width: of the board, in cells.
         num_players: A, players of a game.
+        egocentric: a player sees the board with itself in the middle. The board is a torus, where it
+            stands does not matter: H x W times fewer states.
     """
 
     episode_length: int = 50
     height: int = 3
     width: int = 3
     num_players: int = 2
+    egocentric: bool = False
 
     def __post_init__(self) -> None:
         _checks.integer("episode_length", self.episode_length, 1, 2**31 - 1)
@@ -70,13 +74,15 @@ def _make_env(settings: CoinSettings, making: Making) -> Env:
         obs_dtype=_smallest(math.prod(_board(settings))),
         num_threads=making.num_threads,
         first_env=making.first_env,
+        egocentric=settings.egocentric,
         check_actions=False,
     )
 
 
 def _inputs(settings: CoinSettings) -> Inputs:
     planes = _board(settings)
-    return Inputs("features", math.prod(planes), 4, planes)
+    view = "egocentric" if settings.egocentric else "absolute"
+    return Inputs("features", math.prod(planes), 4, planes, view)
 
 
 def _board(settings: CoinSettings) -> tuple[int, int, int]:
@@ -94,8 +100,9 @@ def _measure(played: Trajectory, settings: CoinSettings) -> dict[str, Tensor]:
     if played.num_players != 2:
         return {}
     measured = coin_statistics(
-        played.obs, played.actions, played.rewards, board=(settings.height, settings.width)
-    )
+        played.obs, played.actions, played.rewards, board=(settings.height, settings.width),
+        moves=_MOVES if settings.egocentric else None,
+    )  # fmt: skip
     found = {name: getattr(measured, name).mean() for name in STATISTICS}
     return {**found, "own_coin_share": 1 - found["other_share"]}
 
@@ -156,6 +163,7 @@ COIN = register(
         thresholds=tuple(THRESHOLDS),
         reached=_reached,
         summary=_summary,
+        before={"egocentric": False},
         defaults={
             "iterations": 1800,
             "batch_size": 1024,
@@ -182,6 +190,7 @@ COIN = register(
             "actor_lr_final": 1e-3,
             "critic_lr_final": 1e-2,
             "self_play_target": 0.295,
+            "egocentric": True,
             "evaluate_every": 10,
         },
         presets={
@@ -198,6 +207,7 @@ COIN = register(
                 "anneal": 0,
                 "gamma": 0.96,
                 "self_play_target": None,
+                "egocentric": False,
                 "early_opponents": 0.0,
                 "dice_discount": 0.9,
                 "softmax_temperature": 1.0,

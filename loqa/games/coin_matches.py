@@ -11,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from loqa.agents.actor_critic import Agent
 from loqa.agents.places import ones
 from loqa.agents.player import Player
+from loqa.agents.policy import Policy
 from loqa.agents.strategies import Machine
 from loqa.envs.coin_game.env import CoinGame, make_coin_game
 from loqa.envs.coin_game.presets import SCRIPTED_COIN_PLAYERS
@@ -69,6 +71,12 @@ class CoinMatches(MatchRules[CoinGame]):
     def traits(self, config: Any) -> dict[str, Any]:
         return {"grid": (config.height, config.width), "rules": _RULES}
 
+    def policy_of(self, agent: Agent, config: Any) -> Policy:
+        """Of a run's agent: matches show the board as it is, whoever looks."""
+        if not config.egocentric:
+            return agent
+        return Centred(Agent(agent.actor, agent.critic, agent.observes))  # the run left out
+
     def traits_in(self, env: CoinGame) -> dict[str, Any]:
         return {"grid": (env.height, env.width), "rules": env.spec.preset}
 
@@ -95,11 +103,37 @@ class CoinMatches(MatchRules[CoinGame]):
         return env.rollout_scripted([player.scripted for player in players], steps)
 
     def statistics(self, env: CoinGame, obs: Tensor, actions: Tensor, rewards: Tensor) -> Numbers:
-        if env.egocentric:  # places of two steps cannot be compared
-            return {}
         planes = _relative_planes(obs, env)
-        measured = coin_statistics(planes, actions, rewards, env.preset.first_takes)
+        moves = env.preset.moves if env.egocentric else None
+        measured = coin_statistics(planes, actions, rewards, env.preset.first_takes, moves=moves)
         return {name: value.tolist() for name, value in vars(measured).items()}
+
+
+class Centred:
+    """A policy that reads egocentric planes, where planes of the board are shown.
+
+    Args:
+        policy: reads planes [B, P, H, W] with itself in the middle.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """The policy's own."""
+        return self.policy.initial_state(batch_size)
+
+    def step(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The policy's own answer to the planes `[B, P, H, W]`, shifted so that the first player stands
+        in the middle."""
+        height, width = obs.shape[-2:]
+        own = obs[:, 0].flatten(1).argmax(-1)[:, None]
+        rows = (torch.arange(height, device=obs.device) + own // width - height // 2) % height
+        columns = (torch.arange(width, device=obs.device) + own % width - width // 2) % width
+        cells = rows[:, :, None] * width + columns[:, None, :]
+        planes = obs.flatten(2)
+        shifted = planes.gather(2, cells.flatten(1)[:, None].expand_as(planes)).reshape(obs.shape)
+        return self.policy.step(shifted, state)
 
 
 def common_grid(

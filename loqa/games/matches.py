@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from loqa.agents.actor_critic import Agent
 from loqa.agents.player import Player
 from loqa.agents.policy import Policy
 from loqa.agents.strategies import Machine
@@ -74,6 +75,10 @@ class MatchRules(ABC, Generic[E]):
     def traits(self, config: Any) -> dict[str, Any]:
         """What else a `Player` should know of a run's agent, by field."""
         return {}
+
+    def policy_of(self, agent: Agent, config: Any) -> Policy:
+        """What plays for a run's agent in matches."""
+        return agent
 
     def traits_in(self, env: E) -> dict[str, Any]:
         """The same of an agent that learned in an environment."""

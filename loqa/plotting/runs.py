@@ -50,7 +50,7 @@ class Run:
             ValueError: a field is unknown or has a bad value.
         """
         values = {name: value for name, value in self.config.items() if name != "game"}
-        return config_class(self.game).from_dict(values)
+        return config_class(self.game).of_file(values)
 
     @property
     def learner(self) -> str:

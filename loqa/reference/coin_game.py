@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from loqa.envs.coin_game.presets import COIN_PRESETS, CoinPreset
+from loqa.envs.coin_game.presets import COIN_PRESETS, MOVES, CoinPreset
 from loqa.reference.philox import bounded, philox
-
-MOVES = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0), "stay": (0, 0)}
 
 # Fourth word of the Philox counter.
 DRAW_RESPAWN = 0  # (environment, episode, t // 4, 0 + coin): word t % 4 places that coin

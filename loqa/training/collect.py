@@ -175,7 +175,9 @@ class _Sitters:
 
     def answer(self, obs: Tensor, t: int) -> Tensor:
         """Log-probabilities `[B, n, K]` of its n seats, for observations `[B, A, ...]`."""
-        seen = obs[:, self.where[0]] if len(self.where) == 1 else obs[:, self.where].flatten(0, 1)
+        # Not obs[:, where]: a list is copied from the host, which no CUDA graph can hold.
+        views = [obs[:, seat] for seat in self.where]
+        seen = views[0] if len(views) == 1 else torch.stack(views, 1).flatten(0, 1)
         log_probs, self._state = self._step(seen, self._state)
         if self.recorded is not None:
             q_values, self._critic = self.recorded.critic_step(seen, self._critic, t - self._began)

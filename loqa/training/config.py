@@ -143,6 +143,11 @@ class TrainConfig:
         types_of = cls.field_types(str(values.get("algo", "loqa")))
         return cls(**{name: _typed(cls, name, value, types_of) for name, value in values.items()})
 
+    @classmethod
+    def of_file(cls, values: Mapping[str, Any]) -> Self:
+        """`from_dict` of what a run wrote, maybe before a setting existed."""
+        return cls.from_dict({**cls.record().before, **values})
+
     def replace(self, **fields: Any) -> Self:
         """The configuration with some fields changed."""
         return self.from_dict({**self.to_dict(), **fields})

@@ -214,7 +214,7 @@ def _agent_of(
         if wanted and (type(seconds) not in (int, float) or not 0 <= seconds < math.inf):
             raise wrong("seconds", "a number of seconds", seconds)
         config = (
-            config_class(state["config"]["game"]).from_dict(
+            config_class(state["config"]["game"]).of_file(
                 {name: value for name, value in state["config"].items() if name != "game"}
             )
             if resumed is None

@@ -335,7 +335,15 @@ class Trainer:
         if Path(name).exists():
             from loqa.training.train import load_agent  # which trains, by this module
 
-            return self.seat_of(load_agent(name).to(self.device).requires_grad_(False))
+            agent = load_agent(name).to(self.device).requires_grad_(False)
+            assert agent.config is not None
+            made = vars(agent.config.record().inputs(agent.config.env))
+            shown = vars(self.game.inputs(self.config.env))
+            differing = [key for key in made if made[key] != shown[key]]
+            if differing:
+                told = ", ".join(f"{key} {made[key]} (here {shown[key]})" for key in differing)
+                raise ValueError(f"{name} learned what this run does not show: {told}")
+            return self.seat_of(agent)
         return self.game.player(name)
 
     def _set_rates(self) -> None:

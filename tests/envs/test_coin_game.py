@@ -25,6 +25,8 @@ CASES: list[dict[str, Any]] = [
     {"height": 2, "width": 2, "num_players": 3},
     {"height": 9, "width": 1, "num_players": 8},
     {"height": 20, "width": 17},
+    *({"preset": name, "egocentric": True, "height": 4, "width": 5} for name in COIN_PRESETS),
+    {"num_players": 5, "egocentric": True, "height": 2, "width": 6},
     {"preset": "pax23", "egocentric": True, "zero_last_reward": True, "height": 4, "width": 5},
     {"preset": "mfos22", "height": 2, "width": 5},
 ]

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pettingzoo
 import pytest
 import torch
+
+pytest.importorskip("pettingzoo")
+import pettingzoo
 from gymnasium import spaces
 from own_envs import CutEnv, EndingEnv, NumpyEnv, TorchEnv
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,32 @@ def test_lengths_boards_and_discounts_of_the_run() -> None:
         loqa.evaluate(wide, "ad", preset="pola22")
     with pytest.raises(ValueError, match="egocentric"):
         loqa.evaluate(wide, "ad", egocentric=True)
+
+
+@pytest.mark.parametrize("size", [(3, 3), (4, 5), (2, 7)])
+def test_an_agent_that_sees_itself_in_the_middle_meets_any(size: tuple[int, int]) -> None:
+    """The same answers where the board is shown as it is as where it is shown shifted."""
+    board = dict(zip(("height", "width"), size, strict=True))
+    agent = coin(egocentric=True, **board)
+    policy = as_player(agent).policy
+    assert policy is not None
+    envs = [loqa.make("coin_game", 64, egocentric=shifted, **board) for shifted in (False, True)]
+    states = [one.initial_state(64) for one in (policy, agent)]
+    actions = torch.randint(4, (9, 64, 2), generator=torch.Generator().manual_seed(0))
+    for now in actions.to(torch.uint8):
+        obs = [env.step(now)[0][:, 0] for env in envs]
+        (ours, states[0]), (own, states[1]) = (
+            one.step(seen, state)
+            for one, seen, state in zip((policy, agent), obs, states, strict=True)
+        )
+        torch.testing.assert_close(ours, own)
+    absolute = coin(egocentric=False, **board)
+    assert loqa.league({"a": agent, "b": absolute, "ad": "ad"}, episodes=4).matrix.shape == (3, 3)
+    with pytest.raises(ValueError, match="was made for egocentric=False observations"):
+        loqa.evaluate(agent, "ad", egocentric=True)
+    later = copy.deepcopy(agent)
+    later.iteration = 9
+    assert as_player(later).digest == as_player(agent).digest
 
 
 def test_players_of_unlike_games_are_refused_by_what_differs() -> None:

@@ -94,9 +94,14 @@ def test_pickups_account_for_the_rewards_of_every_preset(preset: str) -> None:
         assert taken[1] > taken[0] > 0.01
 
 
-def test_egocentric_planes_have_no_statistics() -> None:
-    result = loqa.evaluate("ac", "ad", episodes=4, preset="pax23", egocentric=True)
-    assert result.total.statistics == {}
+@pytest.mark.parametrize("preset", COIN_PRESETS)
+def test_statistics_do_not_depend_on_the_view(preset: str) -> None:
+    seen = [
+        loqa.evaluate("random", "ad", episodes=64, preset=preset, egocentric=egocentric)
+        for egocentric in (False, True)
+    ]
+    assert seen[0].total.statistics == seen[1].total.statistics
+    assert seen[0].total.reward == seen[1].total.reward
 
 
 def test_scripted_against_network_equals_native_rollout_of_both() -> None:

@@ -71,11 +71,9 @@ class EnvCase:
             numbers |= {"preset": preset, "height": height, "width": width}
             numbers |= {"num_players": int(rng.integers(2, most + 1))}
             numbers |= {"obs": pick(rng, ("planes", "cells"))}
+            numbers |= {"egocentric": bool(rng.integers(2))}
             if preset == "pax23":
-                numbers |= {
-                    "egocentric": bool(rng.integers(2)),
-                    "zero_last_reward": bool(rng.integers(2)),
-                }
+                numbers |= {"zero_last_reward": bool(rng.integers(2))}
             kinds = {
                 "planes": (torch.float32, torch.float16, torch.bfloat16),
                 "cells": (torch.int32, torch.int64),

@@ -38,6 +38,13 @@ def test_survives_json():
     assert IPDConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
+def test_agents_of_runs_before_a_setting_existed_know_nothing_of_it() -> None:
+    known = CoinConfig.of_preset().to_dict()
+    assert CoinConfig.of_file({k: v for k, v in known.items() if k != "game"}).egocentric
+    old = {k: v for k, v in known.items() if k not in ("game", "egocentric")}
+    assert not CoinConfig.of_file(old).egocentric
+
+
 def test_parses_the_text_of_a_command_line():
     config = IPDConfig.from_dict(
         {"seed": "3", "gamma": "0.5", "advantage_gradient": "true", "payoff": "1,2,3,4.5",

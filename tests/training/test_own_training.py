@@ -9,10 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import own_envs
-import pettingzoo
 import pytest
 import torch
+
+pytest.importorskip("pettingzoo")
+import own_envs
+import pettingzoo
 from gymnasium import spaces
 from own_envs import Board, EndingEnv, NumpyEnv, ThreePlayers, TorchEnv
 

@@ -73,6 +73,16 @@ def test_a_run_meets_an_earlier_one(tmp_path: Path) -> None:
     assert loqa.train(config, tmp_path / "second")["iterations"] == 3
 
 
+def test_a_run_does_not_meet_one_that_saw_something_else(tmp_path: Path) -> None:
+    first = loqa.train(loqa.CoinConfig.of_preset(**SMALL), tmp_path / "first")
+    fixed = {**SMALL, "meets": "fixed", "fixed": (first["out"],)}
+    assert Trainer(loqa.CoinConfig.of_preset(**fixed)).iteration == 0
+    with pytest.raises(ValueError, match=r"view egocentric \(here absolute\)"):
+        Trainer(loqa.CoinConfig.of_preset(**fixed, egocentric=False))
+    with pytest.raises(ValueError, match=r"num_features 36 \(here 48\)"):
+        Trainer(loqa.CoinConfig.of_preset(**fixed, height=4))
+
+
 def test_players_that_are_not_there() -> None:
     for kind, name, message in (
         (loqa.IPDConfig, "tit-for-tit", "did you mean 'tit-for-tat'"),

@@ -38,6 +38,7 @@ RUNS: dict[str, Any] = {
             "shared_reward": True,
             "height": 5,
             "width": 5,
+            "egocentric": False,
             "batch_size": 64,
             "opponents": 4,
             "actor_hidden": 8,
@@ -53,6 +54,7 @@ RUNS: dict[str, Any] = {
         "default",
         {
             "iterations": 60,
+            "egocentric": False,
             "batch_size": 64,
             "opponents": 4,
             "actor_hidden": 8,

@@ -89,8 +89,12 @@ class CoinGame(VectorEnv):
                 f"height * width must be more than the {players} players, so that there is room "
                 f"for the coin, got {self.height} x {self.width}"
             )
-        self.egocentric = _pax_switch("egocentric", egocentric, preset)
-        self.zero_last_reward = _pax_switch("zero_last_reward", zero_last_reward, preset)
+        self.egocentric = _switch("egocentric", egocentric)
+        self.zero_last_reward = _switch("zero_last_reward", zero_last_reward)
+        if self.zero_last_reward and preset.name != "pax23":
+            raise ValueError(
+                f"zero_last_reward is a switch of preset 'pax23', this is {preset.name!r}"
+            )
         self.num_coins = players if preset.coin_per_player else 1
         self._history = players + 1 if preset.history else 0
         obs = _checks.one_of("obs", obs, OBS_MODES)
@@ -412,11 +416,9 @@ class CoinGame(VectorEnv):
         )
 
 
-def _pax_switch(name: str, value: bool, preset: CoinPreset) -> bool:
+def _switch(name: str, value: bool) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}")
-    if value and preset.name != "pax23":
-        raise ValueError(f"{name} is a switch of preset 'pax23', this is {preset.name!r}")
     return value
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MOVES = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0), "stay": (0, 0)}
+"""Rows and columns that an action moves a player by."""
 _LOQA_ACTIONS = ("left", "right", "up", "down")
 _POLA_ACTIONS = ("right", "left", "down", "up")
 
@@ -20,7 +22,7 @@ class CoinPreset:
     version: int
     source: str
     actions: tuple[str, ...]
-    """What each action code does."""
+    """What each action code does, see `MOVES`."""
     coin_per_player: bool = False
     """One coin of each colour at all times, instead of one coin whose colour changes hands in round
     robin whenever it is taken (first colour random)."""
@@ -40,6 +42,11 @@ class CoinPreset:
     max_players: int = 8
     episode_length: int = 50
     discount: float = 0.96
+
+    @property
+    def moves(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns that each action code moves a player by."""
+        return tuple(MOVES[action] for action in self.actions)
 
 
 COIN_PRESETS: dict[str, CoinPreset] = {

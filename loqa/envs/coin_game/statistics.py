@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +40,7 @@ def coin_statistics(
     rewards: Tensor,
     first_takes: bool = False,
     board: tuple[int, int] | None = None,
+    moves: Sequence[tuple[int, int]] | None = None,
 ) -> CoinStatistics:
     """Statistics of rollouts with relative observations (presets loqa24 and, less history, mfos22).
 
@@ -52,6 +54,7 @@ def coin_statistics(
         rewards: [T, B, A].
         first_takes: of players who step on a coin at once only the first takes it (lola18).
         board: (H, W), if obs are cells.
+        moves: rows and columns that each action moves a player by, if obs are egocentric.
     Raises:
         ValueError: shapes do not belong together.
     """
@@ -69,7 +72,10 @@ def coin_statistics(
             f"got {list(obs.shape)}, {list(actions.shape)} and {list(shape)}"
         )
     height, width = board or (int(obs.shape[-2]), int(obs.shape[-1]))
-    places = _from_planes(obs, players) if board is None else _from_cells(obs, players, board)
+    seen = _from_planes(obs, players) if board is None else _from_cells(obs, players, board)
+    places = seen[..., [0, *range(players, 2 * players)]]
+    if moves is not None:
+        places = _on_the_board(places, seen[:, :, 0, :players], actions, moves, (height, width))
     self_before, self_after = places[:-1, ..., 0], places[1:, ..., 0]
     own, others = places[:-1, ..., 1:2], places[:-1, ..., 2:]
     taking = torch.ones_like(self_after, dtype=torch.bool)
@@ -110,9 +116,9 @@ def coin_statistics(
 
 
 def _from_planes(obs: Tensor, players: int) -> Tensor:
-    """[T+1, B, A, 1 + A]: the cell where a player is and those of the coins of each colour, its own
+    """[T+1, B, A, 2A]: the cells of players, itself first, and of the coins of each colour, its own
     first; -1 where there is no coin."""
-    planes = obs[..., [0, *range(players, 2 * players)], :, :].flatten(-2).to(torch.bool)
+    planes = obs[..., : 2 * players, :, :].flatten(-2).to(torch.bool)
     where = planes.to(torch.uint8).argmax(-1)
     return torch.where(planes.any(-1), where, -1)
 
@@ -126,4 +132,34 @@ def _from_cells(obs: Tensor, players: int, board: tuple[int, int]) -> Tensor:
     found = torch.where(
         coins.unsqueeze(-2) // size == colour[:, None], coins.unsqueeze(-2) % size, -1
     )
-    return torch.cat([cells[..., :1], found.amax(-1)], -1)
+    return torch.cat([cells[..., :players] % size, found.amax(-1)], -1)
+
+
+def _on_the_board(
+    places: Tensor,
+    seen_by_first: Tensor,
+    actions: Tensor,
+    moves: Sequence[tuple[int, int]],
+    board: tuple[int, int],
+) -> Tensor:
+    """Egocentric places of two steps made comparable: the cells on a board whose origin is where the
+    first player began.
+
+    Args:
+        places: [T+1, B, A, N] cells as each player sees them, -1 for none.
+        seen_by_first: [T+1, B, A], the cells of all players as the first one sees them.
+        actions: [T, B, A].
+        moves: of each action.
+        board: (H, W).
+    """
+    size = torch.tensor(board, device=places.device)
+    middle = size // 2
+
+    def split(cells: Tensor) -> Tensor:
+        return torch.stack([cells // size[1], cells % size[1]], -1)
+
+    taken = torch.tensor(moves, device=places.device)[actions[:, :, 0].long()]
+    first = torch.cat([torch.zeros_like(taken[:1]), taken.cumsum(0)])  # [T+1, B, 2]
+    own = split(seen_by_first) - middle + first[:, :, None]
+    there = (split(places) - middle + own[..., None, :]) % size
+    return torch.where(places < 0, places, there[..., 0] * size[1] + there[..., 1])
