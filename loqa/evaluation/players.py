@@ -161,7 +161,8 @@ def _of_run(agent: Agent, config: TrainConfig, name: str) -> Player:
         )
     return with_digest(
         Player(name, f"{config.algo} (loqa)", (game,), "", policy=rules.policy_of(agent, config),
-               config=config, iteration=agent.iteration, made_for=rules.made_for(config), **rules.traits(config))
+               config=config, iteration=agent.iteration, made_for=rules.made_for(config),
+               **rules.traits(config))
     )  # fmt: skip
 
 
