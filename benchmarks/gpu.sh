@@ -105,7 +105,7 @@ elif [ "$call" = b ]; then
     "$out/thresholds.jsonl" --seconds 140 --device "$device"
   # Kernels of ours only, in every process, on the few tests whose batches are small.
   for tool in memcheck racecheck; do
-    part "$tool" 30 compute-sanitizer --tool "$tool" --target-processes all --launch-timeout 60 \
+    part "$tool" 60 compute-sanitizer --tool "$tool" --target-processes all --launch-timeout 60 \
       --kernel-name kns=loqa --error-exitcode 9 "${pytest[@]}" \
       "$repository"/tests/ops/test_{gru,ops}.py "$repository"/tests/envs/test_cuda_{coin,matrix}_game.py \
       -k "cuda and not host and (small_batch or small_sequences or small_threads)"
