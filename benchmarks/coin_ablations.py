@@ -3,7 +3,7 @@
     python benchmarks/coin_ablations.py FILE.jsonl [--cases REGEX] [--boards 3 5 7] [--seeds 100 101]
         [--iterations 800] [--seconds 600] [--together 12] [--device cuda]
 
-FILE gets a line of JSON for every evaluation of every run. On a GPU many runs share it: each has a
+FILE gets a line of JSON for every evaluation of every run, with the seconds since that run began. On a GPU many runs share it: each has a
 stream of its own, and while the host prepares one iteration the GPU works on others. On the CPU they
 run one after another.
 """
@@ -29,17 +29,17 @@ from loqa.training.trainer import Trainer
 CASES: dict[str, dict[str, Any]] = {
     "default": {},
     "absolute": {"egocentric": False},
-    "after 100": {"anneal_after": 100},
-    "after 100, none early": {"anneal_after": 100, "early_opponents": 0.0},
-    "after 100, centred": {"anneal_after": 100, "opponent_baseline": "batch"},
-    "after 100, annealed by 500": {"anneal_after": 100, "anneal": 400},
-    "after 100, itself": {"anneal_after": 100, "meets": "self"},
-    "after 50, limit 5": {"anneal_after": 50, "steering_limit": 5.0},
-    "after 50, limit 5, rate .1": {
-        "anneal_after": 50, "steering_limit": 5.0, "steering_rate": 0.1,
+    "after 400": {"anneal_once": "at_once", "anneal_after": 400},
+    "after 100": {"anneal_once": "at_once", "anneal_after": 100},
+    "early opponents": {
+        "anneal_once": "at_once", "anneal_after": 100, "early_opponents": 0.25,
     },
-    "weight 2.5": {"anneal_after": 100, "self_play_target": None, "shaping_weight": 2.5},
-    "weight 5": {"anneal_after": 100, "self_play_target": None, "shaping_weight": 5.0},
+    "centred": {"opponent_baseline": "batch"},
+    "annealed in 400": {"anneal": 400},
+    "meets itself": {"meets": "self"},
+    "limit 5": {"steering_limit": 5.0},
+    "no steering": {"self_play_target": None},
+    "weight 2.5": {"self_play_target": None, "shaping_weight": 2.5},
 }  # fmt: skip
 
 
@@ -47,23 +47,24 @@ class Run:
     """A run of one case, and the stream that it works on."""
 
     def __init__(self, case: str, config: CoinConfig) -> None:
-        self.case, self.config = case, config
+        self.case, self.config, self.began = case, config, time.perf_counter()
         self.trainer = Trainer(config)
         on_gpu = self.trainer.device.type == "cuda"
         self.stream = torch.cuda.Stream() if on_gpu else None
 
-    def iterate(self, file: Path, started: float) -> None:
+    def iterate(self, file: Path) -> None:
         """One iteration, and its line where it evaluates."""
         with current(self.trainer.device), self._on_stream():
             self.trainer.iterate()
             if not self.trainer.evaluates_now:
                 return
-            self.trainer.evaluate(time.perf_counter() - started)
+            seconds = time.perf_counter() - self.began
+            self.trainer.evaluate(seconds)
             self.trainer.settle()
             shown = dict(self.trainer.monitor.evaluation)
         append(file, {
             "case": self.case, "board": self.config.env.height, "seed": self.config.loop.seed,
-            "iteration": self.trainer.iteration, "since": round(time.perf_counter() - started, 1),
+            "iteration": self.trainer.iteration, "seconds": round(seconds, 2),
             "weight": self.trainer.monitor.shaping_weight,
             **{name: shown[name] for name in
                ("self_play", "vs_always_defect", "vs_always_cooperate", "own_coin_share")},
@@ -103,7 +104,7 @@ def main() -> None:
         while waiting and len(running) < options.together:
             running.append(Run(*waiting.pop(0)))
         for run in list(running):
-            run.iterate(options.file, started)
+            run.iterate(options.file)
             if run.trainer.iteration >= options.iterations:
                 running.remove(run)
     print(f"{time.perf_counter() - started:.0f} s, {len(waiting) + len(running)} runs not finished")

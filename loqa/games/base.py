@@ -73,6 +73,10 @@ def _nothing(*args: Any) -> dict[str, Any]:
     return {}
 
 
+def _at_once(*args: Any) -> bool:
+    return True
+
+
 def _unknown(name: str) -> str:
     raise ValueError(f"the game has no scripted players, and {name!r} is no run or checkpoint")
 
@@ -102,6 +106,7 @@ class Game:
         evaluated: what an evaluation says besides, by what it has said.
         thresholds: names of what an agent may reach, the weakest first.
         reached: which of them an evaluation reaches.
+        answers: whether an evaluation says that the agent answers who always defects.
         metrics: further numbers of a line of metrics, whenever one is written.
         summary: what the run came to.
         kin: further names of `loqa.make`, whose environments this record knows too.
@@ -133,6 +138,7 @@ class Game:
     evaluated: Callable[[dict[str, Any]], dict[str, Any]] = _nothing
     thresholds: Sequence[str] = ()
     reached: Callable[[Mapping[str, Any], Any], Sequence[str]] = _none
+    answers: Callable[[Mapping[str, Any], Any], bool] = _at_once
     metrics: Callable[[RunView], dict[str, Any]] = _nothing
     summary: Callable[[RunView], dict[str, Any]] = _nothing
     kin: tuple[str, ...] = ()

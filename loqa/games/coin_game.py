@@ -17,7 +17,7 @@ from loqa.envs.base import Env
 from loqa.envs.coin_game.env import make_coin_game
 from loqa.envs.coin_game.presets import COIN_PRESETS, SCRIPTED_COIN_PLAYERS
 from loqa.envs.coin_game.statistics import coin_statistics
-from loqa.envs.coin_game.thresholds import THRESHOLDS, reached
+from loqa.envs.coin_game.thresholds import THRESHOLDS, reached, score
 from loqa.games.base import Game, Inputs, Making, RunView
 from loqa.games.coin_matches import CoinMatches
 from loqa.games.coin_view import CoinView, outcome
@@ -121,6 +121,22 @@ def _reached(evaluation: Mapping[str, Any], settings: CoinSettings) -> Sequence[
     )
 
 
+def _answers(evaluation: Mapping[str, Any], settings: CoinSettings) -> bool:
+    _, least = THRESHOLDS["strong"]
+    return score(evaluation["vs_always_defect"][0], settings.height, settings.width) >= least
+
+
+def _adapted(settings: CoinSettings) -> dict[str, Any]:
+    """Steering towards what players earn who always cooperate: one coin in the time that all of them
+    need for a way to another cell."""
+    cells = [min(i, settings.height - i) + min(j, settings.width - j)
+             for i in range(settings.height) for j in range(settings.width)]  # fmt: skip
+    way = sum(cells) / (len(cells) - 1)
+    target = 1 / (settings.num_players * way)
+    # A weight moves as fast on every board while nothing is earned.
+    return {"self_play_target": round(target, 4), "steering_rate": round(0.015 / target, 4)}
+
+
 def _headline(config: Any) -> tuple[str, Sequence[str]]:
     shown = ["height", "width"]
     text = f"board {config.height} x {config.width}"
@@ -162,10 +178,12 @@ COIN = register(
         evaluated=_evaluated,
         thresholds=tuple(THRESHOLDS),
         reached=_reached,
+        answers=_answers,
+        adapted=_adapted,
         summary=_summary,
         before={"egocentric": False},
         defaults={
-            "iterations": 1800,
+            "iterations": 1500,
             "batch_size": 1024,
             "gamma": 0.99,
             "clip_norm": 1.0,
@@ -179,17 +197,15 @@ COIN = register(
             "actor_lr": 5e-3,
             "checkpoint_every": 100,
             "meets": "past",
-            "early_opponents": 0.25,
             "actor": "gru",
             "critic": "gru",
             "actor_hidden": 64,
             "critic_hidden": 64,
             "anneal": 1400,
-            "anneal_after": 400,
+            "anneal_once": "answers",
             "entropy_final": 0.015,
             "actor_lr_final": 1e-3,
             "critic_lr_final": 1e-2,
-            "self_play_target": 0.295,
             "egocentric": True,
             "evaluate_every": 10,
         },
@@ -208,7 +224,6 @@ COIN = register(
                 "gamma": 0.96,
                 "self_play_target": None,
                 "egocentric": False,
-                "early_opponents": 0.0,
                 "dice_discount": 0.9,
                 "softmax_temperature": 1.0,
                 "stop_normaliser_gradient": False,

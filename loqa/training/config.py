@@ -130,11 +130,16 @@ class TrainConfig:
 
     def of_own_preset(self) -> Self:
         """What this configuration's preset says where nothing but what the preset depends on is given."""
-        variants = self.record().variants
-        own = {name: getattr(self, name) for name in variants}
-        plain = type(self)()
-        known = self.of_preset(self.preset, algo=self.algo, **own)
-        return known.replace(**{name: getattr(plain, name) for name in variants})
+        plain = self.of_preset(self.preset, algo=self.algo)
+        own = {name: getattr(self, name) for name in self.record().variants}
+        given = {**own, **vars(self.env)}
+        known = self.of_preset(self.preset, algo=self.algo, **given)
+        return known.replace(**{name: getattr(plain, name) for name in given})
+
+    def as_adapted(self) -> set[str]:
+        """Fields that are what the game's settings say."""
+        says = self.record().adapted(self.env)
+        return {name for name, value in says.items() if getattr(self, name) == value}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -28,6 +28,7 @@ class Monitor:
     Attributes:
         evaluation: the newest; empty before the first.
         shaping_weight: as it is steered.
+        began: the iteration after which rates are annealed and the weight is steered, None before that.
         seconds_to_threshold: of each threshold of the game, None while it is not met.
     """
 
@@ -36,6 +37,9 @@ class Monitor:
         self._env: Env | None = None
         self._first = float(getattr(trainer.config.settings(), "shaping_weight", 0.0))
         self.shaping_weight = self._first
+        schedule, looks = trainer.config.schedule, trainer.config.evaluation.evaluate_every
+        waits = schedule.anneal_once == "answers" and looks
+        self.began = None if waits else schedule.anneal_after
         self.evaluation: dict[str, Any] = {}
         self.seconds_to_threshold: dict[str, float | None] = dict.fromkeys(trainer.game.thresholds)
 
@@ -82,6 +86,9 @@ class Monitor:
             self.evaluation["statistics"] = statistics
         self.evaluation |= game.evaluated(self.evaluation)
         self._steer()
+        answers = self.began is None and game.answers(self.evaluation, settings)
+        if answers and trainer.iteration >= self.config.schedule.anneal_after:
+            self.began = trainer.iteration
         for name in game.reached(self.evaluation, settings):
             if self.seconds_to_threshold[name] is None:
                 self.seconds_to_threshold[name] = seconds
@@ -114,12 +121,14 @@ class Monitor:
         return {
             "evaluation": self.evaluation,
             "shaping_weight": self.shaping_weight,
+            "began": self.began,
             "seconds_to_threshold": self.seconds_to_threshold,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.evaluation = dict(state["evaluation"])
         self.shaping_weight = float(state["shaping_weight"])
+        self.began = state["began"]
         self.seconds_to_threshold = dict(state["seconds_to_threshold"])
 
     def _played(self, purpose: str, script: str | None) -> Any:
@@ -139,7 +148,7 @@ class Monitor:
         """Moves the shaping weight by how much self-play misses its target."""
         steering, every = self.config.steering, self.config.evaluation.evaluate_every
         iteration = self._trainer.iteration
-        if steering.self_play_target is None or iteration <= self.config.schedule.anneal_after:
+        if steering.self_play_target is None or self.began is None or iteration <= self.began:
             return
         if iteration % every:
             return  # the last iteration's evaluation: a longer run has none there

@@ -144,6 +144,9 @@ class Schedule:
         anneal: iterations over which the entropy bonus and the learning rates go from their first to
             their final value; 0 keeps the first.
         anneal_after: iterations before that.
+        anneal_once: "answers" waits, besides, for the first evaluation in which the agent answers
+            always-defect as the game asks for (the Coin Game: as its threshold strong does); "at_once"
+            does not wait.
         entropy_final: the final entropy bonus; None keeps the first.
         actor_lr_final: the actor's final learning rate; None keeps the first.
         network_lr_final: that of a network beside a table; None keeps the first. A recurrent network that
@@ -153,6 +156,7 @@ class Schedule:
 
     anneal: int = 0
     anneal_after: int = 0
+    anneal_once: Literal["at_once", "answers"] = "at_once"
     entropy_final: float | None = None
     actor_lr_final: float | None = None
     network_lr_final: float | None = None
@@ -161,6 +165,7 @@ class Schedule:
     def __post_init__(self) -> None:
         for name in ("anneal", "anneal_after"):
             _checks.integer(name, getattr(self, name), 0, _MANY)
+        _checks.one_of("anneal_once", self.anneal_once, ("at_once", "answers"))
         for name in self.finals():
             if (value := getattr(self, name)) is not None:
                 _checks.real(name, value)
@@ -171,9 +176,9 @@ class Schedule:
         rates = {f"{name}_final": name for name in ("actor_lr", "network_lr", "critic_lr")}
         return {"entropy_final": "entropy_bonus", **rates}
 
-    def share(self, iteration: int) -> float:
-        """How far the rates have gone in an iteration, in [0, 1]."""
-        after = max(0, iteration - self.anneal_after)
+    def share(self, iteration: int, began: int | None) -> float:
+        """How far the rates have gone in an iteration, in [0, 1], if annealing `began` after another."""
+        after = 0 if began is None else max(0, iteration - began)
         return min(1.0, after / self.anneal) if self.anneal else 0.0
 
 
@@ -182,9 +187,8 @@ class Steering:
     """How the shaping weight follows the reward in self-play.
 
     Attributes:
-        self_play_target: reward a step in self-play that the shaping weight is steered to from the end
-            of `anneal_after` on: every evaluation below it raises the weight, every one above it lowers
-            it. None keeps the weight, and a `shaping_weight` of 0 stays 0.
+        self_play_target: reward a step in self-play that the shaping weight is steered to once annealing
+            begins: every evaluation below it raises the weight, every one above it lowers it. None keeps the weight, and a `shaping_weight` of 0 stays 0.
         steering_rate: change of the weight's logarithm in an iteration for a missing reward of 1.
         steering_limit: largest factor by which the weight may leave its first value.
     """

@@ -53,10 +53,11 @@ def differences(configs: Sequence[TrainConfig], ignore: Collection[str] = ()) ->
         same_algo = [other for other in rivals if other.algo == mine.algo]
         by_algo = _set_by_algorithms(same_game)
         known = mine.of_own_preset()
+        adapted = set.intersection(*(other.as_adapted() for other in same_game))
         names = [
             name
             for name in mine.to_dict()
-            if name not in ignore and name != "preset"
+            if name not in ignore and name != "preset" and name not in adapted
             if _differs(mine, name, same_algo if name in by_algo else rivals)
             or (_differs(mine, name, same_game) and _differs(mine, name, [known]))
         ]
@@ -167,6 +168,9 @@ def without_effect(config: TrainConfig) -> dict[str, str]:
     idle(not gru, f"actor {network.actor}, critic {network.critic}", "layers_before_gru")
     idle(config.loop.exploration == 0, "exploration 0", "played_policy")
     idle(config.schedule.anneal == 0, "anneal 0", *config.schedule.finals())
+    steered = config.steering.self_play_target is not None
+    idle(config.schedule.anneal == 0 and not steered, "anneal 0", "anneal_after", "anneal_once")
+    idle(config.evaluation.evaluate_every == 0, "evaluate_every 0", "anneal_once")
     idle(config.steering.self_play_target is None, "self_play_target none", "steering_rate",
          "steering_limit")  # fmt: skip
     idle(config.evaluation.evaluate_every == 0, "evaluate_every 0", "evaluation_episodes", "stop_at",

@@ -349,7 +349,7 @@ class Trainer:
     def _set_rates(self) -> None:
         """Tells the algorithm the rates of this iteration, where they change."""
         schedule, first = self.config.schedule, self.config.settings()
-        share = schedule.share(self.iteration)
+        share = schedule.share(self.iteration, self.monitor.began)
         rates = {"shaping_weight": self.monitor.shaping_weight}
         for field, name in schedule.finals().items():
             final, begin = getattr(schedule, field), getattr(first, name, None)

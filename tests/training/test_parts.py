@@ -103,7 +103,14 @@ def test_players_that_are_not_there() -> None:
 
 def test_all_that_learn_follow_the_schedule_and_stay_finite() -> None:
     config = loqa.CoinConfig.of_preset(
-        **{**SMALL, "meets": "learners", "actor_lr": 1e-3, "actor_lr_final": 5e-4, "anneal": 2}
+        **{
+            **SMALL,
+            "meets": "learners",
+            "actor_lr": 1e-3,
+            "actor_lr_final": 5e-4,
+            "anneal": 2,
+            "anneal_once": "at_once",
+        }
     )
     trainer = Trainer(config)
     for _ in range(3):

@@ -55,6 +55,10 @@ RUNS: dict[str, Any] = {
         {
             "iterations": 60,
             "egocentric": False,
+            "anneal_once": "at_once",
+            "self_play_target": 0.295,
+            "steering_rate": 0.05,
+            "early_opponents": 0.25,
             "batch_size": 64,
             "opponents": 4,
             "actor_hidden": 8,
