@@ -3,9 +3,9 @@
     python benchmarks/coin_ablations.py FILE.jsonl [--cases REGEX] [--boards 3 5 7] [--seeds 100 101]
         [--iterations 800] [--seconds 600] [--together 12] [--device cuda]
 
-FILE gets a line of JSON for every evaluation of every run, with the seconds since that run began. On a GPU many runs share it: each has a
-stream of its own, and while the host prepares one iteration the GPU works on others. On the CPU they
-run one after another.
+FILE gets a line of JSON for every evaluation of every run, with the seconds since that run began. On a
+GPU many runs share it: each has a stream of its own, and while the host prepares one iteration the GPU
+works on others. On the CPU they run one after another.
 """
 
 from __future__ import annotations

@@ -188,7 +188,8 @@ class Steering:
 
     Attributes:
         self_play_target: reward a step in self-play that the shaping weight is steered to once annealing
-            begins: every evaluation below it raises the weight, every one above it lowers it. None keeps the weight, and a `shaping_weight` of 0 stays 0.
+            begins: every evaluation below it raises the weight, every one above it lowers it. None keeps
+            the weight, and a `shaping_weight` of 0 stays 0.
         steering_rate: change of the weight's logarithm in an iteration for a missing reward of 1.
         steering_limit: largest factor by which the weight may leave its first value.
     """
