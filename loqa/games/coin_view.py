@@ -41,7 +41,7 @@ def outcome(summary: dict[str, Any]) -> str:
     if "self_play" not in summary:
         return "Stopped before the first evaluation"
     met = ", ".join(
-        f"{name} {'not reached' if seconds is None else f'{seconds:.0f} s'}"
+        f"{name} {_met(seconds, summary['held_since'][name])}"
         for name, seconds in summary["seconds_to_threshold"].items()
     )
     return "".join(
@@ -54,3 +54,12 @@ def outcome(summary: dict[str, Any]) -> str:
             f"\nthresholds: {met}",
         ]
     )
+
+
+def _met(first: float | None, since: float | None) -> str:
+    """When a threshold was met, and from when on it holds."""
+    if first is None:
+        return "not reached"
+    if since is None:
+        return f"{first:.0f} s, lost again"
+    return f"{first:.0f} s" if since == first else f"{first:.0f} s, for good {since:.0f} s"

@@ -66,7 +66,7 @@ class Run:
     @property
     def learned(self) -> list[dict[str, Any]]:
         """The metrics without times: alike if two runs did the same."""
-        timed = ("seconds", "phase_seconds", "seconds_to_threshold")
+        timed = ("seconds", "phase_seconds", "seconds_to_threshold", "held_since")
         return [{key: value for key, value in line.items() if key not in timed}
                 for line in self.metrics]  # fmt: skip
 

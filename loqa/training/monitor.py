@@ -29,7 +29,9 @@ class Monitor:
         evaluation: the newest; empty before the first.
         shaping_weight: as it is steered.
         began: the iteration after which rates are annealed and the weight is steered, None before that.
-        seconds_to_threshold: of each threshold of the game, None while it is not met.
+        seconds_to_threshold: of each threshold of the game, until it was met first; None before that.
+        held_since: of each threshold, the seconds at the first of the evaluations that have all met it;
+            None where the newest does not.
     """
 
     def __init__(self, trainer: Trainer) -> None:
@@ -42,6 +44,7 @@ class Monitor:
         self.began = None if waits else schedule.anneal_after
         self.evaluation: dict[str, Any] = {}
         self.seconds_to_threshold: dict[str, float | None] = dict.fromkeys(trainer.game.thresholds)
+        self.held_since: dict[str, float | None] = dict(self.seconds_to_threshold)
 
     @property
     def agent(self) -> Agent:
@@ -89,8 +92,11 @@ class Monitor:
         answers = self.began is None and game.answers(self.evaluation, settings)
         if answers and trainer.iteration >= self.config.schedule.anneal_after:
             self.began = trainer.iteration
-        for name in game.reached(self.evaluation, settings):
-            if self.seconds_to_threshold[name] is None:
+        met = game.reached(self.evaluation, settings)
+        for name, since in self.held_since.items():
+            now = seconds if since is None else since
+            self.held_since[name] = now if name in met else None
+            if name in met and self.seconds_to_threshold[name] is None:
                 self.seconds_to_threshold[name] = seconds
 
     def self_play(self) -> list[float]:
@@ -108,6 +114,7 @@ class Monitor:
             line |= self.evaluation
             if self.seconds_to_threshold:
                 line["seconds_to_threshold"] = dict(self.seconds_to_threshold)
+                line["held_since"] = dict(self.held_since)
         return line
 
     def summary(self) -> dict[str, Any]:
@@ -115,6 +122,7 @@ class Monitor:
         found = {**self._trainer.game.summary(self), **self.evaluation}
         if self.seconds_to_threshold:
             found["seconds_to_threshold"] = self.seconds_to_threshold
+            found["held_since"] = self.held_since
         return found
 
     def state_dict(self) -> dict[str, Any]:
@@ -123,6 +131,7 @@ class Monitor:
             "shaping_weight": self.shaping_weight,
             "began": self.began,
             "seconds_to_threshold": self.seconds_to_threshold,
+            "held_since": self.held_since,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -130,6 +139,7 @@ class Monitor:
         self.shaping_weight = float(state["shaping_weight"])
         self.began = state["began"]
         self.seconds_to_threshold = dict(state["seconds_to_threshold"])
+        self.held_since = dict(state["held_since"])
 
     def _played(self, purpose: str, script: str | None) -> Any:
         """Episodes of the agent against a scripted player in every other seat, or against itself."""

@@ -71,7 +71,7 @@ RUNS: dict[str, Any] = {
         },
     ),
 }
-SECONDS = ("seconds", "phase_seconds", "seconds_to_threshold")
+SECONDS = ("seconds", "phase_seconds", "seconds_to_threshold", "held_since")
 FIRST = 3  # lines compared on another kind of machine
 
 
