@@ -29,14 +29,14 @@ def _processor() -> str:
 
 
 def commit() -> str:
-    """The commit of this checkout; where that cannot be told, LOQA_COMMIT or "unknown"."""
+    """LOQA_COMMIT where it is given, else the commit of this checkout, else "unknown"."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
         described = result.stdout.strip()
     except FileNotFoundError:  # a machine without git
         described = ""
-    return described or os.environ.get("LOQA_COMMIT") or "unknown"
+    return os.environ.get("LOQA_COMMIT") or described or "unknown"
 
 
 def versions() -> dict[str, str]:

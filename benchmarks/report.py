@@ -17,6 +17,7 @@ from typing import Any
 import tables_coin
 import tables_environments
 import tables_evaluation
+import tables_gpu
 import tables_kernels
 import tables_rivals
 import tables_training
@@ -37,6 +38,11 @@ TABLES = {
     "train_ipd": tables_training.tables,
     "train_rivals": tables_rivals.tables,
     "update_costs": tables_rivals.costs,
+    "gpu_environments": tables_gpu.environments,
+    "gpu_kernels": tables_gpu.kernels,
+    "gpu_phases": tables_gpu.phases,
+    "gpu_boards": tables_gpu.boards,
+    "gpu_ablations": tables_gpu.ablations,
     "exploitability": tables_evaluation.exploitability,
     "league": tables_evaluation.league,
     "tournament": tables_evaluation.tournament,
@@ -47,8 +53,9 @@ def about(results: dict[str, Any]) -> str:
     """Machine, commit and versions, beside every table."""
     machine = results["machine_info"]
     named = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    gpu = f"{machine['gpu']}, " if "gpu" in machine else ""
     return (
-        f"*Measured on: {machine['processor']}, {machine['cores']} cores, "
+        f"*Measured on: {gpu}{machine['processor']}, {machine['cores']} cores, "
         f"{machine['instruction_set']}, {machine['system']}, load {machine['load_at_the_end']} at the "
         f"end; commit {results['commit_info']['id']}; {named}.*"
     )

@@ -182,15 +182,18 @@ Check = tuple[str, Callable[[Any], bool]]
 NUMBER: Check = ("a number", is_number)
 NUMBERS: Check = ("numbers", _are_numbers)
 TWO_NUMBERS: Check = ("two numbers", lambda value: _are_numbers(value) and len(value) == 2)
+
+
+def _are_times(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        time is None or is_number(time) for time in value.values()
+    )
+
+
 _SUMMARY: dict[str, Check] = {
     "strategy": ("a text", lambda value: isinstance(value, str)),
-    "seconds_to_threshold": (
-        "times by name",
-        lambda value: (
-            isinstance(value, dict)
-            and all(time is None or is_number(time) for time in value.values())
-        ),
-    ),
+    "seconds_to_threshold": ("times by name", _are_times),
+    "held_since": ("times by name", _are_times),
 }
 
 
