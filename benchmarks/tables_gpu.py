@@ -99,8 +99,9 @@ def boards(results: dict[str, Any]) -> str:
     seeds = ", ".join(str(seed) for seed in sorted({one["seed"] for one in runs}))
     iterations = max(one["iterations"] for one in runs)
     return (
-        f"{found}\n\nSeeds {seeds}, {iterations} iterations, one run at a time; times include setting up. Each "
-        "cell: the median; n/m: as many as got there. Rewards a step are means of the last five evaluations."
+        f"{found}\n\nSeeds {seeds}, {iterations} iterations, one run at a time; times include setting up. "
+        "Each cell: the median; n/m: as many as got there. Rewards a step are means of the last five "
+        "evaluations."
     )
 
 
