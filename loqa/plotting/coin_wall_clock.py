@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,35 +27,71 @@ PUBLISHED: Mapping[tuple[str, str], tuple[float, ...]] = {
 on 7 x 7: the two that reached it). Source: Aghajohari et al. 2024, figure of wall-clock time against
 grid size. Strong, which POLA reached on 3 x 3 only (23,895 s) and M-FOS never, is left out for both."""
 
+_LAST = list(THRESHOLDS)[-1]
+_STYLES = ("-", ":", "-.")
 _COLOURS = {"weak": ORANGE, "medium": BLUE, "strong": VERMILION}
 _MARKERS = {"weak": "o", "medium": "s", "strong": "^"}
 _TICKS = (1, 3, 10, 30, 60, 180, 600, 1800, 3600, 10_800, 36_000, 108_000, 360_000)
 
 
+@dataclass(frozen=True)
+class Times:
+    """When a run met the thresholds.
+
+    Attributes:
+        series: what is drawn as one line, such as "CPU".
+        board: height and width.
+        first: of each threshold, the seconds until it was met first; None if it never was.
+        held: the seconds from which on the last threshold held to the end; None if it did not.
+    """
+
+    series: str
+    board: tuple[int, int]
+    first: Mapping[str, float | None]
+    held: float | None
+
+
 def plot_wall_clock(directories: Sequence[str | Path], out: Path) -> Path:
     """Seconds to each threshold by board, own runs and published means; returns `out`.
 
-    Own runs: the median over those that reached a threshold, a bar from the fastest to the slowest,
-    and "n/m" where only n of m did.
+    Own runs by device and view: the median over those that reached a threshold, a bar from the fastest
+    to the slowest, and "n/m" where only n of m did. The strong threshold is drawn where it holds to the
+    end; a small mark is where it was met first.
 
     Raises:
         FileNotFoundError: a directory holds no run.
         ValueError: a run is damaged, not finished, or not of the Coin Game.
     """
-    check_suffix(out)
     runs = [read_run(directory) for directory in directories]
     for run in runs:
         if run.game != "coin":
             raise ValueError(
                 f"{run.path} is a run of {run.game!r}; wall clock needs Coin Game runs"
             )
-        if set(THRESHOLDS) - set(run.summary.get("seconds_to_threshold", {})):
-            raise ValueError(f"{run.path} has no seconds_to_threshold in its summary.json yet")
+        for name in ("seconds_to_threshold", "held_since"):
+            if set(THRESHOLDS) - set(run.summary.get(name, {})):
+                raise ValueError(f"{run.path} has no {name} in its summary.json yet")
+    return draw_wall_clock([_times(run) for run in runs], out)
+
+
+def _times(run: Run) -> Times:
+    device = str(run.summary.get("device", "cpu"))
+    view = "" if run.settings.egocentric else ", absolute planes"
+    board = int(run.config["height"]), int(run.config["width"])
+    first, held = run.summary["seconds_to_threshold"], run.summary["held_since"][_LAST]
+    return Times(f"{device.partition(':')[0].upper()}{view}", board, first, held)
+
+
+def draw_wall_clock(times: Sequence[Times], out: Path) -> Path:
+    """The figure of `plot_wall_clock` from times, at most as many series as there are line styles (3)."""
+    check_suffix(out)
     figure, (axes,) = new_figure(1, width=7.6)
     figure.set_figheight(4.8)
     _draw_published(axes)
-    _draw_own(axes, runs)
-    boards = {(size, size) for size in PUBLISHED_SIZES} | {_board(run) for run in runs}
+    series = list(dict.fromkeys(one.series for one in times))
+    for name, style in zip(series, _STYLES, strict=False):
+        _draw_own(axes, [one for one in times if one.series == name], style)
+    boards = {(size, size) for size in PUBLISHED_SIZES} | {one.board for one in times}
     ordered = sorted(boards, key=_place)
     axes.set_xticks([_place(board) for board in ordered], [f"{h} x {w}" for h, w in ordered])
     axes.set_yscale("log")
@@ -64,15 +101,18 @@ def plot_wall_clock(directories: Sequence[str | Path], out: Path) -> Path:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _: _words(seconds)))
     axes.set(xlabel="board", ylabel="training time to the threshold")
-    handles = [Line2D([], [], color=_COLOURS[name], marker=_MARKERS[name], lw=2.2, label=name)
+    handles = [Line2D([], [], color=_COLOURS[name], marker=_MARKERS[name], lw=2.2,
+                      label=f"{name}, for good" if name == _LAST else name)
                for name in THRESHOLDS]  # fmt: skip
-    devices = ", ".join(sorted({str(run.summary.get("device", "cpu")).upper() for run in runs}))
     handles += [
-        Line2D([], [], color=BLACK, marker="o", lw=2.2, label=f"loqa, here ({devices})"),
+        Line2D([], [], color=BLACK, marker="o", lw=2.2, ls=style, label=f"loqa, {name}")
+        for name, style in zip(series, _STYLES, strict=False)
+    ]
+    handles += [
         Line2D([], [], color=BLACK, marker="o", mfc="white", lw=1.2, ls="--",
                label="LOQA, published (A100)"),
     ]  # fmt: skip
-    figure.legend(handles=handles, loc="outside upper center", ncols=5, frameon=False,
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False,
                   fontsize="small")  # fmt: skip
     return save(figure, out)
 
@@ -88,17 +128,21 @@ def _draw_published(axes: Axes) -> None:
                           textcoords="offset points", fontsize="small", color=GREY)  # fmt: skip
 
 
-def _draw_own(axes: Axes, runs: Sequence[Run]) -> None:
-    boards = sorted({_board(run) for run in runs}, key=_place)
+def _draw_own(axes: Axes, times: Sequence[Times], style: str) -> None:
+    boards = sorted({one.board for one in times}, key=_place)
     for offset, name in zip((-0.07, 0.0, 0.07), THRESHOLDS, strict=True):
         places, medians = [], []
         for board in boards:
-            mine = [run for run in runs if _board(run) == board]
-            times = [run.summary["seconds_to_threshold"][name] for run in mine]
-            reached = np.array([time for time in times if time is not None], np.float64)
+            mine = [one for one in times if one.board == board]
+            place = _place(board) + offset
+            met = [one.held if name == _LAST else one.first[name] for one in mine]
+            reached = np.array([time for time in met if time is not None], np.float64)
+            if name == _LAST:
+                first = [time for one in mine if (time := one.first[name]) is not None]
+                axes.plot([place] * len(first), first, _MARKERS[name], color=_COLOURS[name], ms=3,
+                          alpha=0.5)  # fmt: skip
             if not len(reached):
                 continue
-            place = _place(board) + offset
             places.append(place)
             medians.append(float(np.median(reached)))
             axes.vlines(place, reached.min(), reached.max(), color=_COLOURS[name], lw=1.5)
@@ -106,12 +150,8 @@ def _draw_own(axes: Axes, runs: Sequence[Run]) -> None:
                 axes.annotate(f"{len(reached)}/{len(mine)}", (place, reached.max()), xytext=(0, 4),
                               textcoords="offset points", ha="center", fontsize="x-small",
                               color=_COLOURS[name])  # fmt: skip
-        axes.plot(places, medians, "-", color=_COLOURS[name], marker=_MARKERS[name], lw=2.2, ms=7,
-                  zorder=5)  # fmt: skip
-
-
-def _board(run: Run) -> tuple[int, int]:
-    return int(run.config["height"]), int(run.config["width"])
+        axes.plot(places, medians, ls=style, color=_COLOURS[name], marker=_MARKERS[name], lw=2.2,
+                  ms=7, zorder=5)  # fmt: skip
 
 
 def _place(board: tuple[int, int]) -> float:

@@ -54,7 +54,12 @@ def coin_run(path: Path, seed: int = 0, size: int = 3, **config: object) -> Path
         times["strong"] = None  # type: ignore[assignment]
     if not shaped:
         times = dict.fromkeys(times)  # type: ignore[arg-type]
-    summary = {"seconds_to_threshold": times, "device": "cpu", "seconds": 200.0}
+    summary = {
+        "seconds_to_threshold": times,
+        "held_since": times,
+        "device": "cpu",
+        "seconds": 200.0,
+    }
     (path / "summary.json").write_text(json.dumps(summary))
     return path
 
