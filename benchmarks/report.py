@@ -33,7 +33,7 @@ TABLES = {
     "train_coin_ablations": tables_coin.by_seed,
     "train_coin_schedule": tables_coin.by_seed,
     "train_coin_processes": tables_coin.processes,
-    "train_coin_boards": tables_coin.training,
+    "train_coin_boards": tables_coin.boards,
     "train_coin_phases": tables_coin.phases,
     "train_ipd": tables_training.tables,
     "train_rivals": tables_rivals.tables,

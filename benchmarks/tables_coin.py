@@ -36,6 +36,30 @@ def training(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def boards(results: dict[str, Any]) -> str:
+    """One line a run: when it met the thresholds, from when on strong holds, and what it ended in."""
+    lines = [
+        "| board | seed | weak, s | medium, s | strong, s | strong for good, s | minutes in all | "
+        "s an iteration | self-play | always-defect | always-cooperate |",
+        "|---|" + "---:|" * 10,
+    ]
+    for run in results["training"]:
+        times = [run["seconds_to_threshold"][name] for name in _THRESHOLDS]
+        times.append(run["held_since"]["strong"])
+        cells = [
+            str(run["seed"]),
+            *("-" if one is None else f"{one:.0f}" for one in times),
+            f"{run['seconds'] / 60:.1f}",
+            f"{run['seconds'] / run['iterations']:.2f}",
+            f"{mean(run['self_play']):.3f}",
+            f"{run['vs_always_defect'][0]:.3f}",
+            f"{run['vs_always_cooperate'][0]:.3f}",
+        ]
+        lines.append(f"| {run['name']} | {' | '.join(cells)} |")
+    lines += ["", "Rewards a step of the agent. -: not met, or not held to the end."]
+    return "\n".join(lines)
+
+
 def by_seed(results: dict[str, Any]) -> str:
     """One line a setting, a number a seed."""
     runs = results["training"]

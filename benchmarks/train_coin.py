@@ -1,10 +1,10 @@
 """Trains on the Coin Game as a user does and keeps the results, one file a study.
 
-    python benchmarks/train_coin.py learners      LOQA and the naive learners, default preset
-    python benchmarks/train_coin.py ablations     a small base with one setting changed
+    python benchmarks/train_coin.py boards        the default on every board, and naive learners
+    python benchmarks/train_coin.py learners      the default before it (absolute planes), and naive ones
+    python benchmarks/train_coin.py ablations     a small base of that one with one setting changed
     python benchmarks/train_coin.py schedule      the whole schedule on small networks, one part left out
     python benchmarks/train_coin.py processes     the small base in one process and in two
-    python benchmarks/train_coin.py boards        larger boards
     python benchmarks/train_coin.py phases        seconds an iteration, by phase, published sizes
 
     --seeds 0 1 2   --jobs 1   --keep DIR (run directories)   --only NAME...   -- options of every run
@@ -28,15 +28,24 @@ from typing import Any
 
 from about import about, machine
 
+_ABSOLUTE = ["--egocentric", "false", "--anneal-once", "at_once", "--steering-rate", "0.05"]
+_FORMER = [*_ABSOLUTE, "--anneal-after", "400", "--self-play-target", "0.295",
+           "--early-opponents", "0.25", "--iterations", "1800"]  # fmt: skip
 # What the ablations change one setting of: small networks that need no long run, steered by nothing.
-_BASE = ["--actor-hidden", "32", "--critic-hidden", "32", "--gamma", "0.96",
+_BASE = [*_ABSOLUTE, "--actor-hidden", "32", "--critic-hidden", "32", "--gamma", "0.96",
          "--softmax-temperature", "8", "--self-play-target", "none", "--anneal-after", "200",
          "--batch-size", "512", "--opponents", "16", "--early-opponents", "0", "--entropy-bonus", "0.05",
          "--anneal", "1200", "--entropy-final", "0.005", "--iterations", "300"]  # fmt: skip
-# The default's phases, shorter and on small networks.
-_SCHEDULE = ["--actor-hidden", "32", "--critic-hidden", "32", "--batch-size", "512",
+# The former default's phases, shorter and on small networks.
+_SCHEDULE = [*_FORMER, "--actor-hidden", "32", "--critic-hidden", "32", "--batch-size", "512",
              "--opponents", "16", "--anneal-after", "300", "--anneal", "700",
              "--iterations", "1200"]  # fmt: skip
+
+
+def _side(side: int) -> list[str]:
+    return ["--height", str(side), "--width", str(side)]
+
+
 _HIDDEN_64 = ["--actor-hidden", "64", "--critic-hidden", "64"]
 STUDIES: dict[str, dict[str, list[str]]] = {
     "learners": {
@@ -81,11 +90,11 @@ STUDIES: dict[str, dict[str, list[str]]] = {
     },
     "processes": {"one process": [], "two processes": []},
     "boards": {
-        "4x4": ["--height", "4", "--width", "4"],
-        "5x5": ["--height", "5", "--width", "5"],
+        **{f"{side}x{side}": _side(side) for side in (3, 4, 5, 6, 7, 9, 11)},
+        **{f"naive, {side}x{side}": ["--algo", "naive", *_side(side)] for side in (3, 7)},
     },
 }  # fmt: skip
-BASES = {"ablations": _BASE, "schedule": _SCHEDULE, "processes": _BASE}
+BASES = {"learners": _FORMER, "ablations": _BASE, "schedule": _SCHEDULE, "processes": _BASE}
 _TORCHRUN = ["torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m"]
 PHASES = {
     "published size, K = 512": ["--preset", "paper"],

@@ -3,8 +3,9 @@
     python benchmarks/gpu/keep.py FOLDER ...
 
 Each FOLDER has lines of JSON. benchmarks/results gets gpu_environments.json (simulator and JAX),
-gpu_kernels.json, gpu_phases.json and gpu_boards.json, each where there is something for it; of parts
-measured twice the later folder's counts.
+gpu_kernels.json, gpu_phases.json, gpu_boards.json and gpu_ablations.json, each where there is something
+for it (boards.jsonl and ablations.jsonl are what coin_ablations.py writes); of parts measured twice the
+later folder's counts.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ SOURCES = {
     "gpu_kernels": ("kernels",),
     "gpu_phases": ("phases",),
     "gpu_boards": ("boards",),
+    "gpu_ablations": ("ablations",),
 }
 ENVIRONMENT = (
     "contender", "call", "obs", "num_envs", "env_steps_per_second", "share_of_copy",
@@ -87,7 +89,7 @@ def run(case: str, board: int, seed: int, evaluations: list[Line]) -> Line:
 
 
 def main(*folders: str) -> None:
-    kinds = dict(zip(SOURCES, (environments, kernels, phases, boards), strict=True))
+    kinds = dict(zip(SOURCES, (environments, kernels, phases, boards, boards), strict=True))
     for name, kept in kinds.items():
         about: Line = {}
         lines: list[Line] = []

@@ -47,6 +47,7 @@ def add_export(one: argparse.ArgumentParser) -> None:
     one.add_argument("run_or_checkpoint", metavar="DIR")
     one.add_argument("file", metavar="FILE.safetensors")
     one.add_argument("--note", default="", help="kept in the file")
+    one.add_argument("--half", action="store_true", help="parameters in 16 bits: half the size")
     one.set_defaults(run=_export)
 
 
@@ -131,7 +132,7 @@ def _resume(options: argparse.Namespace, console: Terminal) -> int:
 
 
 def _export(options: argparse.Namespace, console: Terminal) -> int:
-    export_agent(options.run_or_checkpoint, options.file, options.note)
+    export_agent(options.run_or_checkpoint, options.file, options.note, options.half)
     console.say(options.file)
     return DONE
 

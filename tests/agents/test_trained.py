@@ -11,7 +11,7 @@ from loqa import evaluate
 from loqa.agents.actor_critic import Agent
 from loqa.cli.main import main
 from loqa.evaluation.players import as_player
-from loqa.training.checkpoint import load_checkpoint
+from loqa.training.checkpoint import load_checkpoint, save_checkpoint
 from loqa.training.config import CoinConfig
 from loqa.training.train import TRAINED, export_agent, load_agent, train
 
@@ -49,6 +49,18 @@ def test_export(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     run, alone = load_agent(tmp_path / "run"), load_agent(file)
     for name, value in run.state_dict().items():
         assert torch.equal(value, alone.state_dict()[name])
+    small = tmp_path / "small.safetensors"
+    assert main(["export", str(file), str(small), "--half"]) == 0
+    for name, value in load_agent(small).state_dict().items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, alone.state_dict()[name], rtol=2**-11, atol=1e-7)
+    with torch.no_grad():
+        alone.actor.linear_end.bias.fill_(1e6)
+    huge = load_checkpoint(file)
+    huge["trainer"]["learner"]["agent"] = alone.state_dict()
+    save_checkpoint(tmp_path / "huge.safetensors", huge)
+    with pytest.raises(ValueError, match=r"in 16 bits: actor\.linear_end\.bias holds"):
+        export_agent(tmp_path / "huge.safetensors", small, half=True)
     with pytest.raises(ValueError, match=r"must end in \.safetensors"):
         export_agent(file, tmp_path / "agent.npz")
     with pytest.raises(FileNotFoundError):

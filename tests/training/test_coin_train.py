@@ -18,7 +18,7 @@ from loqa.agents.sets import AgentSets
 from loqa.cli.main import main
 from loqa.envs import make
 from loqa.envs.coin_game.env import CoinGame
-from loqa.games.coin_view import CoinView
+from loqa.games.coin_view import CoinView, outcome
 from loqa.training.checkpoint import load_checkpoint
 from loqa.training.config import CoinConfig
 from loqa.training.train import TrainingError, load_agent, resume, train
@@ -170,9 +170,9 @@ def test_a_seed_is_a_run(tmp_path: Path) -> None:
 
 
 def test_the_annealed_bonus_and_learning_rates() -> None:
-    config = _config(anneal=4, anneal_after=1, entropy_bonus=0.1, entropy_final=0.02,
-                     actor_lr=1e-3, actor_lr_final=5e-4, critic_lr=1e-2, critic_lr_final=2e-3,
-                     iterations=6)  # fmt: skip
+    config = _config(anneal=4, anneal_after=1, anneal_once="at_once", entropy_bonus=0.1,
+                     entropy_final=0.02, actor_lr=1e-3, actor_lr_final=5e-4, critic_lr=1e-2,
+                     critic_lr_final=2e-3, iterations=6)  # fmt: skip
     trainer = Trainer(config)
     seen = []
     for _ in range(6):
@@ -194,7 +194,8 @@ def test_the_annealed_bonus_and_learning_rates() -> None:
 def test_the_weight_follows_self_play(
     target: float, weights: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = _config(shaping_weight=2.0, self_play_target=target, anneal_after=2, iterations=9)
+    config = _config(shaping_weight=2.0, self_play_target=target, steering_rate=0.05,
+                     anneal_once="at_once", anneal_after=2, iterations=9)  # fmt: skip
     trainer = Trainer(config)
     # Self-play pays 0.1 at the first evaluation and -9.9 at the second.
     paid = iter([[0.05, 0.15], [0.0], [0.0], [-9.9, -9.9], [0.0], [0.0]])
@@ -215,6 +216,30 @@ def test_the_weight_follows_self_play(
     assert seen == pytest.approx(weights)
 
 
+def test_annealing_waits_for_the_answer_to_always_defect(tmp_path: Path) -> None:
+    """Against always-defect -0.2 / 2 a step is asked for on 3 x 3, as by the threshold strong."""
+    config = _config(
+        anneal=4, anneal_after=2, evaluate_every=1, entropy_bonus=0.1, entropy_final=0.02
+    )
+    trainer = Trainer(config)
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        for reward in (-0.05, -0.11, -0.09, -0.5, -0.5):
+            trainer.iterate()
+            seen.append(trainer.algorithm.learner.settings.entropy_bonus)
+            patch.setattr("loqa.training.monitor.fetch", lambda tensors, r=reward: [
+                [0.1, 0.1], [0.3, 0.0], [r, 0.0], *([0.5] for _ in tensors[3:])
+            ])  # fmt: skip
+            trainer.evaluate(0.0)
+    assert trainer.monitor.began == 3  # not 1, which is before anneal_after
+    assert seen == pytest.approx([0.1, 0.1, 0.1, 0.08, 0.06])
+    again = Trainer(config)
+    again.monitor.load_state_dict(trainer.monitor.state_dict())
+    assert again.monitor.began == 3
+    assert Trainer(_config(evaluate_every=0)).monitor.began == 0
+    assert Trainer(_config()).monitor.began is None
+
+
 def test_early_opponents_are_met_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
     config = _config(anneal_after=4, replay_every=2, early_opponents=1.0)
     trainer = Trainer(config)
@@ -233,7 +258,7 @@ def test_early_opponents_are_met_more_often(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("fields", [{"algo": "naive"}, {"shaping_weight": 0.0}])
 def test_no_shaping_stays_no_shaping(fields: dict[str, object]) -> None:
-    trainer = Trainer(_config(anneal_after=0, evaluate_every=1, **fields))
+    trainer = Trainer(_config(anneal_once="at_once", evaluate_every=1, **fields))
     for _ in range(3):
         trainer.iterate()
         trainer.evaluate(0.0)
@@ -247,6 +272,23 @@ def test_stop_at_a_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert summary["iterations"] == 3
     assert summary["seconds_to_threshold"]["weak"] == pytest.approx(summary["seconds"], abs=1)
     assert summary["seconds_to_threshold"]["medium"] is None
+
+
+def test_a_threshold_holds_from_the_first_of_the_last_that_met_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met = iter([("weak",), (), ("weak",), ("weak", "medium"), ("weak",)])
+    monkeypatch.setattr("loqa.games.coin_game.reached", lambda *_: next(met))
+    summary = _run(_config(evaluate_every=1, iterations=5), tmp_path)
+    text = (tmp_path / "run" / "metrics.jsonl").read_text()
+    seconds = [json.loads(line)["seconds"] for line in text.splitlines()]
+    first, held = summary["seconds_to_threshold"], summary["held_since"]
+    assert first["weak"] <= seconds[0] < held["weak"] <= seconds[2]
+    assert (held["medium"], held["strong"], first["strong"]) == (None, None, None)
+    said = outcome(summary)
+    assert f"weak {first['weak']:.0f} s, for good {held['weak']:.0f} s" in said
+    assert f"medium {first['medium']:.0f} s, lost again" in said
+    assert "strong not reached" in said
 
 
 def test_a_threshold_keeps_its_time_when_a_run_goes_on(
