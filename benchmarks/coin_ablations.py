@@ -31,9 +31,7 @@ CASES: dict[str, dict[str, Any]] = {
     "absolute": {"egocentric": False},
     "after 400": {"anneal_once": "at_once", "anneal_after": 400},
     "after 100": {"anneal_once": "at_once", "anneal_after": 100},
-    "early opponents": {
-        "anneal_once": "at_once", "anneal_after": 100, "early_opponents": 0.25,
-    },
+    "no early opponents": {"early_opponents": 0.0},
     "centred": {"opponent_baseline": "batch"},
     "annealed in 400": {"anneal": 400},
     "meets itself": {"meets": "self"},

@@ -30,9 +30,11 @@ class Opponents(ABC):
 
     Attributes:
         algorithms: of the other seats, where they learn too.
+        began: the iteration after which rates are annealed, None before that; set by the trainer.
     """
 
     algorithms: Sequence[Algorithm] = ()
+    began: int | None = None
 
     def seat(self, iteration: int) -> int:
         """Of the agent that learns in this iteration."""
@@ -135,11 +137,12 @@ class Past(Opponents):
         others, pool = self._config.others, self.pool
         # The second player's stream is that of a game of two.
         name = (iteration,) if seat == 1 else (iteration, seat)
-        after = self._config.schedule.anneal_after
+        # Those kept before annealing began; the first is untrained.
+        early = 0 if self.began is None else 1 + self.began // others.replay_every
         index = pool.draw(
             others.opponents,
             stream(self._config.loop.seed, "opponents", *name, device=pool.device),
-            early=1 + after // others.replay_every,  # the first is untrained
+            early=early,
             share=others.early_opponents,
         )[self._mine]
         beside = pool.device == self._device

@@ -112,8 +112,8 @@ class Others:
             The published code draws one for each episode.
         replay_capacity: past agents that are kept.
         replay_every: iterations between two agents that are kept.
-        early_opponents: share of the opponents that are drawn from the agents kept during
-            `anneal_after` alone, once that is over. They took what they could: an agent that keeps
+        early_opponents: share of the opponents that are drawn from the agents kept before annealing began
+            alone, from then on. They took what they could: an agent that keeps
             meeting them does not forget how to answer. 0 draws all opponents from all agents kept.
     """
 

@@ -347,7 +347,9 @@ class Trainer:
         return self.game.player(name)
 
     def _set_rates(self) -> None:
-        """Tells the algorithm the rates of this iteration, where they change."""
+        """Tells the algorithm the rates of this iteration, where they change, and the opponents whether
+        annealing has begun."""
+        self.opponents.began = self.monitor.began
         schedule, first = self.config.schedule, self.config.settings()
         share = schedule.share(self.iteration, self.monitor.began)
         rates = {"shaping_weight": self.monitor.shaping_weight}
