@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -23,16 +23,17 @@ from loqa.games.coin_matches import CoinMatches
 from loqa.games.coin_view import CoinView, outcome
 from loqa.games.registry import register
 
-_MOVES = COIN_PRESETS["loqa24"].moves
 STATISTICS = ("other_share", "own_pickups", "other_pickups", "easy_misses", "near_passes")
 """Of `loqa.envs.coin_game.statistics.CoinStatistics`, in self-play, mean of both players."""
 
 
 @dataclass(frozen=True)
 class CoinSettings:
-    """The Coin Game by the rules loqa24.
+    """The Coin Game.
 
     Attributes:
+        rules: whose, see `loqa.envs.coin_game.presets`: "loqa24", or "mfos22" (a coin of each colour at all
+            times, and the last rewards are seen).
         episode_length: T, steps in an episode.
         height: of the board, in cells.
         width: of the board, in cells.
@@ -41,6 +42,7 @@ class CoinSettings:
             stands does not matter: H x W times fewer states.
     """
 
+    rules: Literal["loqa24", "mfos22"] = "loqa24"
     episode_length: int = 50
     height: int = 3
     width: int = 3
@@ -48,10 +50,11 @@ class CoinSettings:
     egocentric: bool = False
 
     def __post_init__(self) -> None:
+        _checks.check_choices(self)
         _checks.integer("episode_length", self.episode_length, 1, 2**31 - 1)
         _checks.integer("height", self.height, 1, 255)
         _checks.integer("width", self.width, 1, 255)
-        _checks.integer("num_players", self.num_players, 2, 8)
+        _checks.integer("num_players", self.num_players, 2, COIN_PRESETS[self.rules].max_players)
         if self.height * self.width <= self.num_players:
             raise ValueError(
                 f"the board needs {self.num_players + 1} cells or more, "
@@ -61,8 +64,10 @@ class CoinSettings:
 
 def _make_env(settings: CoinSettings, making: Making) -> Env:
     core.keep_freed_memory()
+    places = _smallest(math.prod(_board(settings)))
+    history = COIN_PRESETS[settings.rules].history  # numbers that are no places
     return make_coin_game(
-        "loqa24",
+        settings.rules,
         making.num_envs,
         height=settings.height,
         width=settings.width,
@@ -70,8 +75,8 @@ def _make_env(settings: CoinSettings, making: Making) -> Env:
         episode_length=settings.episode_length,
         seed=making.seed,
         device=making.device,
-        obs="cells",
-        obs_dtype=_smallest(math.prod(_board(settings))),
+        obs="planes" if history else "cells",
+        obs_dtype=torch.float32 if history else places,
         num_threads=making.num_threads,
         first_env=making.first_env,
         egocentric=settings.egocentric,
@@ -82,12 +87,16 @@ def _make_env(settings: CoinSettings, making: Making) -> Env:
 def _inputs(settings: CoinSettings) -> Inputs:
     planes = _board(settings)
     view = "egocentric" if settings.egocentric else "absolute"
+    if settings.rules != "loqa24":
+        view += f" of {settings.rules}"
     return Inputs("features", math.prod(planes), 4, planes, view)
 
 
 def _board(settings: CoinSettings) -> tuple[int, int, int]:
     """Planes, height and width."""
-    return 2 * settings.num_players, settings.height, settings.width
+    players = settings.num_players
+    history = players + 1 if COIN_PRESETS[settings.rules].history else 0
+    return 2 * players + history, settings.height, settings.width
 
 
 def _smallest(places: int) -> torch.dtype:
@@ -99,9 +108,11 @@ def _smallest(places: int) -> torch.dtype:
 def _measure(played: Trajectory, settings: CoinSettings) -> dict[str, Tensor]:
     if played.num_players != 2:
         return {}
+    preset = COIN_PRESETS[settings.rules]
     measured = coin_statistics(
-        played.obs, played.actions, played.rewards, board=(settings.height, settings.width),
-        moves=_MOVES if settings.egocentric else None,
+        played.obs, played.actions, played.rewards,
+        board=None if preset.history else (settings.height, settings.width),
+        moves=preset.moves if settings.egocentric else None,
     )  # fmt: skip
     found = {name: getattr(measured, name).mean() for name in STATISTICS}
     return {**found, "own_coin_share": 1 - found["other_share"]}
@@ -113,6 +124,8 @@ def _evaluated(evaluation: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reached(evaluation: Mapping[str, Any], settings: CoinSettings) -> Sequence[str]:
+    if settings.rules != "loqa24":  # whose thresholds they are
+        return ()
     return reached(
         sum(evaluation["self_play"]) / settings.num_players,
         evaluation["vs_always_defect"][0],
@@ -122,13 +135,17 @@ def _reached(evaluation: Mapping[str, Any], settings: CoinSettings) -> Sequence[
 
 
 def _answers(evaluation: Mapping[str, Any], settings: CoinSettings) -> bool:
+    if settings.rules != "loqa24":
+        return True
     _, least = THRESHOLDS["strong"]
     return score(evaluation["vs_always_defect"][0], settings.height, settings.width) >= least
 
 
 def _adapted(settings: CoinSettings) -> dict[str, Any]:
     """Steering towards what players earn who always cooperate: one coin in the time that all of them
-    need for a way to another cell."""
+    need for a way to another cell. Of rules with more coins no such target is known."""
+    if settings.rules != "loqa24":
+        return {}
     cells = [min(i, settings.height - i) + min(j, settings.width - j)
              for i in range(settings.height) for j in range(settings.width)]  # fmt: skip
     way = sum(cells) / (len(cells) - 1)
@@ -140,6 +157,9 @@ def _adapted(settings: CoinSettings) -> dict[str, Any]:
 def _headline(config: Any) -> tuple[str, Sequence[str]]:
     shown = ["height", "width"]
     text = f"board {config.height} x {config.width}"
+    if config.rules != "loqa24":
+        text += f", rules of {config.rules}"
+        shown.append("rules")
     if config.others.meets == "past":
         text += f", {config.opponents} past agents a batch"
         shown.append("opponents")
@@ -181,7 +201,7 @@ COIN = register(
         answers=_answers,
         adapted=_adapted,
         summary=_summary,
-        before={"egocentric": False},
+        before={"egocentric": False, "rules": "loqa24"},
         defaults={
             "iterations": 1500,
             "batch_size": 1024,

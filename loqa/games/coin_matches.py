@@ -21,7 +21,7 @@ from loqa.envs.coin_game.presets import SCRIPTED_COIN_PLAYERS
 from loqa.envs.coin_game.statistics import coin_statistics
 from loqa.games.matches import MatchRules, Numbers, SearchModel
 
-_RULES = "loqa24"  # that networks learn
+_RULES = "loqa24"  # of published networks and of searches
 
 
 class CoinMatches(MatchRules[CoinGame]):
@@ -69,7 +69,7 @@ class CoinMatches(MatchRules[CoinGame]):
         return super().made_for(config) | ({} if count == 2 else {"num_players": count})
 
     def traits(self, config: Any) -> dict[str, Any]:
-        return {"grid": (config.height, config.width), "rules": _RULES}
+        return {"grid": (config.height, config.width), "rules": config.rules}
 
     def policy_of(self, agent: Agent, config: Any) -> Policy:
         """Of a run's agent: matches show the board as it is, whoever looks."""

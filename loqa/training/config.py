@@ -242,7 +242,7 @@ class MatrixConfig(TrainConfig):
 
 
 class CoinConfig(TrainConfig):
-    """Training on the Coin Game (rules loqa24).
+    """Training on the Coin Game.
 
     The `default` preset learns to cooperate with whoever cooperates, in 15 to 25 minutes on one CPU
     thread. `paper` has the published settings.

@@ -88,9 +88,10 @@ class Monitor:
             statistics = dict(zip(measured, map(_json_number, counted), strict=True))
             self.evaluation["statistics"] = statistics
         self.evaluation |= game.evaluated(self.evaluation)
-        self._steer()
         answers = self.began is None and game.answers(self.evaluation, settings)
-        if answers and trainer.iteration >= self.config.schedule.anneal_after:
+        if self._regular:
+            self._steer()
+        if answers and self._regular and trainer.iteration >= self.config.schedule.anneal_after:
             self.began = trainer.iteration
         met = game.reached(self.evaluation, settings)
         for name, since in self.held_since.items():
@@ -154,14 +155,17 @@ class Monitor:
             others = [trainer.seat_of(one) for one in self.agents[1:]]
         return trainer.play(self._env, [agent, *others], purpose)[0]
 
+    @property
+    def _regular(self) -> bool:
+        """Whether a longer run is evaluated after this iteration too: the last one always is."""
+        return self._trainer.iteration % self.config.evaluation.evaluate_every == 0
+
     def _steer(self) -> None:
         """Moves the shaping weight by how much self-play misses its target."""
         steering, every = self.config.steering, self.config.evaluation.evaluate_every
         iteration = self._trainer.iteration
         if steering.self_play_target is None or self.began is None or iteration <= self.began:
             return
-        if iteration % every:
-            return  # the last iteration's evaluation: a longer run has none there
         paid = self.evaluation["self_play"]
         missing = steering.self_play_target - sum(paid) / len(paid)
         moved = self.shaping_weight * math.exp(steering.steering_rate * every * missing)

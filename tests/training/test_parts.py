@@ -29,6 +29,8 @@ PARTS: list[tuple[str, dict[str, Any]]] = [
     ("matrix", {"stage_game": "matching-pennies"}),
     ("matrix", {"payoff": tuple(range(9)), "meets": "past"}),
     ("coin", {"meets": "fixed", "fixed": ("always-defect",)}),
+    ("coin", {"rules": "mfos22"}),
+    ("coin", {"rules": "mfos22", "meets": "self", "egocentric": False}),
     ("coin", {"num_players": 3}),
     ("coin", {"num_players": 3, "meets": "fixed", "fixed": ("always-defect", "always-cooperate")}),
     ("coin", {"height": 5, "width": 5, "meets": "self"}),
@@ -81,6 +83,19 @@ def test_a_run_does_not_meet_one_that_saw_something_else(tmp_path: Path) -> None
         Trainer(loqa.CoinConfig.of_preset(**fixed, egocentric=False))
     with pytest.raises(ValueError, match=r"num_features 36 \(here 48\)"):
         Trainer(loqa.CoinConfig.of_preset(**fixed, height=4))
+
+
+def test_agents_play_by_the_rules_that_they_learned(tmp_path: Path) -> None:
+    by_rules = {rules: loqa.train(loqa.CoinConfig.of_preset(**SMALL, rules=rules), tmp_path / rules)
+                for rules in ("mfos22", "loqa24")}  # fmt: skip
+    one, other = by_rules["mfos22"]["out"], by_rules["loqa24"]["out"]
+    assert by_rules["mfos22"]["seconds_to_threshold"] == dict.fromkeys(("weak", "medium", "strong"))
+    result = loqa.evaluate(one, "always-defect", episodes=8)
+    assert (result.preset, result.episode_length) == ("mfos22", 6)
+    with pytest.raises(ValueError, match="plays by the rules of"):
+        loqa.evaluate(one, other, episodes=8)
+    with pytest.raises(ValueError, match="num_players must be"):
+        loqa.CoinConfig(rules="mfos22", num_players=3)
 
 
 def test_players_that_are_not_there() -> None:

@@ -229,12 +229,14 @@ class CoinGame(VectorEnv):
 
         Returns:
             The episodes; None where the core cannot play them: another device, another number of
-            players, exploration, or a policy that is no `loqa.agents.sets.AgentSets` of recurrent heads.
+            players, observations with history, exploration, or a policy that is no
+            `loqa.agents.sets.AgentSets` of recurrent heads.
 
         Raises:
             ValueError: shapes or numbers of sets do not fit.
         """
-        if self.device.type != "cpu" or exploration or self.num_players != 2:
+        plays = self.num_players == 2 and not self.preset.history
+        if self.device.type != "cpu" or exploration or not plays:
             return None
         heads: list[Any] = [
             (seat, None) if isinstance(seat, str) else getattr(seat, "native_heads", tuple)()
