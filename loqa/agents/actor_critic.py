@@ -272,7 +272,10 @@ def _outputs(head: Head) -> int:
     if isinstance(head, LogitsHead):
         return head.logits.shape[1]
     last = getattr(head, "linear_end", None)
-    return last.out_features if isinstance(last, nn.Linear) else 2**31
+    if isinstance(last, nn.Linear):
+        return last.out_features
+    known: int = getattr(head, "num_outputs", 2**31)
+    return known
 
 
 def sequence(

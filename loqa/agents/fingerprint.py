@@ -189,8 +189,11 @@ class _Walk:
             yield from self._beside_attributes(value, where)
         own = dict(sorted(_attributes(value).items()))
         if isinstance(value, torch.nn.Module):  # hooks have the process's next free numbers
-            own = {name: list(each.values()) if name.endswith("_hooks") and each else each
-                   for name, each in own.items()}  # fmt: skip
+            own = {
+                name: list(each.values()) if name.endswith("_hooks") and each else each
+                for name, each in own.items()
+                if name != "_flat_weight_refs"
+            }  # of torch's GRU: where its parameters are
         yield from self._items(own, where)
 
     def _beside_attributes(self, value: Any, where: str) -> Iterator[bytes]:

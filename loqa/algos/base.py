@@ -12,7 +12,7 @@ from torch import Tensor
 from loqa.agents.actor_critic import Agent
 from loqa.agents.outputs import SeatOutputs
 from loqa.agents.policy import Policy
-from loqa.algos.trajectory import Trajectory
+from loqa.algos.trajectory import Seat, Trajectory
 from loqa.runtime.distributed import ProcessGroup
 from loqa.runtime.graphs import Recorder, Replayed
 
@@ -50,6 +50,14 @@ class Context:
         return Replayed(function, self.record if self.processes.size == 1 else None)
 
 
+class Adapting(Policy):
+    """A policy that is another one after each batch of episodes: it remembers, or it learns."""
+
+    @abstractmethod
+    def after(self, played: Seat) -> None:
+        """Called after each of the batches of an iteration (`Algorithm.episodes`) with its own part of it."""
+
+
 class Algorithm(ABC):
     """Learns: an agent, settings of its own, and an update.
 
@@ -73,10 +81,29 @@ class Algorithm(ABC):
         """Fresh batches that an update plays."""
         return 0
 
+    @property
+    def episodes(self) -> int:
+        """Batches of episodes in a row that an update learns from."""
+        return 1
+
     def __init__(self, agent: Agent, settings: Any, context: Context) -> None:
         self.agent = agent
         self.settings = settings
         self.context = context
+
+    def policy(self) -> Policy:
+        """Who sits for the agent in the episodes of an iteration."""
+        return self.agent
+
+    def naive_learner(self, iteration: int, seat: int) -> Policy:
+        """A new learner for a seat, who adapts between the episodes of the iteration.
+
+        Raises:
+            ValueError: an update learns from one batch of episodes, in which nobody adapts.
+        """
+        raise ValueError(
+            "meets naive needs an algorithm that learns from several episodes in a row (mfos)"
+        )
 
     def before(self, seats: Sequence[Policy | str], seat: int) -> None:
         """Called before anybody's update with who sits in each seat, the agent in `seat`; and once before

@@ -1,123 +1,109 @@
-"""M-FOS on the Coin Game: the agent's network, its meta-return and its PPO (Lu et al., ICML 2022).
+"""M-FOS on the Coin Game: the meta-return, and PPO on it (Lu et al., ICML 2022).
 
 A meta-episode is E inner episodes of S steps on B boards, against one opponent that learns after each of
-them. The agent is to steer what it learns. Its memory of an inner episode is a GRU's, from zero in each;
-its memory of the meta-episode is a vector th, one for all boards:
-
-    policy:  softmax( linear( relu(h^a_t) * th_e ) )          value:  linear( relu(h^v_t) * stop(th_e) )
-    th_0 = 1,   th_{e+1} = sigmoid( linear( mean_b h^m_S ) )   with h^m over inner episode e
-
-h^a, h^v and h^m are GRUs of three trunks that share nothing. Here is what one update computes;
-`loqa.algos.mfos_play` plays what it learns from.
+them. The agent (`loqa.agents.mfos`) is to steer what it learns: it maximises what it is paid over all of
+them, and does not learn before the meta-episode is over. An iteration of a run is a meta-episode.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor
 from torch.nn import functional
 
+from loqa import _checks
+from loqa.agents.actor_critic import Agent
+from loqa.agents.mfos import MFOSActor, MFOSCritic, as_boards, drawn_from
+from loqa.agents.outputs import SeatOutputs
+from loqa.agents.policy import Policy
+from loqa.algos.base import Adapting, Algorithm, Context, Number
+from loqa.algos.mfos_play import NaiveLearner, NaiveSettings, Steering, normalised
+from loqa.algos.optimizers import adam, apply, restore, state_of
 from loqa.algos.ppo import ppo_loss
+from loqa.algos.registry import register
+from loqa.algos.trajectory import Trajectory
 from loqa.ops import discounted_returns
+from loqa.runtime.random import stream
 
-_EPSILON = 1e-5  # beside the standard deviation of returns
 _VALUE_WEIGHT = 0.5
 
 
-class Trunk(nn.Module):
-    """Two circular 3 x 3 convolutions with relu, linear, relu, GRU.
+@dataclass(frozen=True)
+class MFOSSettings(NaiveSettings):
+    """Of the meta-game and of both players' PPO; the defaults are as published.
 
-    Args:
-        planes, height, width: of an observation.
-        channels: of both convolutions.
-        hidden: units of the linear layer and of the GRU.
+    Attributes:
+        inner_episodes: E, of a meta-episode; each has `episode_length` steps.
+        lr: Adam's.
+        meta_discount: of steps, over the whole meta-episode.
+        epochs: steps on each meta-episode, on the whole of it.
+        self_play_decay: of two agents that meet "learners": an iteration is played against naive learners
+            with probability 1 - `self_play_decay` times the iterations before it, by each agent on
+            boards of its own; else the two meet.
+        channels: of the networks' convolutions.
+        hidden: units of their linear layers and GRUs, and of the memory.
     """
 
-    def __init__(self, planes: int, height: int, width: int, channels: int, hidden: int) -> None:
-        super().__init__()
-        how = {"kernel_size": 3, "padding": 1, "padding_mode": "circular"}
-        self.conv_0 = nn.Conv2d(planes, channels, **how)  # type: ignore[arg-type]
-        self.conv_1 = nn.Conv2d(channels, channels, **how)  # type: ignore[arg-type]
-        self.linear_0 = nn.Linear(channels * height * width, hidden)
-        self.gru = nn.GRU(hidden, hidden)
+    inner_episodes: int = 16
+    lr: float = 2e-4
+    meta_discount: float = 0.995
+    epochs: int = 16
+    self_play_decay: float = 0.005
+    channels: int = 16
+    hidden: int = 16
 
-    def forward(self, obs: Tensor, state: Tensor | None = None) -> Tensor:
-        """The GRU's output after each step, from its `state [N, hidden]` before them or from zero;
-        `[S, N, C, H, W]` -> `[S, N, hidden]`."""
-        x = torch.relu(self.conv_1(torch.relu(self.conv_0(obs.flatten(0, 1)))))
-        x = torch.relu(self.linear_0(x.flatten(1)))
-        before = None if state is None else state[None]
-        outputs: Tensor = self.gru(x.reshape(*obs.shape[:2], -1), before)[0]
-        return outputs
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("inner_episodes", "epochs", "channels", "hidden"):
+            _checks.integer(name, getattr(self, name), 1, 2**20)
+        _checks.real("meta_discount", self.meta_discount, 0, 1)
+        for name in ("lr", "self_play_decay"):
+            _checks.real(name, getattr(self, name), 0)
 
 
-class MFOSNetwork(nn.Module):
-    """The agent: actor, value and meta trunk.
+def mfos_agent(config: Any, inputs: Any, generator: Generator) -> Agent:
+    """The untrained agent of a run.
 
-    Args:
-        height, width: of the board.
-        num_actions: K.
-        planes: of an observation; 7 by the rules mfos22.
-        channels, hidden: see `Trunk`; published: 16 and 16.
+    Raises:
+        ValueError: a game of other than two players, or whose observations are no boards.
     """
-
-    def __init__(
-        self,
-        height: int,
-        width: int,
-        num_actions: int = 4,
-        planes: int = 7,
-        channels: int = 16,
-        hidden: int = 16,
-    ) -> None:
-        super().__init__()
-        self.actor, self.value, self.meta = (
-            Trunk(planes, height, width, channels, hidden) for _ in range(3)
+    settings, board = config.settings(), tuple(inputs.obs_shape)
+    players = getattr(config.env, "num_players", 2)
+    if players != 2 or len(board) != 3:
+        raise ValueError(
+            "M-FOS plays games of two players with observations [C, H, W] (of two actions: "
+            f"loqa train matrix --exact --algo mfos), got {players} players and {list(board)}"
         )
-        self.actor_end = nn.Linear(hidden, num_actions)
-        self.value_end = nn.Linear(hidden, 1)
-        self.meta_end = nn.Linear(hidden, hidden)
+    size = (settings.channels, settings.hidden)
+    with drawn_from(generator):
+        actor = MFOSActor(board, inputs.num_actions, config.env.episode_length, *size)
+        critic = MFOSCritic(board, inputs.num_actions, *size)
+    return Agent(actor, critic, "features", config)
 
-    def next_memory(self, obs: Tensor) -> Tensor:
-        """th of an inner episode from the observations of the one before.
 
-        Args:
-            obs: `[S, E, B, C, H, W]` of E inner episodes.
+def meta_outputs(actor: MFOSActor, critic: MFOSCritic, obs: Tensor) -> tuple[Tensor, Tensor]:
+    """The policy and the values of a whole meta-episode.
 
-        Returns:
-            `[E, hidden]`, the same for all boards.
-        """
-        last: Tensor = self.meta(obs.flatten(1, 2))[-1]
-        last = last.reshape(*obs.shape[1:3], -1)
-        return torch.sigmoid(self.meta_end(last.mean(1)))
+    Args:
+        obs: `[E, S, B, C, H, W]`, what each action was chosen from.
 
-    def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """The policy and the values of a whole meta-episode.
-
-        Args:
-            obs: `[E, S, B, C, H, W]`, what each action was chosen from.
-
-        Returns:
-            Log-probabilities `[E, S, B, K]` and values `[E, S, B]`. The gradient of the policy reaches the
-            meta trunk, that of the values does not.
-        """
-        episodes = obs.transpose(0, 1)
-        learned = self.next_memory(episodes[:, :-1])
-        memory = torch.cat([torch.ones_like(learned[:1]), learned])[:, None]
-        outputs = [
-            trunk(episodes.flatten(1, 2)).reshape(*episodes.shape[:3], -1)
-            for trunk in (self.actor, self.value)
-        ]
-        log_probs = self.log_probs(outputs[0], memory)
-        values = self.value_end(torch.relu(outputs[1]) * memory.detach())[..., 0]
-        return log_probs.transpose(0, 1), values.transpose(0, 1)
-
-    def log_probs(self, output: Tensor, memory: Tensor) -> Tensor:
-        """The policy of an output of the actor's trunk, `[..., hidden]` -> `[..., K]`."""
-        logits: Tensor = self.actor_end(torch.relu(output) * memory)
-        return logits.log_softmax(-1)
+    Returns:
+        Log-probabilities `[E, S, B, K]` and values `[E, S, B]`. The gradient of the policy reaches the meta
+        trunk, that of the values does not.
+    """
+    episodes = obs.transpose(0, 1)
+    learned = actor.next_memory(episodes[:, :-1])
+    memory = torch.cat([torch.ones_like(learned[:1]), learned])[:, None]
+    of_policy, of_value = (
+        head.trunk(episodes.flatten(1, 2)).reshape(*episodes.shape[:3], -1)
+        for head in (actor, critic)
+    )
+    log_probs = actor.logits(of_policy, memory).log_softmax(-1)
+    return log_probs.transpose(0, 1), critic.values(of_value, memory).transpose(0, 1)
 
 
 def meta_returns(rewards: Tensor, discount: float) -> Tensor:
@@ -131,14 +117,9 @@ def meta_returns(rewards: Tensor, discount: float) -> Tensor:
     found: list[Tensor] = []
     after = torch.zeros_like(rewards[0, 0])
     for episode in rewards.flip(0):
-        found.append(discounted_returns(episode, discount, after))
+        found.append(discounted_returns(episode.contiguous(), discount, after))
         after = found[-1][0].mean().expand_as(after).contiguous()
     return torch.stack(found[::-1])
-
-
-def normalised(returns: Tensor) -> Tensor:
-    """(G - mean G) / (sd G + 1e-5), over all steps and boards."""
-    return (returns - returns.mean()) / (returns.std() + _EPSILON)
 
 
 @dataclass(frozen=True)
@@ -157,13 +138,125 @@ class MetaEpisode:
     log_probs: Tensor
     returns: Tensor
 
-    def loss(self, network: MFOSNetwork, clip_ratio: float = 0.2) -> Tensor:
+    def loss(self, actor: MFOSActor, critic: MFOSCritic, clip_ratio: float = 0.2) -> Tensor:
         """PPO's, with A = G - stop(v) as it is:
 
         L = -mean min( x A, clip(x) A ) + 1/2 mean (v - G)^2,   x = pi(a) / pi_old(a)
         """
-        table, values = network(self.obs)
+        table, values = meta_outputs(actor, critic, self.obs)
         taken = table.gather(-1, self.actions.long()[..., None])[..., 0]
         advantages = self.returns - values.detach()
         surrogate = ppo_loss(taken, self.log_probs, advantages, clip_ratio)
         return surrogate + _VALUE_WEIGHT * functional.mse_loss(values, self.returns)
+
+
+class MFOS(Algorithm):
+    """M-FOS: an iteration is a meta-episode and an update from it."""
+
+    settings: MFOSSettings
+
+    def __init__(self, agent: Agent, settings: MFOSSettings, context: Context) -> None:
+        super().__init__(agent, settings, context)
+        if context.processes.size > 1:
+            raise ValueError("M-FOS takes means over the batch: it runs in one process")
+        if context.exploration:
+            raise ValueError(
+                f"M-FOS plays its policy: exploration must be 0, got {context.exploration}"
+            )
+        assert isinstance(agent.actor, MFOSActor)
+        assert isinstance(agent.critic, MFOSCritic)
+        self._actor, self._critic = agent.actor, agent.critic
+        self._parameters = list(agent.parameters())
+        self.optimizer = adam([self._parameters], [settings.lr], None)
+
+    # --- whom it meets
+
+    @property
+    def episodes(self) -> int:
+        return self.settings.inner_episodes
+
+    def policy(self) -> Policy:
+        return Steering(self._actor)
+
+    def naive_learner(self, iteration: int, seat: int) -> NaiveLearner:
+        generator = stream(self.context.seed, "M-FOS naive learner", iteration, seat)
+        board, actions = self._actor.board, self._critic.num_outputs
+        naive = NaiveLearner(board, actions, self.settings, generator)
+        return naive.to(self._parameters[0].device)
+
+    def before(self, seats: Sequence[Policy | str], seat: int) -> None:
+        for other, one in enumerate(seats):
+            if other != seat and not isinstance(one, Adapting):
+                who = repr(one) if isinstance(one, str) else type(one).__name__
+                raise ValueError(
+                    "M-FOS steers others who learn between the episodes of an iteration: meets must be "
+                    f"naive or learners, got {who}"
+                )
+
+    # --- learning
+
+    def update(
+        self,
+        trajectory: Trajectory,
+        others: Sequence[SeatOutputs | None] = (),
+        seat: int = 0,
+        iteration: int = 1,
+    ) -> Mapping[str, Number]:
+        own, settings = trajectory.seat(seat), self.settings
+        dtype = self._parameters[0].dtype
+        obs, actions, rewards = (
+            one.reshape(settings.inner_episodes, -1, *one.shape[1:])
+            for one in (
+                as_boards(own.obs[:-1], self._actor.board, 2, dtype),
+                own.actions.long(),
+                own.rewards,
+            )
+        )
+        returns = normalised(meta_returns(rewards, settings.meta_discount))
+        with torch.no_grad():
+            table, _ = meta_outputs(self._actor, self._critic, obs)
+        before = table.gather(-1, actions[..., None])[..., 0]
+        meta = MetaEpisode(obs, actions, before, returns)
+        for _ in range(settings.epochs):
+            loss = meta.loss(self._actor, self._critic, settings.clip_ratio)
+            gradients = torch.autograd.grad(loss, self._parameters)
+            apply(self.optimizer, self._parameters, gradients)
+        norms = torch.stack([one.norm() for one in gradients])
+        return {
+            "loss/agent": loss.detach(),
+            "grad_norm": torch.linalg.vector_norm(norms),
+            "first_reward": rewards[0].mean(),
+            "last_reward": rewards[-1].mean(),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"agent": self.agent.state_dict(), "optimizer": state_of(self.optimizer)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.agent.load_state_dict(state["agent"])
+        restore(self.optimizer, state["optimizer"])
+
+
+# Of the run: as published. Nothing is annealed or steered.
+_RUN: dict[str, Any] = {
+    "meets": "learners",
+    "exploration": 0.0,
+    "anneal": 0,
+    "anneal_after": 0,
+    "anneal_once": "at_once",
+    "self_play_target": None,
+    "early_opponents": 0.0,
+    "iterations": 1000,
+    "batch_size": 512,
+    "log_every": 1,
+    "checkpoint_every": 10,
+}
+_COIN = {"rules": "mfos22", "episode_length": 16, "egocentric": False}
+register(
+    "mfos",
+    MFOS,
+    MFOSSettings,
+    "M-FOS",
+    defaults={"": _RUN, "coin": _COIN},
+    agent=mfos_agent,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -71,6 +72,24 @@ class Trajectory:
                 f"final_obs must be {[cuts, *self.obs.shape[2:]]}, one for each truncated step before "
                 f"the last one, got {got}"
             )
+
+    @classmethod
+    def in_a_row(cls, parts: Sequence[Trajectory]) -> Trajectory:
+        """Batches of whole episodes one after the other; each ends for good.
+
+        Raises:
+            ValueError: an episode ends inside a batch.
+        """
+        if any(one.ends is not None for one in parts):
+            raise ValueError("batches in a row must hold whole episodes, got some that end inside")
+        terminated = torch.zeros_like(torch.cat([one.rewards for one in parts])[..., 0]).bool()
+        terminated[torch.tensor([one.num_steps for one in parts]).cumsum(0) - 1] = True
+        return cls(
+            torch.cat([*(one.obs[:-1] for one in parts), parts[-1].obs[-1:]]),
+            torch.cat([one.actions for one in parts]),
+            torch.cat([one.rewards for one in parts]),
+            terminated,
+        )
 
     @property
     def num_steps(self) -> int:

@@ -55,6 +55,10 @@ class Opponents(ABC):
         """Called when the agent has learned from the episodes; numbers that must stay finite, if any."""
         return {}
 
+    def batches_beside(self, iterations: int) -> int:
+        """Batches of episodes that others than the agent have played for their own learning."""
+        return 0
+
     def metrics(self) -> dict[str, Any]:
         """For a line of metrics."""
         return {}
@@ -188,7 +192,7 @@ class Learning(Opponents):
         self.algorithms = list(algorithms)
 
     def seats(self, iteration: int) -> Sequence[Policy | str]:
-        return [algorithm.agent for algorithm in self.algorithms]
+        return [algorithm.policy() for algorithm in self.algorithms]
 
     @torch.no_grad()
     def outputs(self, trajectory: Trajectory, recorded: Outputs) -> Outputs:

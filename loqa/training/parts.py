@@ -104,7 +104,9 @@ class Others:
 
     Attributes:
         meets: "self", the agent as it is now; "past", agents of its own past; "learners", each other seat
-            an agent of its own that learns at the same time; "fixed", the players of `fixed`.
+            an agent of its own that learns at the same time; "naive", a new learner in every iteration, which
+            learns from each of its episodes (of algorithms that learn from several in a row); "fixed", the
+            players of `fixed`.
         fixed: scripted players of the game, runs or checkpoints; one for each other seat, or one for all.
         take_turns: whether the agent that meets fixed players takes another seat in every iteration; else
             it sits in seat 0.
@@ -117,7 +119,7 @@ class Others:
             meeting them does not forget how to answer. 0 draws all opponents from all agents kept.
     """
 
-    meets: Literal["self", "past", "learners", "fixed"] = "self"
+    meets: Literal["self", "past", "learners", "naive", "fixed"] = "self"
     fixed: tuple[str, ...] = ()
     take_turns: bool = False
     opponents: int = 32

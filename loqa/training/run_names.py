@@ -159,6 +159,9 @@ def without_effect(config: TrainConfig) -> dict[str, str]:
         )
         idle(config.critic_target == "returns", "critic_target returns", "target_ema")
     others, network = config.others, config.network
+    if algorithms.entry(config.algo).agent is not None:  # which has networks of its own
+        idle(True, f"algo {config.algo}", *(field.name for field in dataclasses.fields(network)))
+    idle(others.meets != "learners", f"meets {others.meets}", "self_play_decay")
     idle(others.meets != "past", f"meets {others.meets}", "opponents", "replay_capacity",
          "replay_every", "early_opponents")  # fmt: skip
     gru = "gru" in (network.actor, network.critic)

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from loqa.agents.actor_critic import Agent, build_agent
+from loqa.agents.networks import GRUHead
 from loqa.agents.policy import Policy
 from loqa.agents.sets import AgentSets
 from loqa.algos import registry as algorithms
-from loqa.algos.base import Algorithm, Context, Number
+from loqa.algos.base import Adapting, Algorithm, Context, Number
 from loqa.algos.trajectory import Trajectory
 from loqa.envs.base import Env
 from loqa.games.base import Making
@@ -26,6 +27,7 @@ from loqa.runtime.random import stream, stream_seed
 from loqa.training.collect import Played, collect, collect_by_steps, collect_natively
 from loqa.training.config import TrainConfig
 from loqa.training.finite import FiniteWatch, defers
+from loqa.training.meta import MetaLearners, Naive
 from loqa.training.monitor import Monitor
 from loqa.training.opponents import Fixed, Learning, Opponents, Past, SelfPlay
 
@@ -33,6 +35,10 @@ from loqa.training.opponents import Fixed, Learning, Opponents, Past, SelfPlay
 def make_agent(config: TrainConfig, seat: int = 0) -> Agent:
     """The untrained agent of a configuration; of another seat than 0 with other first weights."""
     network, inputs = config.network, config.record().inputs(config.env)
+    generator = stream(config.loop.seed, "initial weights", *([seat] if seat else []))
+    own = algorithms.entry(config.algo).agent
+    if own is not None:
+        return own(config, inputs, generator)
     return build_agent(
         network.actor,
         network.critic,
@@ -44,7 +50,7 @@ def make_agent(config: TrainConfig, seat: int = 0) -> Agent:
         actor_table=network.actor_table and inputs.observes == "states",
         actor_layers_before_gru=network.layers_before_gru,
         critic_layers_before_gru=network.layers_before_gru,
-        generator=stream(config.loop.seed, "initial weights", *([seat] if seat else [])),
+        generator=generator,
         observes=inputs.observes,
         config=config,
         obs_shape=inputs.obs_shape,
@@ -108,9 +114,7 @@ class Trainer:
         self._set_rates()
         with self._clock.phase("rollout"):
             seat, sitting = self.opponents.seat(self.iteration), self._sitting(self.iteration)
-            seats = [self.seat_of(one) for one in sitting]
-            exploration = self.config.loop.exploration
-            trajectory, recorded = self.play(self.env, seats, "training", exploration)
+            trajectory, recorded = self._episodes(sitting, "training")
         with self._clock.phase("update"):
             trained = trajectory.shared() if self.config.loop.shared_reward else trajectory
             outputs = self.opponents.outputs(trained, recorded)
@@ -122,7 +126,27 @@ class Trainer:
 
     def _sitting(self, iteration: int) -> Sequence[Policy | str]:
         seat, others = self.opponents.seat(iteration), self.opponents.seats(iteration)
-        return [*others[:seat], self.agent, *others[seat:]]
+        return [*others[:seat], self.algorithm.policy(), *others[seat:]]
+
+    def _episodes(self, sitting: Sequence[Policy | str], purpose: str) -> Played:
+        """What an update learns from: a batch of episodes, or several in a row, between which who sits there
+        may adapt."""
+        seats = [self.seat_of(one) for one in sitting]
+        exploration, count = self.config.loop.exploration, self.algorithm.episodes
+        if count == 1:
+            return self.play(self.env, seats, purpose, exploration)
+        parts = []
+        for number in range(count):
+            name = (
+                f"{purpose}, episode {number}"  # nobody is the same for long: nothing is recorded
+            )
+            played, _ = self.play(self.env, seats, name, exploration, False)
+            paid = played.shared() if self.config.loop.shared_reward else played
+            for seat, one in enumerate(seats):
+                if isinstance(one, Adapting):
+                    one.after(paid.seat(seat))
+            parts.append(played)
+        return Trajectory.in_a_row(parts), (None,) * len(seats)
 
     def _before(self, sitting: Sequence[Policy | str], seat: int) -> None:
         self.algorithm.before(sitting, seat)
@@ -177,7 +201,9 @@ class Trainer:
 
     def seat_of(self, policy: Policy | str) -> Policy | str:
         """What sits in a seat for an agent: one of recurrent features is laid out for stepping."""
-        if isinstance(policy, Agent) and policy.actor.recurrent and policy.observes == "features":
+        if not isinstance(policy, Agent) or policy.observes != "features":
+            return policy
+        if isinstance(policy.actor, GRUHead):
             return AgentSets.of(policy)
         return policy
 
@@ -198,8 +224,9 @@ class Trainer:
         """Environment steps played for training so far."""
         steps: int = self.config.env.episode_length
         algorithms = (self.algorithm, *self.opponents.algorithms)
-        batches = 1 + sum(one.batches_beside for one in algorithms)
-        return self.iteration * self.config.loop.batch_size * steps * batches
+        each = self.algorithm.episodes + sum(one.batches_beside for one in algorithms)
+        batches = self.iteration * each + self.opponents.batches_beside(self.iteration)
+        return self.config.loop.batch_size * steps * batches
 
     # --- what is said of it
 
@@ -317,7 +344,12 @@ class Trainer:
             return Past(self.agent, self.config, players, records, self.processes)
         if others.meets == "learners":
             agents = [make_agent(self.config, seat).to(self.device) for seat in range(1, players)]
-            return Learning([self._make_algorithm(agent) for agent in agents])
+            learning = [self._make_algorithm(agent) for agent in agents]
+            if self.algorithm.episodes > 1:
+                return MetaLearners(self.algorithm, learning, self.config, self._episodes)
+            return Learning(learning)
+        if others.meets == "naive":
+            return Naive(self.algorithm)
         if others.meets == "fixed":
             fixed = others.fixed * (players - 1) if len(others.fixed) == 1 else others.fixed
             if len(fixed) != players - 1:

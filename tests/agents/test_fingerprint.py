@@ -163,6 +163,16 @@ def test_code_and_globals_count(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fingerprint(torch.relu) != fingerprint(torch.tanh)
 
 
+def test_recurrent_layers_of_torch() -> None:
+    """They keep weak references to their parameters beside them."""
+    first, copied = (torch.nn.GRU(3, 2) for _ in range(2))
+    copied.load_state_dict(first.state_dict())
+    assert fingerprint(first) == fingerprint(copied)
+    with torch.no_grad():
+        copied.bias_hh_l0[1] += 1
+    assert fingerprint(first) != fingerprint(copied)
+
+
 def test_cycles_end() -> None:
     one, two = Holder(None), Holder(None)
     one.value, two.value = two, one
