@@ -241,7 +241,7 @@ def test_annealing_waits_for_the_answer_to_always_defect(tmp_path: Path) -> None
 
 
 def test_early_opponents_are_met_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = _config(anneal_after=4, replay_every=2, early_opponents=1.0)
+    config = _config(anneal_once="at_once", anneal_after=4, replay_every=2, early_opponents=1.0)
     trainer = Trainer(config)
     drawn = []
     draw = trainer.opponents.pool.draw
