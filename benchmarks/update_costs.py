@@ -2,10 +2,12 @@
 
     python benchmarks/update_costs.py [--only NAME ...]
 
-The Coin Game, recurrent networks of 32 units, 64 episodes, one thread. Each row runs in a process of its
-own: one update to warm up, then the median of three; the memory is how far the process's peak rises
-above what it held before the first. benchmarks/results/update_costs.json keeps the numbers;
-report.py puts them into loqa/algos/README.md.
+The Coin Game, recurrent networks of 32 units (M-FOS: its own), 64 episodes, one thread. Each row runs in a
+process of its own: one update to warm up, then the median of three (of fewer, if that takes over 2 s); the
+memory is how far the process's peak rises above what it held before the first. The rows "ALGORITHM, published
+N" are of the published settings on a board of N x N, of a part of an update where a whole one is too long
+(`PUBLISHED`). benchmarks/results/update_costs.json keeps the numbers; report.py puts them into
+loqa/algos/README.md, published_lengths.py draws what whole trainings would take.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,6 +26,7 @@ from typing import Any
 from about import about
 
 RESULTS = Path(__file__).parent / "results" / "update_costs.json"
+_ENOUGH = 2.0  # CPU seconds of measuring, after which a row is not repeated
 SIZE = {"batch_size": 64, "actor_hidden": 32, "critic_hidden": 32, "evaluate_every": 0}
 ALGORITHMS: dict[str, dict[str, Any]] = {
     "naive": {"algo": "naive", "meets": "self"},
@@ -32,22 +36,74 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "lola": {"algo": "lola", "meets": "self", "objective": "loaded"},
     # One of the outer steps, of which an update has 200.
     "pola": {"algo": "pola", "meets": "self", "outer_steps": 1},
+    # As many of the inner episodes, of 16 steps, as the others look ahead; a meta-episode has 16.
+    "mfos": {"algo": "mfos", "meets": "naive"},
 }
-LOOK_AHEAD = ("lola", "pola")
-GRIDS, HORIZONS, INNER_STEPS = (3, 5, 7), (25, 50, 100), (1, 2, 4)
+INNER = {"lola": "inner_steps", "pola": "inner_steps", "mfos": "inner_episodes"}
+GRIDS, HORIZONS, INNER_STEPS = (3, 4, 5, 6, 7), (25, 50, 100), (1, 2, 4)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A training as published, or a part of it.
+
+    Attributes:
+        title: of the algorithm; costs of equal titles are added.
+        fields: of the configuration that is measured.
+        parts: how many times what is measured makes one update of all agents. Costs are taken to be linear
+            in the episodes, in the outer steps and in the inner episodes.
+        updates: of the training.
+    """
+
+    title: str
+    fields: dict[str, Any]
+    parts: int
+    updates: int
+
+
+_GRU = {"actor_hidden": 64, "critic_hidden": 64, "objective": "loaded", "meets": "self"}
+_META = {"algo": "mfos", "meets": "learners", "inner_episodes": 2}
+PUBLISHED: dict[str, Published] = {
+    "loqa": Published("LOQA, our default settings, 1,500 updates", {"batch_size": 1024}, 1, 1500),
+    "loqa, paper": Published(
+        "LOQA, published settings, 10,000 updates",
+        {"preset": "paper", "batch_size": 512, "actor_hidden": 128, "critic_hidden": 64},
+        1, 10_000,
+    ),
+    # 125 of 2,000 episodes, one of two agents.
+    "lola": Published(
+        "LOLA-DiCE, 50,001 updates",
+        {**_GRU, "algo": "lola", "batch_size": 125, "inner_steps": 1, "inner_lr": 0.003},
+        16 * 2, 50_001,
+    ),
+    # 125 of 1,000 episodes, one of 200 outer steps, one of two agents.
+    "pola": Published(
+        "POLA-DiCE, 251 updates",
+        {**_GRU, "algo": "pola", "batch_size": 125, "inner_steps": 4, "inner_lr": 0.01,
+         "inner_kl": 5.0, "outer_kl": 150.0, "outer_steps": 1},
+        8 * 200 * 2, 251,
+    ),
+    # 64 of 512 boards, 2 of 16 inner episodes, both agents. By the published schedule they meet in iteration
+    # i with probability min(1, 0.005 (i - 1)): in 900 of 1000.
+    "mfos, naive": Published("M-FOS, 1,000 updates", {**_META, "self_play_decay": 0.0}, 64, 100),
+    "mfos, each other": Published("M-FOS, 1,000 updates", {**_META, "self_play_decay": 1.0}, 64, 900),
+}  # fmt: skip
 
 
 def rows() -> dict[str, dict[str, Any]]:
     """Name of a row -> fields of its configuration: one of three sizes varies, the others stay."""
     found = {}
     for name, fields in ALGORITHMS.items():
-        inner = {"inner_steps": 2} if name in LOOK_AHEAD else {}
+        inner = {INNER[name]: 2} if name in INNER else {}
         for grid in GRIDS:
             found[f"{name}, grid {grid}"] = {**fields, **inner, "height": grid, "width": grid}
         for horizon in HORIZONS:
             found[f"{name}, horizon {horizon}"] = {**fields, **inner, "episode_length": horizon}
         for steps in INNER_STEPS if inner else ():
-            found[f"{name}, inner {steps}"] = {**fields, "inner_steps": steps}
+            found[f"{name}, inner {steps}"] = {**fields, INNER[name]: steps}
+    for name, one in PUBLISHED.items():
+        for grid in GRIDS:
+            found[f"{name}, published {grid}"] = {**one.fields, "height": grid, "width": grid}
     return found
 
 
@@ -63,14 +119,15 @@ def measure(fields: dict[str, Any]) -> dict[str, float]:
     from loqa.training.trainer import Trainer
 
     with usual_torch("highest", 1):
-        config = CoinConfig.of_preset("default", **SIZE, **fields)
-        small = {"batch_size": 1, "episode_length": 2}
-        Trainer(CoinConfig.of_preset("default", **{**SIZE, **fields, **small})).iterate()
+        whole = {"preset": "default", **SIZE, **fields}
+        config = CoinConfig.of_preset(**whole)
+        small = {"batch_size": 2, "opponents": 1, "episode_length": 2}
+        Trainer(CoinConfig.of_preset(**{**whole, **small})).iterate()
         before = peak()
         trainer = Trainer(config)
         trainer.iterate()
-        seconds = []
-        for _ in range(3):
+        seconds: list[float] = []
+        while len(seconds) < 3 and sum(seconds) < _ENOUGH:
             started = time.process_time()
             trainer.iterate()
             seconds.append(time.process_time() - started)
