@@ -1,10 +1,13 @@
 """The rivals on the prisoner's dilemma: what each learns over seeds, and a league of what they learned.
 
     python benchmarks/train_rivals.py [--first-seed 4001] [--seeds 10] [--only NAME ...] [--runs DIR]
+                                      [--figure]
 
 All on one thread, one after the other. The league plays all pairs, both seats, of the agents of each
 learner's first four seeds and of the scripted players. benchmarks/results/train_rivals.json keeps what
-report.py puts into loqa/algos/README.md; the pictures go to benchmarks/figures.
+report.py puts into loqa/algos/README.md. The picture, figures/rivals.png, has one seed of each of
+`IN_PICTURE` and M-FOS, which learns this game with exact returns alone; `--figure` makes the picture and
+nothing else.
 """
 
 from __future__ import annotations
@@ -19,7 +22,10 @@ from about import about
 from train_ipd import results_of
 
 import loqa
-from loqa.plotting.plot import plot_comparison
+from loqa.plotting.matrix_game import draw_comparison
+from loqa.plotting.runs import Group, Run, read_run
+from loqa.plotting.style import save
+from loqa.training.exact import ExactConfig, train_exact
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "train_rivals.json"
@@ -32,6 +38,9 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "LOLA-DiCE, opponent model": {"algo": "lola", "opponent_model": True},
     "POLA-DiCE": {"algo": "pola"},
 }
+IN_PICTURE = ("naive", "naive, shared reward", "LOQA", "LOLA-DiCE", "POLA-DiCE")
+# Against naive learners, as in exact_games.py; about 8 minutes.
+MFOS = {"stage_game": "ipd", "runs": 1, "updates": 450, "seed": 5001, "log_every": 5}
 SCRIPTED = ("tft", "ac", "ad")
 _IN_LEAGUE = 4
 
@@ -73,6 +82,18 @@ def league_of(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     }
 
 
+def picture(first: dict[str, Path], folder: Path) -> None:
+    """What each learner answers, from a run of each."""
+    groups = [Group(name, (read_run(first[name]),)) for name in IN_PICTURE if name in first]
+    exact = folder / "mfos-exact"
+    if not (exact / "summary.json").exists():
+        train_exact(ExactConfig.of("mfos", **MFOS), exact)
+    lines = [json.loads(line) for line in (exact / "metrics.jsonl").read_text().splitlines()]
+    mfos = Run(exact, {}, lines, {})
+    groups.append(Group("M-FOS with exact returns, against naive learners", (mfos,)))
+    save(draw_comparison(groups), HERE / "figures" / "rivals.png")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--first-seed", type=int, default=4001)
@@ -81,10 +102,15 @@ def main() -> None:
     parser.add_argument(
         "--runs", type=Path, help="keep the runs here; those there are not run again"
     )
+    parser.add_argument("--figure", action="store_true", help="the picture alone")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = options.runs or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
+        if options.figure:
+            seed = options.first_seed
+            picture({one: Path(trained(one, seed, folder)["out"]) for one in IN_PICTURE}, folder)
+            return
         runs: dict[str, list[dict[str, Any]]] = {}
         for learner in options.only:
             runs[learner] = []
@@ -94,11 +120,7 @@ def main() -> None:
                 print(learner, seed, run["strategy"], f"{run['seconds']:.1f} s", flush=True)
         found = {name: results_of(of_name) for name, of_name in runs.items()}
         league = league_of(runs)
-        plot_comparison(
-            [Path(of_name[0]["out"]) for of_name in runs.values()],
-            HERE / "figures" / "rivals.png",
-            list(runs),
-        )
+        picture({name: Path(of_name[0]["out"]) for name, of_name in runs.items()}, folder)
     results = {**about(), "training": found, "league": league}
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 

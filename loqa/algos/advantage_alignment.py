@@ -6,11 +6,19 @@ has paid:
 
     A*_t = A_t + w gamma ( sum_{k<t} (gamma lambda)^(t-k) A_k ) sum_j A^j_t         ("discounted")
     A*_t = A_t + w (1/t) ( sum_{k<t} A_k ) sum_j A^j_t                              ("mean")
+    A*_t = A_t + w ( sum_{k<=t} (gamma lambda)^(t-k) 1[sum_j A^j_k > 0] A_k ) sum_j A^j_t     ("gated")
 
 with A the agent's advantages and A^j those of another player. The paper has the first, with lambda 1 and
-w 1; the authors' code for Melting Pot the second. No derivative of a return is needed: the first is LOQA
-with the normaliser of its softmax dropped (`stop_normaliser_gradient`), temperature 1 and a `dice_discount`
-of lambda: the same gradient where A^j = R^j - v^j ("mc") and w gamma lambda is LOQA's w.
+w 1; the authors' code for Melting Pot the second; the third is, in the policy's gradient, what published
+agents of the Coin Game were trained with ("loaded-ios"; their loss teaches the critic as well). That code for
+Melting Pot also has a PPO with a surrogate of its own for the others, clipped apart from that of A
+("separated"):
+
+    S_t = gamma^(t-1) ( sum_{k<t} A_k ) sum_j A^j_t,        t the step of the episode
+
+No derivative of a return is needed: the first is LOQA with the normaliser of its softmax dropped
+(`stop_normaliser_gradient`), temperature 1 and a `dice_discount` of lambda: the same gradient where
+A^j = R^j - v^j ("mc") and w gamma lambda is LOQA's w.
 """
 
 from __future__ import annotations
@@ -38,15 +46,16 @@ class AdvantageAlignmentSettings(ActorCriticSettings):
     """What Advantage Alignment depends on.
 
     Attributes:
-        alignment: how the agent's past advantages are summed, "discounted" (paper) or "mean" (the authors'
-            code for Melting Pot).
-        alignment_lambda: lambda, discount of the distant past beside gamma ("discounted"); the paper's is 1.
+        alignment: how the agent's past advantages are summed, "discounted" (paper), "mean" (the authors'
+            code for Melting Pot) or "gated" (published agents of the Coin Game).
+        alignment_lambda: lambda, discount of the distant past beside gamma ("discounted", "gated"); the
+            paper's is 1.
 
     Raises:
         ValueError: an unknown choice, or a number out of its range.
     """
 
-    alignment: Literal["discounted", "mean"] = "discounted"
+    alignment: Literal["discounted", "mean", "gated"] = "discounted"
     alignment_lambda: float = 1.0
 
     def __post_init__(self) -> None:
@@ -60,11 +69,12 @@ class AlignedPPOSettings(PPOSettings):
 
     Attributes:
         shaping_weight: w; 0 is PPO.
-        alignment, alignment_lambda: as in `AdvantageAlignmentSettings`.
+        alignment, alignment_lambda: as in `AdvantageAlignmentSettings`; or "separated", a surrogate beside
+            that of A.
     """
 
     shaping_weight: float = 1.0
-    alignment: Literal["discounted", "mean"] = "discounted"
+    alignment: Literal["discounted", "mean", "gated", "separated"] = "discounted"
     alignment_lambda: float = 1.0
 
     def __post_init__(self) -> None:
@@ -99,7 +109,7 @@ def alignment_terms(
     settings: AdvantageAlignmentSettings | AlignedPPOSettings,
     ends: Ends | None = None,
 ) -> Tensor:
-    """(A*_t - A_t) / w of the module's head.
+    """(A*_t - A_t) / w of the module's head, or S_t.
 
     Args:
         past: `[T, B]`, the agent's advantages A.
@@ -112,7 +122,13 @@ def alignment_terms(
     if settings.alignment == "mean":
         steps = past_sums(torch.ones_like(past), 1.0, ends)
         return past_sums(past, 1.0, ends) / steps.clamp_min(1) * others
+    if settings.alignment == "separated":
+        steps = past_sums(torch.ones_like(past), 1.0, ends)
+        return settings.gamma ** (steps - 1).clamp_min(0) * past_sums(past, 1.0, ends) * others
     discount = settings.gamma * settings.alignment_lambda
+    if settings.alignment == "gated":
+        gained = past * (others > 0)
+        return (gained + past_sums(gained, discount, ends)) * others
     return settings.gamma * past_sums(past, discount, ends) * others
 
 
@@ -146,8 +162,8 @@ class AdvantageAlignment(ActorCritic):
 
 
 class AlignedPPO(PPO):
-    """PPO with A* in the place of A, made of every player's normalised advantages and not normalised again
-    (as in the authors' code for Melting Pot, there over all players at once)."""
+    """PPO with A* in the place of A, or with S beside it, made of every player's normalised advantages and
+    not normalised again (as in the authors' code for Melting Pot, there over all players at once)."""
 
     rates = (*PPO.rates, "shaping_weight")
     reads_others = True
@@ -159,7 +175,7 @@ class AlignedPPO(PPO):
         advantages: Tensor,
         others: Sequence[SeatOutputs | None],
         seat: int,
-    ) -> Tensor:
+    ) -> Sequence[Tensor]:
         settings = self.settings
         total = torch.zeros_like(advantages)
         for other in range(trajectory.num_players):
@@ -173,7 +189,10 @@ class AlignedPPO(PPO):
             found, _ = ppo_targets(theirs.rewards, said.values, settings, theirs.ends, following)
             total += normalised(found)
         terms = alignment_terms(advantages, total, settings, trajectory.ends)
-        return advantages + settings.shaping_weight * terms
+        terms = settings.shaping_weight * terms
+        if settings.alignment == "separated":
+            return advantages, terms
+        return (advantages + terms,)
 
 
 register(

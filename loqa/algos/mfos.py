@@ -37,7 +37,7 @@ class MFOSSettings(NaiveSettings):
     """Of the meta-game and of both players' PPO; the defaults are as published.
 
     Attributes:
-        inner_episodes: E, of a meta-episode; each has `episode_length` steps.
+        inner_episodes: E, of a meta-episode, 2 or more; each has `episode_length` steps.
         lr: Adam's.
         meta_discount: of steps, over the whole meta-episode.
         epochs: steps on each meta-episode, on the whole of it.
@@ -58,7 +58,8 @@ class MFOSSettings(NaiveSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("inner_episodes", "epochs", "channels", "hidden"):
+        _checks.integer("inner_episodes", self.inner_episodes, 2, 2**20)
+        for name in ("epochs", "channels", "hidden"):
             _checks.integer(name, getattr(self, name), 1, 2**20)
         _checks.real("meta_discount", self.meta_discount, 0, 1)
         for name in ("lr", "self_play_decay"):

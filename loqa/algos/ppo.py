@@ -160,7 +160,7 @@ class PPO(Algorithm):
             advantages, targets = ppo_targets(
                 own.rewards, before.values, settings, own.ends, following
             )
-            advantages = self._weights(trajectory, normalised(advantages), others, seat)
+            weights = self._weights(trajectory, normalised(advantages), others, seat)
         generator = stream(self.context.seed, "minibatches of PPO", seat, iteration)
         told = []
         for _ in range(settings.epochs):
@@ -170,9 +170,11 @@ class PPO(Algorithm):
                 ended = None if own.ends is None else Ends(own.ends.resets[:, part])
                 now = self._evaluate(own.obs[:, part], own.actions[:, part], ended)
                 old = before.taken_log_probs[:, part]
-                surrogate = ppo_loss(
-                    now.taken_log_probs, old, advantages[:, part], settings.clip_ratio
-                )
+                surrogates = [
+                    ppo_loss(now.taken_log_probs, old, one[:, part], settings.clip_ratio)
+                    for one in weights
+                ]
+                surrogate = torch.stack(surrogates).sum()
                 actor_loss = surrogate - settings.entropy_bonus * now.entropies.mean()
                 critic_loss = (now.taken_q_values - targets[:, part]).square().mean() / 2
                 norm = self._step(self.actor_optimizer, self._actor, actor_loss)
@@ -188,9 +190,10 @@ class PPO(Algorithm):
         advantages: Tensor,
         others: Sequence[SeatOutputs | None],
         seat: int,
-    ) -> Tensor:
-        """What the surrogate has in the place of A, from one's own normalised advantages."""
-        return advantages
+    ) -> Sequence[Tensor]:
+        """What the surrogate has in the place of A, from one's own normalised advantages; of several the
+        surrogates are added."""
+        return (advantages,)
 
     def _evaluate(self, obs: Tensor, actions: Tensor, ends: Ends | None) -> SeatOutputs:
         said = self.agent.evaluate(obs, actions, ends=ends)

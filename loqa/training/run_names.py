@@ -147,7 +147,8 @@ def without_effect(config: TrainConfig) -> dict[str, str]:
     if isinstance(config.learning, AdvantageAlignmentSettings | AlignedPPOSettings):
         idle(config.shaping_weight == 0, "shaping_weight 0", "alignment", "alignment_lambda",
              "shaping_advantage", "self_play_target")  # fmt: skip
-        idle(config.alignment == "mean", "alignment mean", "alignment_lambda")
+        idle(config.alignment in ("mean", "separated"), f"alignment {config.alignment}",
+             "alignment_lambda")  # fmt: skip
     if isinstance(config.learning, ActorCriticSettings):
         idle(config.advantage == "td0", "advantage td0", "shaping_advantage")
         idle(config.advantage != "gae", f"advantage {config.advantage}", "advantage_lambda")

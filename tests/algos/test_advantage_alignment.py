@@ -97,6 +97,42 @@ def test_the_surrogate_with_its_advantages(recorded: Arrays) -> None:
     np.testing.assert_allclose(gradient, expected, **CLOSE)
 
 
+@pytest.mark.parametrize("form", ["plain", "proximal"])
+def test_the_term_that_is_clipped_apart(recorded: Arrays, form: str) -> None:
+    """An ascent, by agent, over the steps from the second on; "plain" has log-probabilities, no ratio."""
+    own = sequences(recorded["gae/advantages"])
+    other = own.unflatten(1, (-1, 2)).flip(-1).flatten(1)
+    settings = AlignedPPOSettings(gamma=0.99, alignment="separated")
+    terms = alignment_terms(own, other, settings)
+    assert not terms[0].any()
+    now, before = (sequences(recorded[f"integrated/{name}"])[:-1] for name in ("logp", "old_logp"))
+    now.requires_grad_()
+    found = torch.stack([
+        (now * terms)[1:, agent::2].mean() if form == "plain"
+        else -ppo_loss(now[1:, agent::2], before[1:, agent::2], terms[1:, agent::2], 0.1)
+        for agent in (0, 1)
+    ])  # fmt: skip
+    np.testing.assert_allclose(found.detach(), recorded[f"separated_{form}/aa_loss"], **CLOSE)
+    (gradient,) = torch.autograd.grad(found.sum(), now)
+    expected = sequences(recorded[f"separated_{form}/daa_loss_dlogp"])
+    np.testing.assert_allclose(gradient, expected[:-1], **CLOSE)
+    assert not expected[-1].any()
+
+
+def test_gradient_of_agents_that_count_gains_of_the_other_alone(recorded: Arrays) -> None:
+    own, other = sequences(recorded["coin/A1"]), sequences(recorded["coin/A2"])
+    settings = AdvantageAlignmentSettings(gamma=0.96, alignment_lambda=0.9, alignment="gated")
+    gradient = torch.from_numpy(recorded["coin/loaded_ios/dlogp"])
+    taken = torch.from_numpy(recorded["coin/actions"][:, :, :1].astype(np.int64))
+    expected = gradient[:, :-1].gather(-1, taken).squeeze(-1).T
+    assert expected.abs().max() > 0.1
+    found = -alignment_terms(own, other, settings) / len(own)
+    np.testing.assert_allclose(found, expected, **CLOSE)
+    ends = Ends(torch.tensor([False, True, False])[:, None])
+    terms = alignment_terms(torch.ones(3, 1), torch.ones(3, 1), replace(settings, gamma=1.0), ends)
+    np.testing.assert_allclose(terms.flatten(), [1.0, 1.9, 1.0], rtol=1e-6)
+
+
 @pytest.mark.parametrize("form", ["loaded_aa", "dice_stopped_normaliser"])
 def test_gradient_of_the_published_coin_game_agents(recorded: Arrays, form: str) -> None:
     """What their loss adds to the gradient in each log-probability, -term_t / T."""
@@ -228,14 +264,20 @@ def test_ppo_takes_the_aligned_advantages(players: int) -> None:
         for i, one in ((i, trajectory.seat(i)) for i in range(players))
     ]
     with torch.no_grad():
-        found = learner._weights(trajectory, each[1], (), 1)
+        (found,) = learner._weights(trajectory, each[1], (), 1)
     others = sum(each) - each[1]
     for t in range(7):
         past = sum((0.9 * 0.8) ** (t - k) * each[1][k] for k in range(t))
         expected = each[1][t] + 2.0 * 0.9 * past * others[t]
         torch.testing.assert_close(found[t], expected)
+    apart = AlignedPPO(me, replace(settings, alignment="separated"), Context())
+    with torch.no_grad():
+        plain, term = apart._weights(trajectory, each[1], (), 1)
+    assert torch.equal(plain, each[1])
+    torch.testing.assert_close(term[2], 2.0 * 0.9 * (each[1][0] + each[1][1]) * others[2])
     before = [one.clone() for one in me.actor.parameters()]
     learner.update(trajectory)
+    apart.update(trajectory)
     assert not all(map(torch.equal, before, me.actor.parameters()))
 
 
@@ -244,7 +286,9 @@ def test_a_run_and_its_settings(algo: str, tmp_path: Path) -> None:
     config = loqa.IPDConfig.of_preset("default", algo=algo, iterations=3, batch_size=8, seed=1)
     summary = loqa.train(config, tmp_path / "run")
     assert (summary["status"], summary["algo"]) == ("finished", algo)
-    with pytest.raises(ValueError, match="alignment must be one of discounted, mean, got 'sum'"):
+    with pytest.raises(
+        ValueError, match="alignment must be one of discounted, mean, gated, got 'sum'"
+    ):
         AdvantageAlignmentSettings(alignment="sum")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"alignment_lambda must be .*, got 1.5"):
         AdvantageAlignmentSettings(alignment_lambda=1.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,21 @@ def test_a_strong_penalty_holds_the_policy_where_it_is() -> None:
     [
         (["--algo", "lola", "--inner-steps", "0"], "inner_steps must be an integer in [1, "),
         (["--algo", "lola", "--inner-lr", "-1"], "inner_lr must be"),
+        (["--algo", "lola", "--actor-lr", "-0.1"], "actor_lr must be"),
+        (["--algo", "pola", "--inner-kl", "nan"], "inner_kl must be"),
+        (
+            [
+                "--algo",
+                "lola",
+                "--meets",
+                "fixed",
+                "--fixed",
+                "tit-for-tat",
+                "--take-turns",
+                "--opponent-model",
+            ],
+            "take_turns is not for lola: it knows who sits where",
+        ),
         (["--algo", "pola", "--outer-kl", "nan"], "outer_kl must be"),
         (["--algo", "pola", "--outer-steps", "0"], "outer_steps must be an integer in [1, "),
         (
@@ -199,6 +215,22 @@ def test_refused_with_a_sentence(
     assert code == 2
     assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("algo", ["lola", "pola"])
+def test_episodes_that_are_cut_are_refused(algo: str) -> None:
+    """Nothing says what the rest of them is worth."""
+    trainer = Trainer(loqa.IPDConfig.of_preset("default", algo=algo, **SMALL))
+    algorithm: Any = trainer.algorithm
+    trajectory, _ = trainer.play(trainer.env, [trainer.agent] * 2, "test")
+    cut = torch.zeros_like(trajectory.rewards[..., 0]).bool()
+    cut[-1] = True
+    cut_off = dataclasses.replace(trajectory, truncated=cut)
+    algorithm._play_fresh = lambda seats, name: cut_off
+    with pytest.raises(
+        ValueError, match="episodes that terminate or fill the batch, got truncated"
+    ):
+        algorithm.update(trajectory)
 
 
 def test_settings_are_checked() -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from loqa.agents.actor_critic import Agent
 from loqa.agents.networks import GRUHead, Head, LogitsHead, bits_to_index
+from loqa.agents.outputs import SeatOutputs
 from loqa.algos.base import Context
 from loqa.algos.lola import LOLA, Other
 from loqa.algos.lookahead import LOLASettings, POLASettings
@@ -168,16 +169,24 @@ CASES = [
     ("pola_dice_ipd.npz", "pola/"),
     ("pola_dice_ipd.npz", "lola/"),
     ("pola_dice_ipd.npz", "nobaseline/"),
+    ("pola_dice_ipd.npz", "revkl_gae/"),
     ("pola_dice_coin.npz", ""),
 ]
 
 
 @pytest.mark.parametrize(("name", "prefix"), CASES)
-def test_pola_dice(golden: Callable[[str], Arrays], name: str, prefix: str) -> None:
+def test_pola_dice(
+    golden: Callable[[str], Arrays], name: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = golden(f"rivals/{name}")
     file = {k.removeprefix(prefix): v for k, v in whole.items() if k.startswith(prefix)}
     meta = json.loads(str(file["meta"]))
     steps = meta["inner_steps"]
+    if meta[
+        "reverse_kl"
+    ]:  # a switch that no published run has, and we have not: its GAE is compared
+        forward = SeatOutputs.kl_of
+        monkeypatch.setattr(SeatOutputs, "kl_of", lambda own, other: forward(other, own))
     settings = POLASettings(
         gamma=meta["gamma"],
         objective="loaded" if meta["baseline"] else "dice",

@@ -193,7 +193,7 @@ def test_th_is_one_at_first_and_then_what_the_steps_before_make_it() -> None:
         (loqa.CoinConfig, {"num_players": 3, "rules": "loqa24"}, "two players .* got 3 players"),
         (loqa.IPDConfig, {}, r"--exact --algo mfos\), got 2 players and \[\]"),
         (loqa.MatrixConfig, {}, "observations"),
-        (loqa.CoinConfig, {"inner_episodes": 0}, "inner_episodes must be"),
+        (loqa.CoinConfig, {"inner_episodes": 1}, "inner_episodes must be"),
         (loqa.CoinConfig, {"meta_discount": 1.5}, "meta_discount must be"),
         (loqa.CoinConfig, {"inner_lr": -1.0}, "inner_lr must be"),
         (loqa.CoinConfig, {"lr": float("nan")}, "lr must be"),
