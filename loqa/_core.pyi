@@ -1,5 +1,7 @@
 """Native core of loqa. Addresses are those of checked, contiguous CPU memory."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,7 @@ def set_isa(name: str) -> None: ...
 def default_num_threads() -> int: ...
 def philox(key: int, c0: int, c1: int, c2: int, c3: int) -> tuple[int, int, int, int]: ...
 def emulate_cuda(on: bool) -> None: ...
+def game_layout(game: str) -> dict[str, Any]: ...
 def gru_step_f32(
     input: int,
     hidden: int,
@@ -323,6 +326,70 @@ class Memory:
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 def set_tensor_type(type: type, by_exchange: bool) -> bool: ...
+
+class GameBatch:
+    def __init__(
+        self,
+        *,
+        game: str,
+        rules: dict[str, float],
+        num_envs: int,
+        num_players: int,
+        obs_type: int,
+        episode_length: int,
+        first_env: int,
+        states: Memory,
+        t: Memory,
+        episode: Memory,
+    ) -> None: ...
+
+class GameSimulator:
+    def __init__(
+        self,
+        batch: GameBatch,
+        obs: Memory,
+        rewards: Memory,
+        terminated: Memory,
+        truncated: Memory,
+        num_threads: int,
+    ) -> None: ...
+    def show(self, tensors: tuple[object, ...]) -> None: ...
+    def intact(self) -> bool: ...
+    def set_seed(self, seed: int) -> None: ...
+    def observe(self) -> None: ...
+    def start(self, which: Memory) -> None: ...
+    def step(self, actions: object) -> object: ...
+    def rollout(self, actions: object, steps: int, obs: Memory, rewards: Memory) -> int: ...
+
+class GameSimulatorDevice:
+    def __init__(
+        self,
+        *,
+        batch: GameBatch,
+        seed: Memory,
+        bad_action: Memory,
+        autoreset: int,
+        obs: Memory,
+        rewards: Memory,
+        terminated: Memory,
+        truncated: Memory,
+        final_obs: Memory | None,
+        on_host: bool,
+    ) -> None: ...
+    def show(self, tensors: tuple[object, ...]) -> None: ...
+    def intact(self) -> bool: ...
+    def observe(self, stream: int) -> None: ...
+    def start(self, which: Memory, stream: int) -> None: ...
+    def step(self, actions: Memory, action_type: int, stream: int) -> int: ...
+    def rollout(
+        self,
+        actions: Memory,
+        action_type: int,
+        steps: int,
+        obs: Memory,
+        rewards: Memory,
+        stream: int,
+    ) -> int: ...
 
 class MatrixBatch:
     def __init__(

@@ -54,6 +54,7 @@ inline ActionType action_type_of(int code) {
   return static_cast<ActionType>(code);
 }
 
+void bind_game(pybind11::module_& module);
 void bind_gru(pybind11::module_& module);
 void bind_kernels(pybind11::module_& module);
 void bind_memory(pybind11::module_& module);

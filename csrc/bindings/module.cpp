@@ -42,6 +42,7 @@ PYBIND11_MODULE(_core, module) {
   loqa::register_interrupted();
   loqa::bind_memory(module);
   loqa::bind_step_arguments(module);
+  loqa::bind_game(module);
   loqa::bind_gru(module);
   loqa::bind_kernels(module);
   loqa::bind_sim(module);

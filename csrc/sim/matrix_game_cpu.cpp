@@ -1,8 +1,7 @@
-#include <type_traits>
-
 #include "core/interrupt.h"
 #include "games/matrix_game.h"
 #include "sim/matrix_game_batch.h"
+#include "sim/pack_actions.h"
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif
@@ -131,40 +130,11 @@ void advance(const MatrixGameBatch& batch, int64_t first, int64_t count, int64_t
   for (int64_t i = 0; i < count; ++i) t[i] += static_cast<int32_t>(steps);
 }
 
-// Bytes of actions; returns the largest, or 255 if one is not in 0..255. One loop of vectors: what
-// is cut off is gathered beside and looked at once.
-template <typename T>
-uint8_t pack(const T* actions, int64_t count, uint8_t* packed) {
-  using Unsigned = std::make_unsigned_t<T>;
-  Unsigned bits = 0;
-  uint8_t largest = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    const Unsigned action = static_cast<Unsigned>(actions[i]);
-    const uint8_t byte = static_cast<uint8_t>(action);
-    bits |= action;
-    packed[i] = byte;
-    largest = byte > largest ? byte : largest;
-  }
-  return bits > 255 ? static_cast<uint8_t>(255) : largest;
-}
-
 }  // namespace
 
 uint8_t pack_actions(const void* actions, ActionType type, int64_t begin, int64_t end,
                      uint8_t* packed) {
-  const int64_t first = 2 * begin;
-  const int64_t count = 2 * (end - begin);
-  switch (type) {
-    case ActionType::kUint8:
-    case ActionType::kInt8:  // what is negative is large
-      return pack(static_cast<const uint8_t*>(actions) + first, count, packed);
-    case ActionType::kInt16:
-      return pack(static_cast<const int16_t*>(actions) + first, count, packed);
-    case ActionType::kInt32:
-      return pack(static_cast<const int32_t*>(actions) + first, count, packed);
-    default:
-      return pack(static_cast<const int64_t*>(actions) + first, count, packed);
-  }
+  return pack_any(actions, type, 2 * begin, 2 * (end - begin), packed);
 }
 
 void matrix_observe(const MatrixGameBatch& batch, void* obs, int64_t begin, int64_t end) {

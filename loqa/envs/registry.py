@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from loqa import _checks
 from loqa.envs.coin_game.presets import COIN_PRESETS
 from loqa.envs.matrix_game.presets import MATRIX_PRESETS
+from loqa.envs.public_goods.presets import PUBLIC_GOODS_PRESETS
 
 if TYPE_CHECKING:
     from loqa.envs.native import VectorEnv
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _GAMES: dict[str, tuple[Iterable[str], str]] = {
     **{game: (presets, "matrix_game") for game, presets in MATRIX_PRESETS.items()},
     "coin-game": (COIN_PRESETS, "coin_game"),
+    **{game: (presets, "public_goods") for game, presets in PUBLIC_GOODS_PRESETS.items()},
 }
 
 
@@ -56,8 +58,8 @@ def make(game: str, num_envs: int = 1, *, preset: str | None = None, **settings:
     """Makes B = `num_envs` copies of a game, stepped together by the native simulator.
 
     Args:
-        game: `coin_game`, `ipd`, `matching-pennies`, `chicken`, `stag-hunt`, or `matrix-game`, whose
-            payoff must be given.
+        game: `coin_game`, `ipd`, `matching-pennies`, `chicken`, `stag-hunt`, `matrix-game`, whose
+            payoff must be given, `public-goods` or `n-ipd`.
         num_envs: B.
         preset: whose rules; the game's first by default.
         settings: seed (0), device ("cpu"; or "cuda", "cuda:1"), num_threads (of the CPU: all cores),
@@ -67,7 +69,8 @@ def make(game: str, num_envs: int = 1, *, preset: str | None = None, **settings:
             obs is `bits`, `index`, `onehot` or `actions`. Coin Game: height (3), width (3), num_players
             (2), obs (`planes` or `cells`), check_actions (True; False takes an action out of range for
             staying put), egocentric (False; True shows each player the board with itself in the middle),
-            and for pax23 zero_last_reward (False).
+            and for pax23 zero_last_reward (False). Public goods: num_players (3), num_levels (2), factor
+            (public-goods: 1.6), benefit and cost (n-ipd: 2 and 1), obs (`count`, `joint` or `index`).
     Raises:
         ValueError, TypeError: an unknown name (the nearest valid one is given) or a value out of range.
         RuntimeError: device "cuda" where loqa or torch has no CUDA, or there is no GPU.

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from loqa.envs.matrix_game.presets import MATRIX_PRESETS
+from loqa.envs.public_goods.presets import PUBLIC_GOODS_PRESETS
 from loqa.reference.coin_game import CoinGame, make_coin_game
 from loqa.reference.kernels import (
     dice_weights,
@@ -19,10 +20,12 @@ from loqa.reference.kernels import (
 )
 from loqa.reference.matrix_game import MatrixGame, make_matrix_game
 from loqa.reference.philox import bounded, philox, uniform
+from loqa.reference.public_goods import PublicGoods, make_public_goods
 
 __all__ = [
     "CoinGame",
     "MatrixGame",
+    "PublicGoods",
     "bounded",
     "dice_weights",
     "discounted_returns",
@@ -40,10 +43,12 @@ __all__ = [
 
 def make(
     game: str, num_envs: int = 1, *, preset: str | None = None, **settings: Any
-) -> MatrixGame | CoinGame:
+) -> MatrixGame | CoinGame | PublicGoods:
     """The reference environment of a game, with the settings of `loqa.make` that decide numbers."""
     if game in MATRIX_PRESETS:
         return make_matrix_game(game, preset, num_envs, **settings)
     if game.replace("_", "-") == "coin-game":
         return make_coin_game(preset, num_envs, **settings)
+    if game in PUBLIC_GOODS_PRESETS:
+        return make_public_goods(game, preset, num_envs, **settings)
     raise ValueError(f"there is no reference for game {game!r}")

@@ -1,0 +1,14 @@
+#pragma once
+
+#include "games/public_goods.h"
+
+// The games of the generic driver (csrc/sim/game_driver.h). A game enters here.
+
+namespace loqa {
+
+template <typename... Games>
+struct GameList {};
+
+using NativeGames = GameList<PublicGoods>;
+
+}  // namespace loqa

@@ -1,0 +1,97 @@
+#include "core/interrupt.h"
+#include "sim/game_driver.h"
+#include "sim/pack_actions.h"
+
+namespace loqa::LOQA_ISA {
+namespace {
+
+constexpr int64_t kBlock = 512;        // environments whose actions are packed at once
+constexpr int64_t kBetweenLooks = 32;  // steps of a block, which may be small
+
+int64_t block_of(int64_t first, int64_t end) { return end - first < kBlock ? end - first : kBlock; }
+
+// Numbers of players that are worth a loop of their own.
+template <typename Body>
+void with_players(int players, const Body& body) {
+  switch (players) {
+    case 2:
+      return body(Fixed<2>{});
+    case 3:
+      return body(Fixed<3>{});
+    case 4:
+      return body(Fixed<4>{});
+    default:
+      return body(players);
+  }
+}
+
+template <typename Game, typename Players, typename Element>
+void play_span(const GameJob& given, Players players, int64_t begin, int64_t end) {
+  GameJob job = given;  // what is written cannot be this
+  job.autoreset = Autoreset::kOff;
+  const auto rules = rules_of<Game>(given);
+  const auto at = [&](int64_t env) {
+    GameEnv<Game, Players, Element> me{env, players, rules, {}, 0, 0};
+    me.load(job);
+    return me;
+  };
+  for (int64_t env = begin; job.restart != nullptr && env < end; ++env) {
+    if (job.restart[env] == 0) continue;
+    auto me = at(env);
+    me.start(job);
+    me.store(job);
+  }
+  for (int64_t env = begin; job.observe_first && env < end; ++env) at(env).observe(job, job.obs, 0);
+  uint8_t actions[kMaxPlayers * kBlock];
+  for (int64_t step = 0; step < job.steps; ++step) {
+    if (step % kBetweenLooks == 0 && interrupted()) return;
+    for (int64_t first = begin; first < end; first += kBlock) {
+      const int64_t count = block_of(first, end);
+      const int64_t from = (step * job.num_envs + first) * players;
+      pack_any(job.actions, job.action_type, from, count * players, actions);
+      for (int64_t i = 0; i < count * players; ++i) {  // another thread of Python may write to them
+        actions[i] = Game::legal(rules, actions[i]) ? actions[i] : static_cast<uint8_t>(0);
+      }
+      for (int64_t i = 0; i < count; ++i) {
+        auto me = at(first + i);
+        me.step(job, step, actions + i * players);
+        me.store(job);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+bool game_actions_legal(const GameJob& job, int64_t begin, int64_t end) {
+  bool legal = true;
+  const int64_t players = job.num_players;
+  with_game(job.game, NativeGames{}, [&](auto of) {
+    using Game = typename decltype(of)::Type;
+    const auto rules = rules_of<Game>(job);
+    uint8_t actions[kMaxPlayers * kBlock];
+    for (int64_t step = 0; step < job.steps && legal; ++step) {
+      if (step % kBetweenLooks == 0 && interrupted()) return;
+      for (int64_t first = begin; first < end && legal; first += kBlock) {
+        const int64_t from = (step * job.num_envs + first) * players;
+        const int64_t count = block_of(first, end) * players;
+        legal = Game::legal(rules, pack_any(job.actions, job.action_type, from, count, actions));
+      }
+    }
+  });
+  return legal;
+}
+
+void game_play(const GameJob& job, int64_t begin, int64_t end) {
+  with_game(job.game, NativeGames{}, [&](auto of) {
+    with_obs_type(job.obs_type, [&](auto element) {
+      with_players(job.num_players, [&](auto players) {
+        using Game = typename decltype(of)::Type;
+        using Element = typename decltype(element)::Type;
+        play_span<Game, decltype(players), Element>(job, players, begin, end);
+      });
+    });
+  });
+}
+
+}  // namespace loqa::LOQA_ISA

@@ -1,0 +1,141 @@
+#pragma once
+
+#include "games/native_games.h"
+#include "sim/game_job.h"
+
+// What the drivers of the CPU and of a device share: one environment, one step.
+
+namespace loqa {
+namespace {
+
+template <typename T>
+struct TypeOf {
+  using Type = T;
+};
+
+// A number that the compiler knows.
+template <int kValue>
+struct Fixed {
+  LOQA_HD constexpr operator int() const { return kValue; }
+};
+
+// Calls body(TypeOf<Game>) of the game with this number.
+template <typename Body, typename... Games>
+LOQA_HD void with_game(int game, GameList<Games...>, const Body& body) {
+  int number = 0;
+  ((number++ == game ? body(TypeOf<Games>{}) : void()), ...);
+}
+
+template <typename Body>
+LOQA_HD void with_obs_type(ObsType type, const Body& body) {
+  switch (type) {
+    case ObsType::kInt8:
+      return body(TypeOf<int8_t>{});
+    case ObsType::kInt64:
+      return body(TypeOf<int64_t>{});
+    case ObsType::kFloat32:
+      return body(TypeOf<float>{});
+  }
+}
+
+template <typename Game>
+LOQA_HD typename Game::Rules rules_of(const GameJob& job) {
+  static_assert(sizeof(typename Game::Rules) <= GameJob::kRulesBytes);
+  typename Game::Rules rules;
+  __builtin_memcpy(&rules, job.rules, sizeof(rules));
+  return rules;
+}
+
+LOQA_HD GameRandom random_of(const GameJob& job, int64_t env, uint32_t episode, int32_t t) {
+  return {*job.seed, job.first_env + static_cast<uint32_t>(env), episode, static_cast<uint32_t>(t)};
+}
+
+// An environment while it is stepped.
+template <typename Game, typename Players, typename Element>
+struct GameEnv {
+  using State = typename Game::State;
+
+  int64_t env;
+  Players players;
+  typename Game::Rules rules;
+  State state;
+  int32_t t;
+  uint32_t episode;
+
+  LOQA_HD void load(const GameJob& job) {
+    state = static_cast<const State*>(job.states)[env];
+    t = job.t[env];
+    episode = job.episode[env];
+  }
+  LOQA_HD void store(const GameJob& job) const {
+    static_cast<State*>(job.states)[env] = state;
+    job.t[env] = t;
+  }
+
+  LOQA_HD void start(const GameJob& job) {
+    Game::reset(rules, players, random_of(job, env, episode, 0), state);
+  }
+  LOQA_HD void start_next(const GameJob& job) {
+    t = 0;
+    job.episode[env] = ++episode;
+    start(job);
+  }
+
+  // `slot`: of how many observations of the batch come before.
+  LOQA_HD void observe(const GameJob& job, void* obs, int64_t slot) const {
+    Element* row =
+        static_cast<Element*>(obs) + (slot * job.num_envs + env) * players * job.obs_width;
+    Game::observe(rules, players, state, row);
+  }
+
+  LOQA_HD void step(const GameJob& job, int64_t step, const typename Game::Action* actions) {
+    float* rewards = job.rewards + (step * job.num_envs + env) * players;
+    bool ended = false;
+    if (job.autoreset == Autoreset::kNextStep && (job.terminated[env] | job.truncated[env]) != 0) {
+      start_next(job);
+      for (int p = 0; p < players; ++p) rewards[p] = 0;
+      job.terminated[env] = job.truncated[env] = 0;
+    } else {
+      float paid[kMaxPlayers];
+      const bool over =
+          Game::step(rules, players, random_of(job, env, episode, t), state, actions, paid);
+      for (int p = 0; p < players; ++p) rewards[p] = paid[p];
+      t += t < INT32_MAX ? 1 : 0;
+      const bool cut = t >= job.episode_length;
+      if (job.terminated != nullptr) {
+        job.terminated[env] = over ? 1 : 0;
+        job.truncated[env] = cut ? 1 : 0;
+      }
+      ended = over || cut;
+    }
+    if (job.autoreset == Autoreset::kSameStep && ended) {
+      observe(job, job.final_obs, 0);
+      start_next(job);
+    }
+    observe(job, job.obs, step + (job.observe_first ? 1 : 0));
+  }
+};
+
+// All that a job does to one environment: what a thread of a device does.
+template <typename Game, typename Element>
+LOQA_HD void play_thread(const GameJob& job, int64_t env) {
+  GameEnv<Game, int, Element> me{env, job.num_players, rules_of<Game>(job), {}, 0, 0};
+  me.load(job);
+  if (job.restart != nullptr && job.restart[env] != 0) me.start(job);
+  if (job.observe_first) me.observe(job, job.obs, 0);
+  for (int64_t step = 0; step < job.steps; ++step) {
+    typename Game::Action actions[kMaxPlayers];
+    for (int p = 0; p < me.players; ++p) {
+      const int64_t at = (step * job.num_envs + env) * me.players + p;
+      actions[p] = action_at(job.actions, job.action_type, at);
+      if (Game::legal(me.rules, actions[p])) continue;
+      actions[p] = 0;
+      *job.bad_action = 1;
+    }
+    me.step(job, step, actions);
+  }
+  me.store(job);
+}
+
+}  // namespace
+}  // namespace loqa

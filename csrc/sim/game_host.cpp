@@ -1,0 +1,45 @@
+#include "sim/game_driver.h"
+
+// What the games say of themselves, and a device's work in a loop over its threads, for tests.
+
+namespace loqa {
+namespace {
+
+template <typename Game>
+int obs_width_of(const GameJob& job) {
+  return Game::obs_width(rules_of<Game>(job), job.num_players);
+}
+
+template <typename Game>
+constexpr GameLayout kLayoutOf = {
+    Game::kName,
+    Game::kMinPlayers,
+    sizeof(typename Game::State),
+    sizeof(typename Game::Rules),
+    Game::kState,
+    sizeof(Game::kState) / sizeof(Field),
+    Game::kRules,
+    sizeof(Game::kRules) / sizeof(Field),
+    &obs_width_of<Game>,
+};
+
+}  // namespace
+
+const GameLayout* game_layout(int game) {
+  const GameLayout* layout = nullptr;
+  with_game(game, NativeGames{},
+            [&](auto of) { layout = &kLayoutOf<typename decltype(of)::Type>; });
+  return layout;
+}
+
+void game_play_host(const GameJob& job) {
+  with_game(job.game, NativeGames{}, [&](auto of) {
+    with_obs_type(job.obs_type, [&](auto element) {
+      using Game = typename decltype(of)::Type;
+      using Element = typename decltype(element)::Type;
+      for (int64_t env = 0; env < job.num_envs; ++env) play_thread<Game, Element>(job, env);
+    });
+  });
+}
+
+}  // namespace loqa

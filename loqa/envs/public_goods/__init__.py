@@ -1,0 +1,1 @@
+"""Public goods: n players who contribute or do not."""

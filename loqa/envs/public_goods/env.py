@@ -1,0 +1,117 @@
+"""Public goods: n players contribute one of K levels at once, again and again."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from loqa import _checks
+from loqa.envs.base import EnvSpec
+from loqa.envs.native import VectorEnv
+from loqa.envs.native_game import NativeGame
+from loqa.envs.public_goods.presets import PUBLIC_GOODS_PRESETS, PublicGoodsPreset
+
+OBS_MODES = ("index", "count", "joint")
+
+
+class PublicGoods(NativeGame):
+    """B games of n players. Action l in 0..K-1 contributes l / (K - 1) of what one has.
+
+    State: `last_actions` [B, n] (-1 before the first step) and `t` [B].
+    """
+
+    def __init__(
+        self,
+        game: str,
+        preset: PublicGoodsPreset,
+        num_envs: int,
+        *,
+        num_players: int = 3,
+        num_levels: int = 2,
+        factor: float | None = None,
+        benefit: float | None = None,
+        cost: float | None = None,
+        episode_length: int | None = None,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        obs: str = "count",
+        obs_dtype: torch.dtype | None = None,
+        num_threads: int | None = None,
+        autoreset: str | bool = False,
+        first_env: int = 0,
+    ) -> None:
+        n = _checks.integer("num_players", num_players, 2, 8)
+        k = _checks.integer("num_levels", num_levels, 2, 16)
+        self.payoff = preset.payoff(n, k, factor, benefit, cost)
+        mode = OBS_MODES.index(_checks.one_of("obs", obs, OBS_MODES))
+        sums = (n - 1) * (k - 1) + 1
+        self.num_states = 1 + k * sums
+        small = self.num_states <= 128
+        allowed = ((torch.int64, torch.int8) if small else (torch.int64,), (torch.float32,))
+        dtypes = allowed[0] if obs == "index" else allowed[1]
+        if obs_dtype not in (None, *dtypes):
+            names = " or ".join(map(str, dtypes))
+            raise ValueError(f"obs_dtype must be {names} for obs {obs!r}, got {obs_dtype}")
+        length = preset.episode_length if episode_length is None else episode_length
+        spec = EnvSpec(
+            name=game,
+            preset=preset.name,
+            version=preset.version,
+            source=preset.source,
+            num_players=n,
+            num_actions=k,
+            obs=obs,
+            obs_shape=((), (k + sums,), (n * k,))[mode],
+            obs_dtype=obs_dtype or dtypes[0],
+            episode_length=_checks.integer("episode_length", length, 1, 2**31 - 1),
+            discount=preset.discount,
+        )
+        super().__init__(
+            "public-goods",
+            {"num_levels": k, "obs": mode, **self.payoff._asdict()},
+            spec,
+            num_envs,
+            seed=seed,
+            device=device,
+            num_threads=num_threads,
+            first_env=first_env,
+            autoreset=autoreset,
+        )
+
+    @property
+    def obs_bounds(self) -> tuple[int, int]:
+        return 0, self.num_states - 1 if self.spec.obs == "index" else 1
+
+    obs_bounds.__doc__ = VectorEnv.obs_bounds.__doc__
+
+    def _check_state(self, state: dict[str, Tensor]) -> None:
+        last = state["last_actions"]
+        played = ((last >= 0) & (last < self.num_actions)).all(-1)
+        if not bool((played | (last == -1).all(-1)).all()):
+            raise ValueError(
+                f"last_actions must be in 0..{self.num_actions - 1}, or -1 for all players at the start"
+            )
+
+    def render(self, index: int = 0) -> np.ndarray:
+        """The last contributions: a bar for each player, grey at the start; RGB [64, 32 n, 3]."""
+        index = _checks.integer("index", index, 0, self.num_envs - 1)
+        image = np.full((64, 32 * self.num_players, 3), 255, np.uint8)
+        for player, level in enumerate(self._fields["last_actions"][index].tolist()):
+            high = 4 + (48 * max(level, 0)) // (self.num_actions - 1)
+            colour = (200, 200, 200) if level < 0 else (0, 114, 178)
+            image[60 - high : 60, 32 * player + 4 : 32 * player + 28] = colour
+        return image
+
+
+def _make(game: str, preset: str | None, num_envs: int, **settings: Any) -> PublicGoods:
+    presets = PUBLIC_GOODS_PRESETS[game]
+    name = next(iter(presets)) if preset is None else preset
+    return PublicGoods(game, presets[_checks.one_of("preset", name, presets)], num_envs, **settings)
+
+
+MAKES = {game: (PublicGoods, partial(_make, game)) for game in PUBLIC_GOODS_PRESETS}
+"""For `loqa.envs.registry`."""
