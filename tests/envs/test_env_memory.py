@@ -337,6 +337,8 @@ def test_a_storage_that_was_cut_under_a_large_tensor(game: str) -> None:
     for one in (first, second):
         env.step(one)
     env.rollout(whole)
+    if not whole.untyped_storage().resizable():
+        pytest.skip("this torch cuts no storage that NumPy has seen")
     whole.untyped_storage().resize_(3 * 4096 * 16 - 8)
     env.step(first)
     before = env.get_state()

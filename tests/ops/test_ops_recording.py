@@ -69,6 +69,7 @@ def test_many_cotangents_at_once(name: str) -> None:
                     torch.testing.assert_close(a, b)
 
 
+@pytest.mark.filterwarnings("ignore:Please use `torch.vmap`:FutureWarning")  # torch 2.6 itself
 @pytest.mark.parametrize("name", ["discounted_returns", "ended_advantage", "ended_n_step"])
 def test_small_batched_gradcheck(name: str) -> None:
     leaves = [x.requires_grad_() for x in draw(STEPS, WIDTH)]

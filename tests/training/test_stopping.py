@@ -32,7 +32,7 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
 
 def wait_for_lines(run: Path) -> None:
     metrics = run / "metrics.jsonl"
-    for _ in range(1200):
+    for _ in range(6000):  # five minutes, on a busy machine
         if metrics.exists() and metrics.stat().st_size:
             return
         time.sleep(0.05)
