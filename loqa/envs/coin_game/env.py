@@ -389,7 +389,9 @@ class CoinGame(VectorEnv):
         return device_actions(actions, shape, self.device)
 
     def _given_moves(self, moves: Tensor, player: int) -> Tensor:
-        wide = moves.to(torch.int64)  # torch 2.6 cannot compare unsigned integers of 16 bits or more
+        wide = moves.to(
+            torch.int64
+        )  # torch 2.6 cannot compare unsigned integers of 16 bits or more
         outside = (wide < 0) | (wide >= self.num_actions)
         if self._on_device:  # the core tells, as in `step`
             return moves.masked_fill(outside, _NO_ACTION)
