@@ -46,6 +46,17 @@ def test_own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         assert _earned(said["Fishery"], actions) == pytest.approx(earned, abs=0.005)
 
 
+def test_native_game() -> None:
+    """The Python runs; the C++ is what the header says."""
+    said = run("native_game.md")
+    assert said["env"].get_state()["t"].tolist() == [20] * 1000
+    text = (GUIDES / "native_game.md").read_text()
+    shown = re.findall(r"^```cpp\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    header = (GUIDES.parents[1] / "csrc" / "games" / "public_goods.h").read_text()
+    assert len(shown) == 3
+    assert all(part in header for part in shown)
+
+
 def _earned(kind: Any, actions: tuple[int, int]) -> list[float]:
     env = kind(1, 0, "cpu")
     env.reset()

@@ -30,16 +30,13 @@ void play_span(const GameJob& given, Players players, int64_t begin, int64_t end
   GameJob job = given;  // what is written cannot be this
   job.autoreset = Autoreset::kOff;
   const auto rules = rules_of<Game>(given);
+  auto* states = static_cast<typename Game::State*>(job.states);
   const auto at = [&](int64_t env) {
-    GameEnv<Game, Players, Element> me{env, players, rules, {}, 0, 0};
-    me.load(job);
-    return me;
+    return GameEnv<Game, Players, Element>{env,         players,    rules,
+                                           states[env], job.t[env], job.episode[env]};
   };
   for (int64_t env = begin; job.restart != nullptr && env < end; ++env) {
-    if (job.restart[env] == 0) continue;
-    auto me = at(env);
-    me.start(job);
-    me.store(job);
+    if (job.restart[env] != 0) at(env).start(job);
   }
   for (int64_t env = begin; job.observe_first && env < end; ++env) at(env).observe(job, job.obs, 0);
   uint8_t actions[kMaxPlayers * kBlock];
@@ -55,7 +52,7 @@ void play_span(const GameJob& given, Players players, int64_t begin, int64_t end
       for (int64_t i = 0; i < count; ++i) {
         auto me = at(first + i);
         me.step(job, step, actions + i * players);
-        me.store(job);
+        job.t[first + i] = me.t;
       }
     }
   }

@@ -58,19 +58,9 @@ struct GameEnv {
   int64_t env;
   Players players;
   typename Game::Rules rules;
-  State state;
+  State& state;  // in the batch, or a thread's own
   int32_t t;
   uint32_t episode;
-
-  LOQA_HD void load(const GameJob& job) {
-    state = static_cast<const State*>(job.states)[env];
-    t = job.t[env];
-    episode = job.episode[env];
-  }
-  LOQA_HD void store(const GameJob& job) const {
-    static_cast<State*>(job.states)[env] = state;
-    job.t[env] = t;
-  }
 
   LOQA_HD void start(const GameJob& job) {
     Game::reset(rules, players, random_of(job, env, episode, 0), state);
@@ -119,8 +109,10 @@ struct GameEnv {
 // All that a job does to one environment: what a thread of a device does.
 template <typename Game, typename Element>
 LOQA_HD void play_thread(const GameJob& job, int64_t env) {
-  GameEnv<Game, int, Element> me{env, job.num_players, rules_of<Game>(job), {}, 0, 0};
-  me.load(job);
+  auto* states = static_cast<typename Game::State*>(job.states);
+  auto state = states[env];
+  GameEnv<Game, int, Element> me{env,   job.num_players, rules_of<Game>(job),
+                                 state, job.t[env],      job.episode[env]};
   if (job.restart != nullptr && job.restart[env] != 0) me.start(job);
   if (job.observe_first) me.observe(job, job.obs, 0);
   for (int64_t step = 0; step < job.steps; ++step) {
@@ -134,7 +126,8 @@ LOQA_HD void play_thread(const GameJob& job, int64_t env) {
     }
     me.step(job, step, actions);
   }
-  me.store(job);
+  states[env] = state;
+  job.t[env] = me.t;
 }
 
 }  // namespace

@@ -14,6 +14,7 @@ _BUILT_IN = {
     "coin": "loqa.games.coin_game",
     "ipd": "loqa.games.matrix_game",
     "matrix": "loqa.games.matrix_game",
+    "public-goods": "loqa.games.public_goods",
     "own": "loqa.games.own",
 }
 _games: dict[str, Game] = {}

@@ -18,7 +18,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import loqa
 from loqa._native import core
 
-GAMES = ["ipd", "coin_game"]
+RULES: dict[str, dict[str, Any]] = {"ipd": {}, "coin_game": {}, "public-goods": {"num_players": 2}}
+GAMES = list(RULES)
 DEVICES = ["cpu", "cuda-on-host"]
 each_game = pytest.mark.parametrize("game", GAMES)
 each_device = pytest.mark.parametrize("device", DEVICES)
@@ -72,7 +73,7 @@ def test_results_that_were_moved(
     game: str, device: str, move: Callable[[Tensor], None], which: int
 ) -> None:
     """A moved tensor keeps what it had; step goes on with the numbers of an undisturbed copy."""
-    env, plain = (make(device, game, 70, episode_length=3) for _ in range(2))
+    env, plain = (make(device, game, 70, **RULES[game], episode_length=3) for _ in range(2))
     env.reset(seed=3)
     plain.reset(seed=3)
     actions = torch.ones(70, 2, dtype=torch.int64)
@@ -91,7 +92,9 @@ def test_results_that_were_moved(
 @each_game
 def test_moved_results_with_autoreset(game: str) -> None:
     for mode in ("next_step", "same_step"):
-        env, plain = (loqa.make(game, 5, autoreset=mode, episode_length=2) for _ in range(2))
+        env, plain = (
+            loqa.make(game, 5, **RULES[game], autoreset=mode, episode_length=2) for _ in range(2)
+        )
         for _ in range(7):
             results = env.step(np.ones((5, 2), np.int8))
             for ours, theirs in zip(results, plain.step(np.ones((5, 2), np.int8)), strict=True):
@@ -222,7 +225,7 @@ def test_actions_however_stored(game: str, device: str, kind: str, dtype: str) -
     if kind == "unaligned tensor" and dtype in ("u2", "u4", "u8"):
         pytest.skip("torch makes no such tensor")
     rng = np.random.default_rng(1)
-    env, plain = (make(device, game, 9) for _ in range(2))
+    env, plain = (make(device, game, 9, **RULES[game]) for _ in range(2))
     actions = rng.integers(0, env.num_actions, (9, 2)).astype(dtype)
     if kind == "broadcast":
         if dtype in ("u2", "u4", "u8"):
@@ -241,7 +244,7 @@ def test_actions_however_stored(game: str, device: str, kind: str, dtype: str) -
 @each_game
 @each_device
 def test_bool_actions(game: str, device: str) -> None:
-    env, plain = (make(device, game, 4) for _ in range(2))
+    env, plain = (make(device, game, 4, **RULES[game]) for _ in range(2))
     wanted = np.array([[0, 1], [1, 0], [1, 1], [0, 0]])
     expected = [value.clone() for value in plain.step(wanted)]
     for actions in (
@@ -261,7 +264,7 @@ def test_bool_actions(game: str, device: str) -> None:
 @each_game
 @each_device
 def test_masked_and_other_arrays(game: str, device: str) -> None:
-    env = make(device, game, 4)
+    env = make(device, game, 4, **RULES[game])
     for actions in (np.ma.masked_array(np.zeros((4, 2), int)), memoryview(np.zeros((4, 2), int))):
         assert env.step(actions)[0].shape[0] == 4
     with pytest.raises(TypeError, match=r"actions must be .*, got ndarray"):
@@ -287,7 +290,9 @@ def test_actions_that_lie_in_a_buffer(device: str, settings: dict[str, Any], num
         num_envs = 200
     game = settings["game"]
     rest = {name: value for name, value in settings.items() if name != "game"}
-    env, plain = (make(device, game, num_envs, num_threads=3, **rest) for _ in range(2))
+    env, plain = (
+        make(device, game, num_envs, **RULES[game], num_threads=3, **rest) for _ in range(2)
+    )
     rng = np.random.default_rng(0)
     for _ in range(3):
         obs = env.step(rng.integers(0, 2, (num_envs, 2)))[0]
@@ -332,7 +337,7 @@ def no_memory(kind: str, *shape: int, dtype: torch.dtype = torch.int64) -> Tenso
 
 @each_game
 def test_a_storage_that_was_cut_under_a_large_tensor(game: str) -> None:
-    env = loqa.make(game, 4096)
+    env = loqa.make(game, 4096, **RULES[game])
     _, first, second = whole = torch.zeros(3, 4096, 2, dtype=torch.int64)
     for one in (first, second):
         env.step(one)
@@ -352,7 +357,7 @@ def test_a_storage_that_was_cut_under_a_large_tensor(game: str) -> None:
 @each_device
 @pytest.mark.parametrize("kind", ["zero", "meta", "fake", "emptied", "offset"])
 def test_tensors_without_memory(game: str, device: str, kind: str) -> None:
-    env = make(device, game, 3)
+    env = make(device, game, 3, **RULES[game])
     state = env.get_state()
     refused = pytest.raises((TypeError, ValueError))
     with refused:
@@ -366,7 +371,7 @@ def test_tensors_without_memory(game: str, device: str, kind: str) -> None:
     if game == "ipd":
         with refused:
             env.rollout_memory1(no_memory(kind, 2, 5, dtype=torch.float32), 4)
-    else:
+    elif game == "coin_game":
         with refused:
             env.rollout_scripted([None, "random"], 4, no_memory(kind, 4, 3, 2))
     for name, value in env.get_state().items():

@@ -33,6 +33,8 @@ GAMES: list[dict[str, Any]] = [
     {"game": "coin_game", "obs": "cells", "num_players": 3},
     {"game": "coin_game", "preset": "mfos22", "autoreset": "same_step"},
     {"game": "coin_game", "preset": "pax23", "obs_dtype": torch.bfloat16, "autoreset": "next_step"},
+    {"game": "public-goods", "num_players": 4, "autoreset": "next_step"},
+    {"game": "n-ipd", "obs": "index"},
 ]
 
 
@@ -68,7 +70,7 @@ def every_call(settings: dict[str, Any]) -> list[Any]:
             seen.append(numbers(env.scripted_actions(names)))
             given = rng.integers(0, 2, (4, *shape))
             seen.append(numbers(env.rollout_scripted(names, 4, given)))
-        elif env.num_actions == 2:
+        elif hasattr(env, "rollout_memory1") and env.num_actions == 2:
             seen.append(numbers(env.rollout_memory1([[0.5] * 5] * 2, 4)))
             seen.append(numbers(env.rollout_memory1(np.full((5, 2, 5), 0.3), 4)))
     env.set_state(**env.get_state())

@@ -13,9 +13,13 @@ from loqa import _checks
 from loqa.envs.base import EnvSpec
 from loqa.envs.native import VectorEnv
 from loqa.envs.native_game import NativeGame
-from loqa.envs.public_goods.presets import PUBLIC_GOODS_PRESETS, PublicGoodsPreset
-
-OBS_MODES = ("index", "count", "joint")
+from loqa.envs.public_goods.presets import (
+    OBS_MODES,
+    PUBLIC_GOODS_PRESETS,
+    PublicGoodsPreset,
+    num_sums,
+    obs_shape,
+)
 
 
 class PublicGoods(NativeGame):
@@ -44,12 +48,9 @@ class PublicGoods(NativeGame):
         autoreset: str | bool = False,
         first_env: int = 0,
     ) -> None:
-        n = _checks.integer("num_players", num_players, 2, 8)
-        k = _checks.integer("num_levels", num_levels, 2, 16)
-        self.payoff = preset.payoff(n, k, factor, benefit, cost)
-        mode = OBS_MODES.index(_checks.one_of("obs", obs, OBS_MODES))
-        sums = (n - 1) * (k - 1) + 1
-        self.num_states = 1 + k * sums
+        shape = obs_shape(obs, num_players, num_levels)
+        self.payoff = preset.payoff(num_players, num_levels, factor, benefit, cost)
+        self.num_states = 1 + num_levels * num_sums(num_players, num_levels)
         small = self.num_states <= 128
         allowed = ((torch.int64, torch.int8) if small else (torch.int64,), (torch.float32,))
         dtypes = allowed[0] if obs == "index" else allowed[1]
@@ -62,17 +63,17 @@ class PublicGoods(NativeGame):
             preset=preset.name,
             version=preset.version,
             source=preset.source,
-            num_players=n,
-            num_actions=k,
+            num_players=num_players,
+            num_actions=num_levels,
             obs=obs,
-            obs_shape=((), (k + sums,), (n * k,))[mode],
+            obs_shape=shape,
             obs_dtype=obs_dtype or dtypes[0],
             episode_length=_checks.integer("episode_length", length, 1, 2**31 - 1),
             discount=preset.discount,
         )
         super().__init__(
             "public-goods",
-            {"num_levels": k, "obs": mode, **self.payoff._asdict()},
+            {"num_levels": num_levels, "obs": OBS_MODES.index(obs), **self.payoff._asdict()},
             spec,
             num_envs,
             seed=seed,
@@ -107,11 +108,11 @@ class PublicGoods(NativeGame):
         return image
 
 
-def _make(game: str, preset: str | None, num_envs: int, **settings: Any) -> PublicGoods:
+def make_public_goods(game: str, preset: str | None, num_envs: int, **settings: Any) -> PublicGoods:
     presets = PUBLIC_GOODS_PRESETS[game]
     name = next(iter(presets)) if preset is None else preset
     return PublicGoods(game, presets[_checks.one_of("preset", name, presets)], num_envs, **settings)
 
 
-MAKES = {game: (PublicGoods, partial(_make, game)) for game in PUBLIC_GOODS_PRESETS}
+MAKES = {game: (PublicGoods, partial(make_public_goods, game)) for game in PUBLIC_GOODS_PRESETS}
 """For `loqa.envs.registry`."""

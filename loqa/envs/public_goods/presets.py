@@ -7,6 +7,26 @@ from typing import NamedTuple
 
 from loqa import _checks
 
+OBS_MODES = ("index", "count", "joint")  # in the order of the C++ enum Obs
+
+
+def num_sums(players: int, levels: int) -> int:
+    """How many sums of the others' levels there are."""
+    return (players - 1) * (levels - 1) + 1
+
+
+def obs_shape(obs: str, players: int, levels: int) -> tuple[int, ...]:
+    """Of one player's observation.
+
+    Raises:
+        ValueError: a number out of range, or no such observation.
+    """
+    _checks.integer("num_players", players, 2, 8)
+    _checks.integer("num_levels", levels, 2, 16)
+    count = levels + num_sums(players, levels)
+    shapes = {"index": (), "count": (count,), "joint": (players * levels,)}
+    return shapes[_checks.one_of("obs", obs, OBS_MODES)]
+
 
 class Payoff(NamedTuple):
     """r_i = base + gain * (levels of the others) + own * (own level), in float32, from left to right."""

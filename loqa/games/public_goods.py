@@ -1,0 +1,109 @@
+"""The record of public goods: n players who contribute or do not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal
+
+from loqa import _checks
+from loqa.envs.base import Env
+from loqa.envs.public_goods.env import make_public_goods
+from loqa.envs.public_goods.presets import PUBLIC_GOODS_PRESETS, obs_shape
+from loqa.games.base import Game, Inputs, Making, RunView
+from loqa.games.registry import register
+
+
+@dataclass(frozen=True)
+class PublicGoodsSettings:
+    """Public goods.
+
+    Attributes:
+        num_players: n, 2 to 8.
+        num_levels: K, levels of a contribution.
+        episode_length: T, steps in an episode.
+        payoffs: "public-goods" (the pot times `factor` is shared by all) or "n-ipd" (who gives pays
+            `cost`, the others share `benefit`).
+        factor, benefit, cost: of the payoffs; by default the game's.
+        obs: "count" (own level and the sum of the others') or "joint" (everybody's level).
+    """
+
+    num_players: int = 3
+    num_levels: int = 2
+    episode_length: int = 50
+    payoffs: Literal["public-goods", "n-ipd"] = "n-ipd"
+    factor: float | None = None
+    benefit: float | None = None
+    cost: float | None = None
+    obs: Literal["count", "joint"] = "count"
+
+    def __post_init__(self) -> None:
+        _checks.check_choices(self)
+        _checks.integer("episode_length", self.episode_length, 1, 2**31 - 1)
+        self.obs_shape()
+        preset = next(iter(PUBLIC_GOODS_PRESETS[self.payoffs].values()))
+        preset.payoff(self.num_players, self.num_levels, self.factor, self.benefit, self.cost)
+
+    def obs_shape(self) -> tuple[int, ...]:
+        """Of one player's observation."""
+        return obs_shape(self.obs, self.num_players, self.num_levels)
+
+
+def _make_env(settings: PublicGoodsSettings, making: Making) -> Env:
+    return make_public_goods(
+        settings.payoffs,
+        None,
+        making.num_envs,
+        num_players=settings.num_players,
+        num_levels=settings.num_levels,
+        episode_length=settings.episode_length,
+        factor=settings.factor,
+        benefit=settings.benefit,
+        cost=settings.cost,
+        obs=settings.obs,
+        seed=making.seed,
+        device=making.device,
+        num_threads=making.num_threads,
+        first_env=making.first_env,
+    )
+
+
+def _inputs(settings: PublicGoodsSettings) -> Inputs:
+    shape = settings.obs_shape()
+    return Inputs("features", prod(shape), settings.num_levels, shape)
+
+
+def _headline(config: Any) -> tuple[str, Sequence[str]]:
+    game: PublicGoodsSettings = config.env
+    shown = ["payoffs", "num_players", "num_levels", "actor", "critic"]
+    said = f"{game.payoffs} of {game.num_players} players, {game.num_levels} levels"
+    return f"{said}; actor {config.actor}, critic {config.critic}", shown
+
+
+def _summary(run: RunView) -> dict[str, Any]:
+    return {"self_play": run.self_play()}
+
+
+PUBLIC_GOODS = register(
+    Game(
+        name="public-goods",
+        env_name="public-goods",
+        kin=tuple(PUBLIC_GOODS_PRESETS)[1:],
+        settings=PublicGoodsSettings,
+        make_env=_make_env,
+        inputs=_inputs,
+        headline=_headline,
+        metrics=_summary,
+        summary=_summary,
+        defaults={
+            "iterations": 300,
+            "actor": "mlp",
+            "actor_lr": 5e-3,
+            "critic_lr": 1e-2,
+            "critic_target": "returns",
+            "exploration": 0.1,
+            "evaluate_every": 10,
+        },
+    )
+)
