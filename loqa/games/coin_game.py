@@ -207,7 +207,7 @@ COIN = register(
         summary=_summary,
         before={"egocentric": False, "rules": "loqa24"},
         defaults={
-            "iterations": 1000,  # annealing goes on: with less exploration agents retaliate more
+            "iterations": 1500,
             "batch_size": 1024,
             "gamma": 0.99,
             "clip_norm": 1.0,
