@@ -1,5 +1,6 @@
 #pragma once
 
+#include "games/continuous_game.h"
 #include "games/public_goods.h"
 
 // The games of the generic driver (csrc/sim/game_driver.h). A game enters here.
@@ -9,6 +10,6 @@ namespace loqa {
 template <typename... Games>
 struct GameList {};
 
-using NativeGames = GameList<PublicGoods>;
+using NativeGames = GameList<PublicGoods, ContinuousGame>;
 
 }  // namespace loqa

@@ -50,6 +50,10 @@ LOQA_HD GameRandom random_of(const GameJob& job, int64_t env, uint32_t episode, 
   return {*job.seed, job.first_env + static_cast<uint32_t>(env), episode, static_cast<uint32_t>(t)};
 }
 
+// Games choose from integers, which come in any integer type, or from a box of floats.
+template <typename Game>
+inline constexpr bool kIsBox = sizeof(typename Game::Action) == sizeof(float);
+
 // An environment while it is stepped.
 template <typename Game, typename Players, typename Element>
 struct GameEnv {
@@ -119,7 +123,11 @@ LOQA_HD void play_thread(const GameJob& job, int64_t env) {
     typename Game::Action actions[kMaxPlayers];
     for (int p = 0; p < me.players; ++p) {
       const int64_t at = (step * job.num_envs + env) * me.players + p;
-      actions[p] = action_at(job.actions, job.action_type, at);
+      if constexpr (kIsBox<Game>) {
+        actions[p] = static_cast<const float*>(job.actions)[at];
+      } else {
+        actions[p] = action_at(job.actions, job.action_type, at);
+      }
       if (Game::legal(me.rules, actions[p])) continue;
       actions[p] = 0;
       *job.bad_action = 1;

@@ -92,6 +92,49 @@ def device_actions(actions: Any, shape: Shape, device: torch.device) -> Tensor:
     return moves.clone() if moves.data_ptr() % moves.element_size() else moves
 
 
+def float_actions(actions: Any, shape: Shape, device: torch.device) -> Tensor | np.ndarray:
+    """Actions of a box in float32, contiguous and aligned: an array on the CPU, which may share the
+    caller's memory; elsewhere a tensor on the environment's device.
+
+    Raises:
+        TypeError: they are no numbers (of the CPU, of the device).
+        ValueError: another shape, or another device.
+    """
+    letters = ", ".join("T" if size is None else str(size) for size in shape)
+    wanted = f"actions must be [{letters}] of floats on {device}"
+    floats: Tensor | np.ndarray
+    if device.type == "cpu":
+        if isinstance(actions, Tensor) and not actions.is_cpu:
+            raise ValueError(f"{wanted}, got {described(actions)}")
+        try:
+            array = as_array(actions)
+        except TypeError as error:
+            raise TypeError(f"{wanted}, got {type(actions).__name__} ({error})") from None
+        if array.dtype.kind not in "fiu":
+            raise TypeError(f"{wanted}, got {described(actions, array)}")
+        floats = np.require(array, np.float32, ["C", "A"])
+    elif not isinstance(actions, Tensor):
+        raise TypeError(f"{wanted}, got {type(actions).__name__}")
+    elif actions.device != device or actions.dtype == torch.bool or actions.is_complex():
+        raise ValueError(f"{wanted}, got {described(actions)}")
+    else:
+        floats = actions.detach().to(torch.float32, copy=True).contiguous()
+    if not _fits(tuple(floats.shape), shape):
+        raise ValueError(f"{wanted}, got {described(actions)}")
+    return floats
+
+
+def check_box(actions: np.ndarray, box: tuple[float, float]) -> None:
+    """Raises ValueError unless every action `[..., B, A]` is in a box; NaN is not."""
+    outside = ~((actions >= box[0]) & (actions <= box[1]))
+    if outside.any():
+        bad = np.argwhere(outside)[0].tolist()
+        raise ValueError(
+            f"actions must be in [{box[0]:g}, {box[1]:g}], got {actions[tuple(bad)]:g} at {bad}; "
+            "no environment was stepped"
+        )
+
+
 def described(given: Any, array: np.ndarray | None = None) -> str:
     """Shape, type and place of what was given, for messages."""
     if isinstance(given, Tensor):

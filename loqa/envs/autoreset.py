@@ -60,7 +60,7 @@ def rollout_by_steps(env: VectorEnv, actions: Any) -> Rollout:
     result.final_obs = None if env._final is None else torch.zeros_like(obs[1:])
     obs[0] = env._obs
     for t in range(steps):
-        env.step(moves[t])
+        env._step_or_restart(moves[t])
         obs[t + 1], rewards[t] = env._obs, env._rewards
         terminated[t], truncated[t] = env._terminated, env._truncated
         if env._final is not None and result.final_obs is not None:

@@ -21,7 +21,7 @@ class EnvSpec:
     num_players: int
     """A."""
     num_actions: int
-    """K."""
+    """K; 0 where actions are numbers of a box."""
     obs_shape: tuple[int, ...]
     """Shape of one player's observation."""
     obs_dtype: torch.dtype = torch.float32
@@ -37,6 +37,9 @@ class EnvSpec:
     """Version of the preset; any change of a rule raises it."""
     source: str = ""
     """Where the rules come from."""
+    action_box: tuple[float, float] | None = None
+    """The lowest and the highest number of an action, which is one float, `[B, A, 1]` for all; None where
+    actions are 0..K-1."""
 
 
 class Env(Protocol):

@@ -82,6 +82,11 @@ class VectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         require_cpu(env.device, "Gymnasium's")
         if env.num_players != 2:
             raise ValueError(f"the game must have 2 players, this one has {env.num_players}")
+        if env.spec.action_box is not None:
+            raise ValueError(
+                f"no opponent plays a game of floats such as {game!r}: use loqa.make, or "
+                "loqa.envs.pettingzoo.parallel_env"
+            )
         self.seat = _checks.integer("seat", seat, 0, 1)
         self._generator = stream(int(settings.get("seed", 0)), "opponent's actions")
         self.opponent = opponent

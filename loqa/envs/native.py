@@ -252,7 +252,7 @@ class VectorEnv(Spaces, ABC):
             elif outcome == _UNREAD:
                 actions = given.copied_actions(as_given, self._action_shape, self.device)
             elif outcome == _OUT_OF_RANGE:
-                given.raise_range(as_given, self.num_actions)
+                self._raise_range(as_given)
             else:
                 self._make_room()
             outcome = self._native.step(actions)
@@ -347,7 +347,7 @@ class VectorEnv(Spaces, ABC):
             moves = given.copied_actions(actions, shape, self.device)
             outcome = self._native.rollout(moves, steps, obs.native, rewards.native)
         if outcome == _OUT_OF_RANGE:
-            given.raise_range(actions, self.num_actions)
+            self._raise_range(actions)
         self._check_room(outcome, steps)
         return obs, rewards
 
@@ -366,10 +366,14 @@ class VectorEnv(Spaces, ABC):
         """
         self.check()
         state = {**self._state(), "t": self._t}
-        return {name: value.to(torch.int64, copy=True) for name, value in state.items()}
+        return {
+            name: value.to(value.dtype if value.is_floating_point() else torch.int64, copy=True)
+            for name, value in state.items()
+        }
 
     def set_state(self, **state: Tensor | np.ndarray) -> None:
-        """Puts the environments into a state as `get_state` gives it (any integer types).
+        """Puts the environments into a state as `get_state` gives it (any integer types; floats where it
+        has floats).
 
         Raises:
             ValueError: names, shapes or values are wrong; nothing has changed then.
@@ -378,9 +382,7 @@ class VectorEnv(Spaces, ABC):
         if state.keys() != current.keys():
             wanted, came = ", ".join(sorted(current)), ", ".join(sorted(state))
             raise ValueError(f"set_state needs exactly {wanted}, got {came or 'nothing'}")
-        new = {
-            name: saved.integers(name, value, current[name].shape) for name, value in state.items()
-        }
+        new = {name: saved.numbers(name, value, current[name]) for name, value in state.items()}
         if bool((new["t"] < 0).any()) or bool((new["t"] > _MAX_T).any()):
             raise ValueError("t must be in 0..2**31-1")
         self._check_state(new)
@@ -415,9 +417,12 @@ class VectorEnv(Spaces, ABC):
         spec = self.spec
         envs = _checks.plural(self.num_envs, "environment")
         steps = _checks.plural(self.episode_length, "step")
+        moves = f"{self.num_actions} actions"
+        if spec.action_box is not None:
+            moves = "actions in [{:g}, {:g}]".format(*spec.action_box)
         return (
             f"<{type(self).__name__} {spec.name}/{spec.preset}-v{spec.version}: {self.num_envs} "
-            f"{envs} of {self.num_players} players with {self.num_actions} actions, observations "
+            f"{envs} of {self.num_players} players with {moves}, observations "
             f"{spec.obs} {list(self.obs_shape)} {spec.obs_dtype}, episodes of {self.episode_length} "
             f"{steps}, on {self.device}>"
         )
@@ -429,6 +434,10 @@ class VectorEnv(Spaces, ABC):
         return saved.made_again, (type(self), *self._recipe, self.state_dict(), seen)
 
     # --- helpers
+
+    def _raise_range(self, actions: Any) -> None:
+        """Says which action is out of range."""
+        given.raise_range(actions, self.num_actions)
 
     def _set_seed(self, seed: int) -> None:
         self.seed = seed

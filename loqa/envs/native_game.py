@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from loqa._native import core
+from loqa.envs import actions as given
 from loqa.envs import device as devices
+from loqa.envs.autoreset import Rollout
 from loqa.envs.base import EnvSpec
 from loqa.envs.buffers import borrow
 from loqa.envs.native import VectorEnv
@@ -42,6 +45,7 @@ class NativeGame(VectorEnv):
         autoreset: str | bool,
     ) -> None:
         self._game, self._rules = game, rules
+        self._checks_actions = spec.action_box is None  # a box's are checked by `_read`
         super().__init__(spec, num_envs, seed, device, num_threads, first_env, autoreset)
 
     def _make_native(self) -> Any:
@@ -70,6 +74,46 @@ class NativeGame(VectorEnv):
             )
             return devices.OnDevice(on_device, self.device)
         return core.GameSimulator(batch, **self._results_native(), num_threads=self.num_threads)
+
+    def step(self, actions: Tensor | np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return super().step(self._read(actions, (self.num_envs, self.num_players, 1)))
+
+    step.__doc__ = VectorEnv.step.__doc__
+
+    def rollout(self, actions: Tensor | np.ndarray) -> Rollout:
+        moves = self._read(actions, (None, self.num_envs, self.num_players, 1))
+        if self.autoreset and not self._on_device and self.spec.action_box is not None:
+            self._raise_range(moves)  # if it is: before the first step
+        return super().rollout(moves)
+
+    rollout.__doc__ = VectorEnv.rollout.__doc__
+
+    def check(self) -> None:
+        """As of every game; of a box an action out of range, or NaN, was taken for 0 on a device."""
+        if self.spec.action_box is None:
+            return super().check()
+        if self._on_device and bool(self._bad_action.item()):
+            self._bad_action.zero_()
+            low, high = self.spec.action_box
+            raise ValueError(
+                f"actions must be in [{low:g}, {high:g}]: since the last check at least one was not, and "
+                f"was {self._bad_action_was}"
+            )
+
+    def _read(self, actions: Any, shape: given.Shape) -> Any:
+        """Floats of a box as the integers that have their bits: the core takes them so."""
+        if self.spec.action_box is None:
+            return actions
+        floats = given.float_actions(actions, shape, self.device)
+        if isinstance(floats, Tensor):
+            return floats.view(torch.int32).squeeze(-1)
+        return floats.view(np.int32)[..., 0]
+
+    def _raise_range(self, actions: Any) -> None:
+        box = self.spec.action_box
+        if box is None:
+            return super()._raise_range(actions)
+        given.check_box(actions.view(np.float32), box)
 
     def _start(self, which: Tensor) -> None:
         self._native.start(borrow(which.contiguous()))

@@ -104,7 +104,9 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, np.ndarray, int]):
     def close(self) -> None:
         """Nothing is left to close."""
 
-    def _action(self, agent: str, value: Any) -> int:
+    def _action(self, agent: str, value: Any) -> Any:
+        if self.env.spec.action_box is not None:  # `step` checks it
+            return np.asarray(value)
         try:
             action = operator.index(value)
         except TypeError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from loqa import _checks
 from loqa.envs.coin_game.presets import COIN_PRESETS
+from loqa.envs.continuous_game.presets import CONTINUOUS_PRESETS
 from loqa.envs.matrix_game.presets import MATRIX_PRESETS
 from loqa.envs.public_goods.presets import PUBLIC_GOODS_PRESETS
 
@@ -20,6 +21,7 @@ _GAMES: dict[str, tuple[Iterable[str], str]] = {
     **{game: (presets, "matrix_game") for game, presets in MATRIX_PRESETS.items()},
     "coin-game": (COIN_PRESETS, "coin_game"),
     **{game: (presets, "public_goods") for game, presets in PUBLIC_GOODS_PRESETS.items()},
+    **{game: (presets, "continuous_game") for game, presets in CONTINUOUS_PRESETS.items()},
 }
 
 
@@ -59,7 +61,7 @@ def make(game: str, num_envs: int = 1, *, preset: str | None = None, **settings:
 
     Args:
         game: `coin_game`, `ipd`, `matching-pennies`, `chicken`, `stag-hunt`, `matrix-game`, whose
-            payoff must be given, `public-goods` or `n-ipd`.
+            payoff must be given, `public-goods`, `n-ipd`, `continuous-ipd` or `cournot`.
         num_envs: B.
         preset: whose rules; the game's first by default.
         settings: seed (0), device ("cpu"; or "cuda", "cuda:1"), num_threads (of the CPU: all cores),
@@ -71,6 +73,7 @@ def make(game: str, num_envs: int = 1, *, preset: str | None = None, **settings:
             staying put), egocentric (False; True shows each player the board with itself in the middle),
             and for pax23 zero_last_reward (False). Public goods: num_players (3), num_levels (2), factor
             (public-goods: 1.6), benefit and cost (n-ipd: 2 and 1), obs (`count`, `joint` or `index`).
+            Continuous games: num_players (2).
     Raises:
         ValueError, TypeError: an unknown name (the nearest valid one is given) or a value out of range.
         RuntimeError: device "cuda" where loqa or torch has no CUDA, or there is no GPU.

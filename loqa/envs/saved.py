@@ -80,6 +80,18 @@ def integers(name: str, value: Any, shape: torch.Size) -> Tensor:
     return torch.from_numpy(array.astype(np.int64))
 
 
+def numbers(name: str, value: Any, like: Tensor) -> Tensor:
+    """A part of a state: `integers`, or float32 on the CPU where `like` is of floats; errors likewise."""
+    if not like.is_floating_point():
+        return integers(name, value, like.shape)
+    array = as_array(value.cpu() if isinstance(value, Tensor) and value.is_cuda else value)
+    if array.shape != tuple(like.shape) or array.dtype.kind not in "fbiu":
+        raise ValueError(
+            f"{name} must be {list(like.shape)} of floats, got {described(value, array)}"
+        )
+    return torch.from_numpy(array.astype(np.float32))
+
+
 def made_again(
     cls: type[VectorEnv],
     args: tuple[Any, ...],

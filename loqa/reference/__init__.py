@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from loqa.envs.continuous_game.presets import CONTINUOUS_PRESETS
 from loqa.envs.matrix_game.presets import MATRIX_PRESETS
 from loqa.envs.public_goods.presets import PUBLIC_GOODS_PRESETS
 from loqa.reference.coin_game import CoinGame, make_coin_game
+from loqa.reference.continuous_game import ContinuousGame, make_continuous_game
 from loqa.reference.kernels import (
     dice_weights,
     discounted_returns,
@@ -24,6 +26,7 @@ from loqa.reference.public_goods import PublicGoods, make_public_goods
 
 __all__ = [
     "CoinGame",
+    "ContinuousGame",
     "MatrixGame",
     "PublicGoods",
     "bounded",
@@ -43,7 +46,7 @@ __all__ = [
 
 def make(
     game: str, num_envs: int = 1, *, preset: str | None = None, **settings: Any
-) -> MatrixGame | CoinGame | PublicGoods:
+) -> MatrixGame | CoinGame | PublicGoods | ContinuousGame:
     """The reference environment of a game, with the settings of `loqa.make` that decide numbers."""
     if game in MATRIX_PRESETS:
         return make_matrix_game(game, preset, num_envs, **settings)
@@ -51,4 +54,6 @@ def make(
         return make_coin_game(preset, num_envs, **settings)
     if game in PUBLIC_GOODS_PRESETS:
         return make_public_goods(game, preset, num_envs, **settings)
+    if game in CONTINUOUS_PRESETS:
+        return make_continuous_game(game, preset, num_envs, **settings)
     raise ValueError(f"there is no reference for game {game!r}")

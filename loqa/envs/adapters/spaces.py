@@ -15,8 +15,10 @@ from loqa.envs.buffers import numpy_type
 from loqa.envs.native import VectorEnv
 
 
-def action_space(env: VectorEnv) -> gymnasium.spaces.Discrete:
+def action_space(env: VectorEnv) -> gymnasium.spaces.Discrete | gymnasium.spaces.Box:
     """The space of one player's action."""
+    if env.spec.action_box is not None:
+        return gymnasium.spaces.Box(*env.spec.action_box, (1,), np.float32)
     return gymnasium.spaces.Discrete(env.num_actions)
 
 
@@ -26,8 +28,13 @@ def observation_space(env: VectorEnv) -> gymnasium.spaces.Box:
     return gymnasium.spaces.Box(low, high, env.obs_shape, _numpy_type(env).type)
 
 
-def joint_action_space(env: VectorEnv) -> gymnasium.spaces.MultiDiscrete:
-    """The space of what `step` takes, [B, A]."""
+def joint_action_space(
+    env: VectorEnv,
+) -> gymnasium.spaces.MultiDiscrete | gymnasium.spaces.Box:
+    """The space of what `step` takes, [B, A], or [B, A, 1] of a box."""
+    if env.spec.action_box is not None:
+        shape = (env.num_envs, env.num_players, 1)
+        return gymnasium.spaces.Box(*env.spec.action_box, shape, np.float32)
     return gymnasium.spaces.MultiDiscrete(np.full((env.num_envs, env.num_players), env.num_actions))
 
 

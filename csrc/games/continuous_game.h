@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cstdint>
+
+#include "games/fields.h"
+#include "games/random.h"
+
+// Continuous games: n players choose a number in [0, 1] at once, again and again. Of an action a,
+// where S is the sum of the others' actions, a player earns
+// base + own a + others S + square a a + cross a S, in float32, from left to right.
+
+namespace loqa {
+
+struct ContinuousGame {
+  static constexpr const char* kName = "continuous-game";
+  static constexpr int kMinPlayers = 2;
+  static constexpr float kNoAction = -1;  // the last action before the first step
+
+  using Action = float;
+
+  struct Rules {
+    float base;
+    float own;
+    float others;
+    float square;
+    float cross;
+  };
+  static constexpr Field kRules[] = {
+      {"base", FieldType::kFloat32, offsetof(Rules, base), 1},
+      {"own", FieldType::kFloat32, offsetof(Rules, own), 1},
+      {"others", FieldType::kFloat32, offsetof(Rules, others), 1},
+      {"square", FieldType::kFloat32, offsetof(Rules, square), 1},
+      {"cross", FieldType::kFloat32, offsetof(Rules, cross), 1},
+  };
+
+  struct State {
+    float last[kMaxPlayers];
+  };
+  static constexpr Field kState[] = {
+      {"last_actions", FieldType::kFloat32, offsetof(State, last), kEachPlayer},
+  };
+
+  static LOQA_HD bool legal(const Rules&, Action action) {
+    return action >= 0 && action <= 1;  // NaN is neither
+  }
+
+  static LOQA_HD int obs_width(const Rules&, int players) { return 1 + players; }
+
+  template <typename Players>
+  static LOQA_HD void reset(const Rules&, Players players, const GameRandom&, State& state) {
+    for (int p = 0; p < players; ++p) state.last[p] = kNoAction;
+  }
+
+  // Whether the game has ended, which it never does. The others are summed in the order of seats.
+  template <typename Players>
+  static LOQA_HD bool step(const Rules& rules, Players players, const GameRandom&, State& state,
+                           const Action* actions, float* rewards) {
+    for (int p = 0; p < players; ++p) {
+      const float a = actions[p];
+      float sum = 0;
+      for (int j = 0; j < players; ++j) sum += j == p ? 0.0f : actions[j];
+      rewards[p] = rules.base + rules.own * a + rules.others * sum + rules.square * (a * a) +
+                   rules.cross * (a * sum);
+      state.last[p] = a;
+    }
+    return false;
+  }
+
+  // 1 after the first step; the own last action, then those of the seats after it in turn. All
+  // zeros at the start.
+  template <typename Players, typename Element>
+  static LOQA_HD void observe(const Rules&, Players players, const State& state, Element* obs) {
+    const bool started = state.last[0] >= 0;
+    for (int p = 0; p < players; ++p, obs += 1 + players) {
+      obs[0] = static_cast<Element>(started ? 1 : 0);
+      for (int k = 0; k < players; ++k) {
+        const int seat = p + k < players ? p + k : p + k - players;
+        obs[1 + k] = static_cast<Element>(started ? state.last[seat] : 0);
+      }
+    }
+  }
+};
+
+}  // namespace loqa

@@ -1,0 +1,1 @@
+"""Continuous games: the prisoner's dilemma of degrees, and Cournot's duopoly."""

@@ -1,0 +1,94 @@
+"""Continuous games: n players choose a number in [0, 1] at once, again and again."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from loqa import _checks
+from loqa.envs.base import EnvSpec
+from loqa.envs.continuous_game.presets import CONTINUOUS_PRESETS, ContinuousPreset
+from loqa.envs.native_game import NativeGame
+
+
+class ContinuousGame(NativeGame):
+    """B games of n players. Actions [B, n, 1] are floats in [0, 1]; what is outside, or NaN, is refused.
+
+    State: `last_actions` [B, n] float32 (-1 before the first step) and `t` [B].
+    """
+
+    def __init__(
+        self,
+        game: str,
+        preset: ContinuousPreset,
+        num_envs: int,
+        *,
+        num_players: int = 2,
+        episode_length: int | None = None,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        num_threads: int | None = None,
+        autoreset: str | bool = False,
+        first_env: int = 0,
+    ) -> None:
+        players = _checks.integer("num_players", num_players, 2, 8)
+        self.payoff = preset.payoff_of(players)
+        length = preset.episode_length if episode_length is None else episode_length
+        spec = EnvSpec(
+            name=game,
+            preset=preset.name,
+            version=preset.version,
+            source=preset.source,
+            num_players=players,
+            num_actions=0,
+            action_box=(0.0, 1.0),
+            obs="actions",
+            obs_shape=(1 + players,),
+            episode_length=_checks.integer("episode_length", length, 1, 2**31 - 1),
+            discount=preset.discount,
+        )
+        super().__init__(
+            "continuous-game",
+            self.payoff._asdict(),
+            spec,
+            num_envs,
+            seed=seed,
+            device=device,
+            num_threads=num_threads,
+            first_env=first_env,
+            autoreset=autoreset,
+        )
+
+    def _check_state(self, state: dict[str, Tensor]) -> None:
+        last = state["last_actions"]
+        played = ((last >= 0) & (last <= 1)).all(-1)  # NaN is not
+        if not bool((played | (last == -1).all(-1)).all()):
+            raise ValueError("last_actions must be in [0, 1], or -1 for all players at the start")
+
+    def render(self, index: int = 0) -> np.ndarray:
+        """The last actions: a bar for each player, grey at the start; RGB [64, 32 n, 3]."""
+        index = _checks.integer("index", index, 0, self.num_envs - 1)
+        image = np.full((64, 32 * self.num_players, 3), 255, np.uint8)
+        for player, action in enumerate(self._fields["last_actions"][index].tolist()):
+            high = 4 + int(48 * max(action, 0.0))
+            colour = (200, 200, 200) if action < 0 else (0, 114, 178)
+            image[60 - high : 60, 32 * player + 4 : 32 * player + 28] = colour
+        return image
+
+
+def make_continuous_game(
+    game: str, preset: str | None, num_envs: int, **settings: Any
+) -> ContinuousGame:
+    """The environment of a preset by name; `loqa.make` for continuous games."""
+    presets = CONTINUOUS_PRESETS[game]
+    name = next(iter(presets)) if preset is None else preset
+    chosen = presets[_checks.one_of("preset", name, presets)]
+    return ContinuousGame(game, chosen, num_envs, **settings)
+
+
+MAKES = {game: (ContinuousGame, partial(make_continuous_game, game)) for game in CONTINUOUS_PRESETS}
+"""For `loqa.envs.registry`."""

@@ -1,0 +1,59 @@
+"""Rule presets of continuous games: coefficients of a quadratic payoff."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Payoff(NamedTuple):
+    """r_i = base + own a + others S + square a^2 + cross a S, a the own action, S the sum of the others',
+    in float32, from left to right."""
+
+    base: float = 0.0
+    own: float = 0.0
+    others: float = 0.0
+    square: float = 0.0
+    cross: float = 0.0
+
+
+@dataclass(frozen=True)
+class ContinuousPreset:
+    """A game of actions in [0, 1]."""
+
+    name: str
+    version: int
+    payoff: Payoff
+    """Of two players."""
+    source: str
+    shared: bool = False
+    """Whether what an action gives is shared by the other players, however many they are."""
+    episode_length: int = 50
+    discount: float = 0.96
+
+    def payoff_of(self, players: int) -> Payoff:
+        """The payoffs of n players."""
+        each = self.payoff.others / (players - 1 if self.shared else 1)
+        return self.payoff._replace(others=each)
+
+
+CONTINUOUS_PRESETS = {
+    "continuous-ipd": {
+        "donation": ContinuousPreset(
+            "donation",
+            1,
+            Payoff(base=-2.0, own=-1.0, others=2.0),
+            "the prisoner's dilemma of donations with degrees of giving: r_i = -2 + 2 c_j - c_i",
+            shared=True,
+        )
+    },
+    "cournot": {
+        "linear": ContinuousPreset(
+            "linear",
+            1,
+            Payoff(own=1.0, square=-1.0, cross=-1.0),
+            "Cournot (1838), linear demand, no costs: r_i = c_i (1 - c_i - c_j)",
+        )
+    },
+}
+"""By name of the game; the first preset of each is its default."""
