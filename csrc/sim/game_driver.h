@@ -21,13 +21,13 @@ struct Fixed {
 
 // Calls body(TypeOf<Game>) of the game with this number.
 template <typename Body, typename... Games>
-LOQA_HD void with_game(int game, GameList<Games...>, const Body& body) {
+void with_game(int game, GameList<Games...>, const Body& body) {
   int number = 0;
   ((number++ == game ? body(TypeOf<Games>{}) : void()), ...);
 }
 
 template <typename Body>
-LOQA_HD void with_obs_type(ObsType type, const Body& body) {
+void with_obs_type(ObsType type, const Body& body) {
   switch (type) {
     case ObsType::kInt8:
       return body(TypeOf<int8_t>{});
