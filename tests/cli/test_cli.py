@@ -149,7 +149,7 @@ def test_bench_compares_before_it_times(monkeypatch):
         (["train", "chess"], "chess"),
         (["train", "ipd", "--shaping-wieght", "3"], "you meant: --shaping-weight FLOAT"),
         (["train", "ipd", "--preset", "papper"], "Expected one of ('default', 'paper')"),
-        (["train", "ipd", "--algo", "sarsa"], "'loqa', 'naive'"),
+        (["train", "ipd", "--algo", "sarsa"], "'loqa', 'mfos', 'naive'"),
         (["train", "ipd", "--actor", "lstm"], "Expected one of ('logits', 'mlp', 'gru'"),
         (["train", "ipd", "--iterations", "many"], "'many'"),
         (["train", "ipd", "--shared-reward=perhaps"], "perhaps"),
