@@ -171,8 +171,8 @@ def _fits(came: tuple[int, ...], shape: Shape) -> bool:
 def _check_storage(tensor: Tensor) -> None:
     """Raises TypeError if a tensor's storage is smaller than the tensor (it was resized), or if it has
     none (lazy zeros, of which torch 2.6 makes arrays all the same)."""
-    if tensor.numel() and not tensor.data_ptr():
-        raise TypeError("a tensor without memory")
+    if tensor._is_zerotensor():
+        raise TypeError("a tensor of lazy zeros, which has no memory")
     held = tensor.untyped_storage().nbytes()
     last = sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride(), strict=True))
     needed = (tensor.storage_offset() + last + 1) * tensor.element_size() if tensor.numel() else 0
