@@ -34,7 +34,7 @@ def test_own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     }
     said = run("own_environment.md", **shorter)
     naive, shaper = (sum(said[name]["self_play"]) / 2 for name in ("naive", "shaper"))
-    assert naive < 0.45
+    assert naive < (0.28 + 1.25) / 2  # nearer to what emptying earns than to what sparing does
     assert shaper > 2 * naive
     assert capsys.readouterr().out.startswith("[")
     # The table of the text: what fixed choices earn.
