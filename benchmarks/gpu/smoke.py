@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -119,12 +120,16 @@ def train_coin(device: str) -> None:
 
 def trained(algo: str) -> Callable[[str], None]:
     """Two updates of an algorithm on the Coin Game, with recurrent networks."""
+    own: dict[str, dict[str, Any]] = {
+        "pola": {"outer_steps": 2},
+        "mfos": {"meets": "naive", "inner_episodes": 2, "inner_epochs": 1},
+    }
 
     def check(device: str) -> None:
-        steps = {"outer_steps": 2} if algo == "pola" else {}
+        fields = {"meets": "self", **own.get(algo, {})}
         config = CoinConfig.of_preset(
-            algo=algo, meets="self", iterations=2, log_every=1, batch_size=16, actor_hidden=16,
-            critic_hidden=16, evaluation_episodes=16, device=device, **steps,
+            algo=algo, iterations=2, log_every=1, batch_size=16, actor_hidden=16, critic_hidden=16,
+            evaluation_episodes=16, device=device, **fields,
         )  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
             assert loqa.train(config, Path(folder) / "run")["iterations"] == 2

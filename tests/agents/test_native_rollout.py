@@ -17,6 +17,7 @@ from loqa.agents.sets import AgentSets
 from loqa.algos.trajectory import Trajectory
 from loqa.envs import make
 from loqa.envs.coin_game.env import CoinGame
+from loqa.training.collect import collect_natively
 from loqa.training.replay import ReplayPool
 
 STEPS = 12
@@ -228,8 +229,8 @@ def test_what_does_not_fit_is_refused() -> None:
     refused("37 features", _env(9), (me, timeless), None, _draws(9))
     refused(r"draws must be \[12, 2, 9\]", _env(9), (me, others), critics, _draws(8))
     refused("float32", _env(9), (me, others), critics, _draws(9).double())
-    with pytest.raises(ValueError, match="without history"):
-        play(_env(9, preset="mfos22"), (me, others), critics, _draws(9), seed=5)
+    with_history = _env(9, preset="mfos22")  # played by steps
+    assert collect_natively(with_history, [me, others], lambda: _draws(9), 5) is None
     for index, message in [
         (torch.tensor([0, 3]), r"in 0\.\.2"), (torch.tensor([-1]), r"in 0\.\.2"),
         (torch.tensor([0], dtype=torch.int32), "int64"), (torch.tensor([], dtype=torch.int64), "G"),
