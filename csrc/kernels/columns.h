@@ -8,8 +8,8 @@
 // What one CUDA thread does: a whole sequence (column), or every `rows`-th output of one, from
 // `row` on, where outputs do not depend on each other. The order of additions is that of the CPU.
 // Loops over time are unrolled so that the loads of several steps are in flight before the first is
-// needed: on an H200 (4.4 TB/s) 65,536 columns with one stream of floats need some 14 in flight. Plain
-// functions: tests run them on the host, one thread after the other.
+// needed: on an H200 (4.4 TB/s) 65,536 columns with one stream of floats need some 14 in flight.
+// Plain functions: tests run them on the host, one thread after the other.
 
 #if defined(__CUDACC__)
 #define LOQA_UNROLL_STEPS _Pragma("unroll 16")
