@@ -17,6 +17,7 @@ from loqa.training.run_directory import RunDirectory
 from loqa.training.train import TrainingError
 
 PROG = "loqa train matrix --exact"
+_MEANS = ("self_play", "lone_defector", "best_response_gain")
 
 
 def run_exact(given: Sequence[str], console: Terminal) -> int:
@@ -39,17 +40,25 @@ def run_exact(given: Sequence[str], console: Terminal) -> int:
             summary = train_exact(config, out, report)
         except TrainingError as error:
             raise RunFailedError(str(error)) from error
-    for player in (0, 1):
-        said = f"player {player + 1}: reward a step {summary['mean_reward'][player]:.3f}"
+    players = len(summary["mean_reward"])
+    for player in range(players):
+        who = f"player {player + 1}" if players > 1 else "every player"
+        said = f"{who}: reward a step {summary['mean_reward'][player]:.3f}"
         said += f" (sd {summary['mean_reward_sd'][player]:.3f})"
         if "strategies" in summary:
             counts = summary["strategies"][player].items()
             said += "; " + ", ".join(f"{name} {count}" for name, count in counts)
         console.say(said)
+    if "kinds" in summary:
+        means = {name: sum(summary[name]) / loop.runs for name in _MEANS}
+        said = ", ".join(f"{name.replace('_', ' ')} {mean:.3f}" for name, mean in means.items())
+        kinds = ", ".join(f"{name} {count}" for name, count in summary["kinds"].items())
+        console.say(f"{said}; {kinds}")
     if "mean_tit_for_tat" in summary:
         found = summary["found_tit_for_tat"]
+        both = "both " if players > 1 else ""
         console.say(
-            f"both tit-for-tat: {summary['mean_tit_for_tat']:.1%} of runs; both punish and yet cooperate, at "
+            f"{both}tit-for-tat: {summary['mean_tit_for_tat']:.1%} of runs; punish and yet cooperate, at "
             f"some update: {sum(found) / len(found):.1%}"
         )
     console.say(f"{summary['iterations']:,} updates in {summary['seconds']:.1f} s")
@@ -79,7 +88,7 @@ def parsed(given: Sequence[str]) -> tuple[ExactConfig, Path | None]:
         if dataclasses.fields(kind):
             fields.append((name, kind, dataclasses.field(default=getattr(base, name))))
     options = dataclasses.make_dataclass("Options", fields)
-    options.__doc__ = """Learning in games of two players and two actions whose returns are computed.
+    options.__doc__ = """Learning in games of two actions whose returns are computed.
 
     Attributes:
         algo: what learns.

@@ -15,10 +15,12 @@ import numpy as np
 from torch import Tensor
 
 from loqa import _checks
+from loqa.algos.exact.chain import state_names
 from loqa.algos.exact.games import ExactGame, game
-from loqa.algos.exact.learn import LEARNERS, UPDATES, ExactResult, learn
+from loqa.algos.exact.learn import LEARNERS, UPDATES, USUAL_POLICIES, ExactResult, learn
 from loqa.algos.exact.measures import is_tit_for_tat
 from loqa.algos.exact.policies import PolicySettings
+from loqa.algos.exact.reciprocity import applies, reciprocity
 from loqa.games.answers import STATES, strategy_name
 from loqa.storage.files import WriteError, append_line, write_json
 from loqa.storage.tensor_file import load_tensors, save_tensors
@@ -36,20 +38,22 @@ class StageGame:
 
     Attributes:
         stage_game: whose payoffs and discount hold (`--game` for short), unless others are given.
-        payoff: to me for CC, CD, DC, DD; of an asymmetric game 8 numbers, those of the first player and
-            then those of the second.
+        payoff: to me for CC, CD, DC, DD, of three players CCC, CCD, CDC and so on, own action first; of an
+            asymmetric game those of the first player, then those of the second and so on.
         factor: f of public goods: who cooperates pays 1, the pot times f is shared.
         gamma: the discount.
         steps: of a game; none is a game without end, 1 is played once.
+        num_players: 2 to 8; other than 2 in public-goods and n-ipd, with LOQA.
     """
 
     stage_game: Literal[
-        "ipd", "matching-pennies", "chicken", "stag-hunt", "hawk-dove", "public-goods"
+        "ipd", "matching-pennies", "chicken", "stag-hunt", "hawk-dove", "public-goods", "n-ipd"
     ] = "ipd"
     payoff: tuple[float, ...] | None = None
     factor: float | None = None
     gamma: float | None = None
     steps: int | None = None
+    num_players: int = 2
 
     def __post_init__(self) -> None:
         _checks.check_choices(self)
@@ -62,16 +66,20 @@ class StageGame:
             ValueError: a value out of range, or two that do not go together.
         """
         payoff: Any = self.payoff
-        if payoff is not None and len(payoff) not in (4, 8):
-            raise ValueError(f"payoff must be 4 numbers, or 8 of two players, got {len(payoff)}")
-        if payoff is not None and len(payoff) == 8:
-            payoff = np.reshape(payoff, (2, 2, 2))
+        if payoff is not None and self.num_players == 2:
+            if len(payoff) not in (4, 8):
+                raise ValueError(
+                    f"payoff must be 4 numbers, or 8 of two players, got {len(payoff)}"
+                )
+            if len(payoff) == 8:
+                payoff = np.reshape(payoff, (2, 2, 2))
         return game(
             self.stage_game,
             payoff=payoff,
             factor=self.factor,
             discount=self.gamma,
             steps=self.steps,
+            num_players=self.num_players,
         )
 
 
@@ -138,7 +146,7 @@ class ExactConfig:
         usual = {"updates": UPDATES[algo], "log_every": 1 if algo in ("pola", "mfos") else 10}
         if algo == "mfos":
             usual["runs"] = 1
-        values = {**usual, **fields}
+        values = {**usual, **USUAL_POLICIES.get(algo, {}), **fields}
         parts = {
             part: kind(**{one.name: values[one.name] for one in dataclasses.fields(kind)
                           if one.name in values})
@@ -172,7 +180,8 @@ class ExactConfig:
     @property
     def name(self) -> str:
         """For a run directory."""
-        return f"exact-{self.env.stage_game}-{self.algo}-seed{self.loop.seed}"
+        players = "" if self.env.num_players == 2 else f"-{self.env.num_players}players"
+        return f"exact-{self.env.stage_game}{players}-{self.algo}-seed{self.loop.seed}"
 
 
 def train_exact(
@@ -191,7 +200,10 @@ def train_exact(
     Returns:
         The summary that is also written to summary.json, and "out". "status" is "finished" or "interrupted"
         (Ctrl-C: the update comes to its end and everything is saved). "reward", "p_cooperate" and
-        "found_tit_for_tat" are arrays over runs, [player][run]; "strategies" are counts.
+        "found_tit_for_tat" are arrays over runs, [player][run]; "strategies" are counts. Of LOQA, one
+        policy in every seat, there is one player; "self_play", "lone_defector", "best_response_gain",
+        "tolerates" and "errors_to_return" are [run] and "kinds" are counts, see
+        `loqa.algos.exact.reciprocity`.
 
     Raises:
         FileExistsError, OSError: the directory holds a run already, or cannot be written.
@@ -236,6 +248,8 @@ def train_exact(
                 **{"iterations": done, "seconds": time.perf_counter() - started},
                 **_summary(result),
             }
+            if config.algo == "loqa":
+                summary |= _reciprocity(config.env.made(), result)
             write_json(run.summary_file, summary)
         except (FloatingPointError, WriteError) as error:
             raise TrainingError(str(error)) from error
@@ -261,8 +275,9 @@ def _numbers(p_cooperate: Tensor, rewards: Tensor) -> dict[str, Any]:
         "reward": rewards.mean(1).tolist(),
         "reward_sd": rewards.std(1, correction=0).tolist(),
     }
-    for name, one in zip(("p_cooperate", "p_cooperate_other"), p_cooperate, strict=True):
-        found[name] = dict(zip(STATES, one.mean(0).tolist(), strict=False))
+    states = state_names(max(2, (p_cooperate.shape[-1] - 1).bit_length() - 1))
+    for name, one in zip(("p_cooperate", "p_cooperate_other"), p_cooperate, strict=False):
+        found[name] = dict(zip(states, one.mean(0).tolist(), strict=False))
     if p_cooperate.shape[-1] == len(STATES):
         both = is_tit_for_tat(p_cooperate).all(0)
         found["tit_for_tat"] = both.double().mean().item()
@@ -287,3 +302,12 @@ def _summary(result: ExactResult) -> dict[str, Any]:
             for player in p_cooperate.tolist()
         ]
     return found
+
+
+def _reciprocity(game: ExactGame, result: ExactResult) -> dict[str, Any]:
+    """What one policy in every seat has learned, where that can be said."""
+    if not applies(game):
+        return {}
+    found = reciprocity(game, result.p_cooperate[0])
+    names = ("self_play", "lone_defector", "best_response_gain", "tolerates", "errors_to_return")
+    return {**{name: getattr(found, name).tolist() for name in names}, "kinds": found.counts}

@@ -74,13 +74,45 @@ def test_options(given, tmp_path):
     assert ("strategies" in summary) == (states == 5)
 
 
-@pytest.mark.parametrize("algo", ["naive", "lola", "pola", "mfos"])
+@pytest.mark.parametrize(("players", "given"), [
+    (2, ("--game", "ipd")),
+    (3, ("--game", "n-ipd", "--num-players", "3", "--policy", "counts")),
+    (4, ("--game", "public-goods", "--num-players", "4", "--factor", "1.6")),
+    (3, ("--num-players", "3", "--game", "n-ipd", "--payoff", "3,2,2,1,4,3,3,2",
+         "--no-stop-normaliser-gradient")),
+])  # fmt: skip
+def test_loqa_is_one_policy_in_every_seat(players, given, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert loqa("--algo", "loqa", *given, *FEW, "--out", str(out)) == 0
+    said = capsys.readouterr().out
+    assert "every player: reward a step" in said
+    assert "self play" in said
+    summary = json.loads((out / "summary.json").read_text())
+    assert [len(one) for one in summary["p_cooperate"][0]] == [2**players + 1] * 3
+    for name in ("self_play", "lone_defector", "best_response_gain", "errors_to_return"):
+        assert len(summary[name]) == 3
+    assert sum(summary["kinds"].values()) == 3
+    names = list(summary["mean_p_cooperate"])
+    assert names[:2] == ["start", "C" * players]
+    assert len(names) == 2**players + 1
+    assert ("strategies" in summary) == (players == 2)
+    assert load_policies(out)["rewards"].shape == (5, 1, 3)
+
+
+def test_loqa_where_all_gain_nothing_by_cooperating(tmp_path):
+    out = tmp_path / "run"
+    assert loqa("--algo", "loqa", "--payoff", "0,0,1,1", *FEW, "--out", str(out)) == 0
+    assert "kinds" not in json.loads((out / "summary.json").read_text())
+
+
+@pytest.mark.parametrize("algo", ["naive", "lola", "loqa", "pola", "mfos"])
 def test_what_help_shows_can_be_typed_back(algo, capsys):
     with pytest.raises(SystemExit) as stop:
         parsed(["--algo", algo, "--help"])
     assert stop.value.code == 0
     box = capsys.readouterr().out.partition("exact [-h]")[2]
     said = " ".join(re.sub("[│╭╮╰╯─]|-{9,}", " ", box).split())
+    said = re.sub(r"(--([a-z-]+)), --no-\2", r"\1", said)
     for name in ExactConfig.field_types(algo):
         assert f"--{name.replace('_', '-')}" in said
     typed = ["--algo", algo]
@@ -104,6 +136,12 @@ def test_what_help_shows_can_be_typed_back(algo, capsys):
     (("--gamma", "1"), "discount must be below 1"),
     (("--game", "chess"), "invalid choice 'chess'"),
     (("--policy", "network", "--steps", "1"), "a game of one step has none"),
+    (("--num-players", "3"), "ipd is of two players, got num_players 3"),
+    (("--num-players", "9", "--game", "n-ipd"), "num_players must be an integer in [2, 8], got 9"),
+    (("--num-players", "3", "--game", "n-ipd"), "lola is of two players, got 3: loqa is of any number"),
+    (("--num-players", "3", "--game", "n-ipd", "--payoff", "1,2,3,4"), "payoff must be 8 numbers"),
+    (("--algo", "loqa", "--game", "matching-pennies"), "does not pay every player the same"),
+    (("--algo", "loqa", "--dice-discount", "2"), "dice_discount must be a finite number in"),
 ])  # fmt: skip
 def test_bad_options(given, said, tmp_path, monkeypatch, capsys):
     """A sentence that says what is needed, exit code 2, nothing written."""

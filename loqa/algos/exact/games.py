@@ -1,4 +1,4 @@
-"""Two-player games of two actions whose returns are computed, not sampled."""
+"""Games of two actions whose returns are computed, not sampled."""
 
 from __future__ import annotations
 
@@ -7,34 +7,42 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from loqa import _checks
+from loqa.algos.exact.chain import actions, seen
 from loqa.algos.exact.values import visits
 from loqa.envs.matrix_game.presets import MATRIX_PRESETS, MatrixPreset, as_payoff, cooperation_first
 
 _FACTORS = MATRIX_PRESETS["ipd"]["pola22"]
-NAMES = (*(name for name in MATRIX_PRESETS if name != "matrix-game"), "public-goods")
+_FACTOR = 2 * float(np.ravel(_FACTORS.payoff)[1])  # f / 2 is paid for DC
+_LIKE = {"n-ipd": "ipd"}
+NAMES = (*(name for name in MATRIX_PRESETS if name != "matrix-game"), "public-goods", "n-ipd")
 """Of the games that `game` knows."""
+OF_MANY = ("public-goods", "n-ipd")
+"""Those of any number of players."""
+MAX_PLAYERS = 8
 _MANY = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class ExactGame:
-    """A repeated game of two players and two actions.
+    """A repeated game of n players and two actions.
 
         V_i = E sum_{t<T} g^t r^i_t
 
-    A game without end has five states, the start and CC, CD, DC, DD, own action first; so has one of
-    T > 1 steps. A game of one step has the start alone.
+    A game without end has 2^n + 1 states, the start and what all did, own action first; so has one of
+    T > 1 steps. For two players: start, CC, CD, DC, DD. A game of one step has the start alone.
 
     Args:
         name: in tables and figures.
-        payoff: `[2, 2]`, to me by own and other's action, or `[2, 2, 2]`, one for each player, or these
-            numbers in a row. Action 0 is called C.
+        payoff: to me by my action and those of the next players in turn, `[2, ..., 2]`; or one such table
+            for each player, `[n, 2, ..., 2]`; or these numbers in a row. Action 0 is called C.
         discount: g, in [0, 1); in a game of T steps up to 1.
         steps: T; None is a game without end.
+        num_players: n, 2 to 8.
 
     Raises:
         ValueError: another shape, or a value out of range.
@@ -44,26 +52,28 @@ class ExactGame:
     payoff: Any
     discount: float = 0.96
     steps: int | None = None
+    num_players: int = 2
 
     def __post_init__(self) -> None:
-        table = as_payoff(self.payoff, "float64")
-        if table.shape != (2, 2, 2):
-            raise ValueError(
-                f"payoff must be of two actions, [2, 2] or [2, 2, 2], got {list(table.shape)}"
-            )
+        _checks.integer("num_players", self.num_players, 2, MAX_PLAYERS)
+        table = _table(self.payoff, self.num_players)
         _checks.real("discount", self.discount, 0, 1)
         if self.steps is not None:
             _checks.integer("steps", self.steps, 1, _MANY)
         elif self.discount == 1:
             raise ValueError("discount must be below 1 in a game without end, got 1.0")
         # Hashable, whatever was given.
-        plain = tuple(tuple(map(tuple, one)) for one in table.tolist())
-        object.__setattr__(self, "payoff", plain)
+        object.__setattr__(self, "payoff", _plain(table.tolist()))
 
     @property
     def num_states(self) -> int:
-        """S: 5, or 1 in a game of one step."""
-        return 1 if self.steps == 1 else 5
+        """S: 2^n + 1, or 1 in a game of one step."""
+        return 1 if self.steps == 1 else 2**self.num_players + 1
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the same is paid to every player for what it sees."""
+        return len(set(self.payoff)) == 1
 
     @property
     def weight(self) -> float:
@@ -79,7 +89,7 @@ class ExactGame:
     def values(
         self, mine: Tensor, theirs: Tensor, seat: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Discounted returns, mine and the other's; differentiable as often as one likes.
+        """Discounted returns of two players, mine and the other's; differentiable as often as one likes.
 
         Args:
             mine, theirs: logits of C, `[..., S]`, each from its own player's point of view.
@@ -94,6 +104,41 @@ class ExactGame:
             return count @ own[seat], count @ others[seat]
         shape = (2, *(1,) * (count.dim() - 2), 4)
         return (count * own.reshape(shape)).sum(-1), (count * others.reshape(shape)).sum(-1)
+
+    def outcome_payoffs(self, dtype: torch.dtype = torch.float64) -> Tensor:
+        """What each player is paid in each outcome, player 0's action first, `[n, 2^n]`."""
+        table = torch.tensor(self.payoff, dtype=dtype).flatten(1)
+        return table.gather(1, seen(self.num_players)[:, 1:] - 1)
+
+
+def _table(payoff: Any, players: int) -> np.ndarray:
+    """Payoffs `[n, 2, ..., 2]` float64."""
+    if players == 2:
+        table = as_payoff(payoff, "float64")
+        if table.shape != (2, 2, 2):
+            raise ValueError(
+                f"payoff must be of two actions, [2, 2] or [2, 2, 2], got {list(table.shape)}"
+            )
+        return table
+    try:
+        table = np.array(payoff, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"payoff must be an array of numbers, got {payoff!r}") from error
+    one = (2,) * players
+    if table.shape in (one, (2**players,)):
+        table = np.broadcast_to(table.reshape(one), (players, *one))
+    if table.shape not in ((players, *one), (players, 2**players), (players * 2**players,)):
+        raise ValueError(
+            f"payoff must be {2**players} numbers for {players} players, own action first, or "
+            f"{players} times as many, got {list(table.shape)}"
+        )
+    if not np.isfinite(table).all():
+        raise ValueError(f"payoff must be finite, got {table.tolist()}")
+    return table.reshape(players, *one)
+
+
+def _plain(table: Any) -> Any:
+    return tuple(map(_plain, table)) if isinstance(table, list) else table
 
 
 @cache
@@ -111,34 +156,67 @@ def game(
     factor: float | None = None,
     discount: float | None = None,
     steps: int | None = None,
+    num_players: int = 2,
 ) -> ExactGame:
     """A game by its name, with the payoffs and the discount of its first preset.
 
+    With a_j = 1 for C and 0 for D:
+
+        "public-goods"   r_i = (f/n) sum_j a_j - a_i
+        "n-ipd"          r_i = -2 + 2/(n-1) sum_{j != i} a_j - a_i
+
+    In the first who cooperates pays 1, and the pot times f is shared (Zhao et al. 2022). The second is "ipd"
+    for two players; for any number all C earn -1 and all D earn -2.
+
     Args:
-        name: one of `NAMES`. In "public-goods" who cooperates pays 1, and the pot times `factor` is
-            shared: f - 1, f/2 - 1, f/2, 0 for CC, CD, DC, DD (Zhao et al. 2022).
+        name: one of `NAMES`.
         payoff: others, as in `ExactGame`.
         factor: f, of public goods alone (default 1.33).
         discount: another one.
         steps: as in `ExactGame`.
+        num_players: n; other than two in `OF_MANY` alone.
 
     Raises:
-        ValueError: an unknown name (the nearest is given), a factor of another game, a value out of range.
+        ValueError: an unknown name (the nearest is given), a factor of another game, a number of players
+            that a game has not, a value out of range.
     """
     _checks.one_of("game", name, NAMES)
-    preset = _preset(name)
+    _checks.integer("num_players", num_players, 2, MAX_PLAYERS)
+    if num_players != 2 and name not in OF_MANY:
+        raise ValueError(
+            f"{name} is of two players, got num_players {num_players}: {' and '.join(OF_MANY)} take any "
+            "number"
+        )
     if factor is not None:
         if name != "public-goods":
             raise ValueError(f"factor is of the game public-goods, got it with {name}")
         if payoff is not None:
             raise ValueError("payoff and factor both say what is paid: give one of them")
-        payoff = preset.payoff_of_factor(_checks.real("factor", factor))[::-1]  # C first
+        _checks.real("factor", factor)
+    preset = _preset(name)
     if payoff is None:
-        payoff = as_payoff(preset.payoff, "float64")
-        if preset.cooperate is not None:
-            payoff = cooperation_first(preset)
-    return ExactGame(name, payoff, preset.discount if discount is None else discount, steps)
+        payoff = _payoff(name, preset, _FACTOR if factor is None else factor, num_players)
+    return ExactGame(
+        name, payoff, preset.discount if discount is None else discount, steps, num_players
+    )
+
+
+def _payoff(name: str, preset: MatrixPreset, factor: float, players: int) -> Any:
+    if name in OF_MANY:
+        mine, others = 1 - actions(players)[0].double(), (1 - actions(players)[1:]).double().sum(0)
+        if name == "n-ipd":
+            row = -2 + 2 / (players - 1) * others - mine
+        else:
+            row = factor / players * (mine + others) - mine
+        return row.tolist()
+    if preset.cooperate is None:
+        return as_payoff(preset.payoff, "float64")
+    return cooperation_first(preset)
 
 
 def _preset(name: str) -> MatrixPreset:
-    return _FACTORS if name == "public-goods" else next(iter(MATRIX_PRESETS[name].values()))
+    return (
+        _FACTORS
+        if name == "public-goods"
+        else next(iter(MATRIX_PRESETS[_LIKE.get(name, name)].values()))
+    )

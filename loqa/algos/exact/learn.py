@@ -14,6 +14,7 @@ from loqa import _checks
 from loqa.algos.exact.games import ExactGame
 from loqa.algos.exact.games import game as named_game
 from loqa.algos.exact.lola import LOLASettings
+from loqa.algos.exact.loqa import LOQASettings, self_play
 from loqa.algos.exact.measures import finds_tit_for_tat
 from loqa.algos.exact.mfos import MFOS, MFOSSettings
 from loqa.algos.exact.naive import NaiveSettings
@@ -40,12 +41,15 @@ class Learner(Protocol):
 LEARNERS: dict[str, type[Any]] = {
     "naive": NaiveSettings,
     "lola": LOLASettings,
+    "loqa": LOQASettings,
     "pola": POLASettings,
     "mfos": MFOSSettings,
 }
-"""Settings by name, frozen dataclasses. All but M-FOS are a `Learner`, in both seats."""
-UPDATES = {"naive": 200, "lola": 200, "pola": 2, "mfos": 200}
+"""Settings by name, frozen dataclasses. All but LOQA and M-FOS are a `Learner`, in both seats."""
+UPDATES = {"naive": 200, "lola": 200, "loqa": 400, "pola": 2, "mfos": 200}
 """How many updates are usual."""
+USUAL_POLICIES: dict[str, dict[str, Any]] = {"loqa": {"init_std": 0.1}}
+"""Which policies are usual, where it is not `PolicySettings()`."""
 _MANY = 2**31 - 1
 
 
@@ -54,11 +58,13 @@ class ExactResult:
     """What learning came to.
 
     Attributes:
-        parameters: "players" `[2, N, P]`; of M-FOS those of its networks, by seat and name, `[N, ...]`.
-        p_cooperate: P(C) of both players in each state, `[2, N, S]`; of M-FOS and its opponents in the last
-            game of the last meta-episode, the mean over the batch.
-        rewards: per step of both after each update, `[updates + 1, 2, N]`, the first before any; of M-FOS
-            and its opponents the mean over the meta-episode of each update, `[updates, 2, N]`.
+        parameters: "players" `[2, N, P]`, of LOQA `[1, N, P]`: one policy in every seat; of M-FOS those of
+            its networks, by seat and name, `[N, ...]`.
+        p_cooperate: P(C) of both players in each state, `[2, N, S]`, of LOQA `[1, N, S]`; of M-FOS and its
+            opponents in the last game of the last meta-episode, the mean over the batch.
+        rewards: per step of both after each update, `[updates + 1, 2, N]`, the first before any, of LOQA
+            `[updates + 1, 1, N]`; of M-FOS and its opponents the mean over the meta-episode of each update,
+            `[updates, 2, N]`.
         found_tit_for_tat: whether, at any of these times, both punished and yet cooperated, `[N]`; see
             `loqa.algos.exact.measures.finds_tit_for_tat`.
     """
@@ -80,17 +86,19 @@ def train(
     num_threads: int | None = 1,
     **settings: Any,
 ) -> ExactResult:
-    """Trains `runs` independent pairs of players, in one batch.
+    """Trains `runs` independent groups of players, in one batch.
 
     Args:
         game: or its name, see `loqa.algos.exact.game`.
-        algo: one of `LEARNERS`. Both players learn with it; M-FOS has seat 0 and meets what its settings say.
+        algo: one of `LEARNERS`. Both players learn with it; LOQA is one policy in every seat, of any number;
+            M-FOS has seat 0 and meets what its settings say.
         runs: N.
         updates: how many; of M-FOS meta-episodes. By default those of `UPDATES`.
         seed: of everything random.
         watch: sees every update.
         num_threads: of torch; None leaves it as it is.
-        settings: fields of the algorithm's settings and, but for M-FOS, of `PolicySettings`.
+        settings: fields of the algorithm's settings and, but for M-FOS, of `PolicySettings` (LOQA's
+            defaults are those of `USUAL_POLICIES`).
 
     Raises:
         ValueError, TypeError: an unknown name (the nearest is given), or a bad value.
@@ -102,6 +110,7 @@ def train(
         kinds["policy"] = PolicySettings
     fields = {part: {one.name for one in dataclasses.fields(kind)} for part, kind in kinds.items()}
     _checks.known_settings(algo, settings, sorted(set().union(*fields.values())))
+    settings = {**USUAL_POLICIES.get(algo, {}), **settings}
     made = {
         part: kind(**{name: value for name, value in settings.items() if name in fields[part]})
         for part, kind in kinds.items()
@@ -114,7 +123,7 @@ def train(
 
 def learn(
     game: ExactGame,
-    learner: Learner | MFOSSettings,
+    learner: Learner | LOQASettings | MFOSSettings,
     policy: PolicySettings | None = None,
     *,
     runs: int,
@@ -127,12 +136,21 @@ def learn(
     _checks.integer("runs", runs, 1, _MANY)
     _checks.integer("updates", updates, 1, _MANY)
     _checks.integer("seed", seed, 0, 2**63 - 1)
+    if game.num_players != 2 and not isinstance(learner, LOQASettings):
+        names = {kind: name for name, kind in LEARNERS.items()}
+        raise ValueError(
+            f"{names.get(type(learner), 'this learner')} is of two players, got {game.num_players}: loqa is "
+            "of any number (without shaping_weight it is the naive learner)"
+        )
     with usual_torch(num_threads=num_threads):
         if isinstance(learner, MFOSSettings):
             first, states = 1, _meta_learning(game, learner, runs, seed)
         else:
             policies = (policy or PolicySettings()).made(game.num_states)
-            first, states = 0, _learning(Play(game, policies), learner, runs, seed)
+            if isinstance(learner, LOQASettings):
+                first, states = 0, self_play(game, policies, learner, runs, seed)
+            else:
+                first, states = 0, _learning(Play(game, policies), learner, runs, seed)
         found = torch.zeros(runs, dtype=torch.bool)
         rewards = []
         for update, state in enumerate(states, first):

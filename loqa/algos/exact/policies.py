@@ -11,8 +11,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import logsigmoid
 
 from loqa import _checks
-
-KINDS = ("table", "preconditioned", "network")
+from loqa.algos.exact.chain import counted
 
 
 class Parameterisation(Protocol):
@@ -38,6 +37,28 @@ class Table:
     def start(self, runs: int, generator: Generator) -> Tensor:
         shape = (2, runs, self.num_states)
         return self.init_std * torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Counts(Table):
+    """A logit for the own action and each number of others who cooperated: 2 n + 1 of them.
+
+    In the order start, C and then D with n - 1 ... 0 others who cooperated; for two players a `Table`.
+    """
+
+    def __post_init__(self) -> None:
+        if self.num_states == 1:
+            raise ValueError("a policy of counts reads last actions: a game of one step has none")
+
+    def logits(self, parameters: Tensor) -> Tensor:
+        return parameters.index_select(-1, counted(self._players))
+
+    def start(self, runs: int, generator: Generator) -> Tensor:
+        return Table(2 * self._players + 1, self.init_std).start(runs, generator)
+
+    @property
+    def _players(self) -> int:
+        return self.num_states.bit_length() - 1  # of 2^n + 1 states
 
 
 @dataclass(frozen=True)
@@ -102,13 +123,14 @@ class PolicySettings:
     """What the policies are.
 
     Attributes:
-        policy: "table", a logit for each state; "preconditioned", a table in other coordinates; "network",
-            of both last actions, with one hidden layer.
+        policy: "table", a logit for each state; "counts", one for the own action and each number of others
+            who cooperated; "preconditioned", a table in other coordinates; "network", of both last
+            actions of two players, with one hidden layer.
         init_std: standard deviation of a table's first parameters.
         hidden: units of a network.
     """
 
-    policy: Literal["table", "preconditioned", "network"] = "table"
+    policy: Literal["table", "counts", "preconditioned", "network"] = "table"
     init_std: float = 1.0
     hidden: int = 16
 
@@ -121,12 +143,18 @@ class PolicySettings:
         """The policies of a game of so many states.
 
         Raises:
-            ValueError: they need more than the start.
+            ValueError: they need more than the start, or two players.
         """
+        if self.policy in ("preconditioned", "network") and num_states > 5:
+            raise ValueError(
+                f"a policy {self.policy!r} is of two players: table and counts are of any number"
+            )
         if self.policy == "network":
             return Network(num_states, self.hidden)
-        kind = Table if self.policy == "table" else Preconditioned
-        return kind(num_states, self.init_std)
+        return _TABLES[self.policy](num_states, self.init_std)
+
+
+_TABLES = {"table": Table, "counts": Counts, "preconditioned": Preconditioned}
 
 
 def kl(reference: Tensor, current: Tensor) -> Tensor:
