@@ -1,12 +1,12 @@
 """Learning in exact games: the published results of naive learners, LOLA, POLA and M-FOS, computed again.
 
-    python benchmarks/exact_games.py [--only ipd pennies chicken tit-for-tat mfos] [--seed 5001]
+    python benchmarks/exact_games.py [--only ipd pennies chicken tit-for-tat mfos reciprocity] [--seed 5001]
                                      [--figure benchmarks/figures/tit_for_tat.png]
 
-One thread; seconds are CPU time of this process. A run is a pair of players; the runs of a setting are one
+One thread; seconds are CPU time of this process. A run is a group of players; the runs of a setting are one
 batch, drawn from one seed. Settings are the published ones, or named in the tables; none was chosen on
-this seed. benchmarks/results/exact_games.json keeps the numbers, of other sections too; the figure is drawn
-from it.
+this seed. "reciprocity" has seeds of its own, 100 to 119. benchmarks/results/exact_games.json keeps the
+numbers, of other sections too; the figure is drawn from it, the table of "reciprocity" by report.py.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from about import about
 
 from loqa.algos.exact import ExactGame, ExactResult, game, train
 from loqa.algos.exact.measures import is_tit_for_tat
+from loqa.algos.exact.reciprocity import reciprocity as measured
 from loqa.plotting.exact import plot_tit_for_tat
 
 RESULTS = Path(__file__).parent / "results" / "exact_games.json"
@@ -183,12 +184,58 @@ def mfos(seed: int) -> dict[str, Any]:
     return {"seed": seed, "batch_size": 256, "rows": rows}
 
 
+SEEDS = range(100, 120)  # seeds 0 to 5 chose the recipe
+_SLOW = {"lr": 0.02, "updates": 800, "exploration": 0.02}
+MANY_PLAYERS: dict[str, tuple[int, dict[str, Any]]] = {
+    **{f"LOQA, {n} players": (n, {}) for n in (2, 3, 4, 5)},
+    **{f"without shaping, {n} players": (n, {"shaping_weight": 0.0}) for n in (3, 4, 5)},
+    **{f"policies of counts, {n} players": (n, {"policy": "counts"}) for n in (4, 5)},
+    **{f"lambda .9, {n} players": (n, {"dice_discount": 0.9}) for n in (3, 4, 5)},
+    **{f"lambda .9, e .02, {n} players": (n, {"dice_discount": 0.9, "exploration": 0.02})
+       for n in (3, 4, 5)},
+    **{f"exploration .1, {n} players": (n, {"exploration": 0.1}) for n in (3, 4, 5)},
+    **{f"through the normaliser, {n} players": (n, {"stop_normaliser_gradient": False})
+       for n in (3, 4, 5)},
+    "first logits N(0, 1), 5 players": (5, {"init_std": 1.0}),
+    "LOQA, 6 players": (6, {}),
+    "e .02, rate .02, 800 updates, 6 players": (6, _SLOW),
+}  # fmt: skip
+
+
+def reciprocity(_: int) -> dict[str, Any]:
+    """The prisoner's dilemma of n players: a run for each seed, as 20 seeds would be run one by one."""
+    rows = {}
+    for name, (players, settings) in MANY_PLAYERS.items():
+        one = game("n-ipd", num_players=players)
+        started = time.process_time()
+        policies = [train(one, "loqa", 1, seed=seed, **settings).p_cooperate[0] for seed in SEEDS]
+        seconds = round(time.process_time() - started, 1)
+        said = measured(one, torch.cat(policies))
+        rows[name] = {
+            "strict": int(said.strict.sum()),
+            "kinds": said.counts,
+            "self_play": spread(said.self_play),
+            "lone_defector": spread(said.lone_defector),
+            "best_response_gain": spread(said.best_response_gain),
+            "errors_to_return": sorted(set(said.errors_to_return.tolist())),
+            "seconds": seconds,
+        }
+        print(name, rows[name], flush=True)
+    return {"seeds": [SEEDS[0], SEEDS[-1]], "rows": rows}
+
+
+def spread(values: torch.Tensor) -> list[float]:
+    """Mean, least and largest."""
+    return [round(one.item(), 3) for one in (values.mean(), values.min(), values.max())]
+
+
 SECTIONS = {
     "ipd": ipd,
     "pennies": pennies,
     "chicken": chicken,
     "tit-for-tat": tit_for_tat,
     "mfos": mfos,
+    "reciprocity": reciprocity,
 }
 
 

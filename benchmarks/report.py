@@ -1,10 +1,9 @@
-"""Puts the results of the benchmarks into README.md and loqa/algos/README.md: no number of theirs is typed
-by hand.
+"""Puts the results of the benchmarks into the pages of `PAGES`: no number of theirs is typed by hand.
 
     python benchmarks/report.py
 
 Each line `<!-- table: NAME -->` is followed, up to `<!-- end -->`, by the tables of
-benchmarks/results/NAME.json.
+benchmarks/results/NAME.json; NAME.SECTION is a section of it.
 """
 
 from __future__ import annotations
@@ -17,13 +16,15 @@ from typing import Any
 import tables_coin
 import tables_environments
 import tables_evaluation
+import tables_exact
 import tables_gpu
 import tables_kernels
 import tables_rivals
 import tables_training
 
 HERE = Path(__file__).parent
-PAGES = (HERE.parent / "README.md", HERE.parent / "loqa" / "algos" / "README.md")
+_ALGOS = HERE.parent / "loqa" / "algos"
+PAGES = (HERE.parent / "README.md", _ALGOS / "README.md", _ALGOS / "exact" / "README.md")
 TABLES = {
     "matrix_game": tables_environments.tables,
     "coin_game": tables_environments.tables,
@@ -43,6 +44,7 @@ TABLES = {
     "gpu_phases": tables_gpu.phases,
     "gpu_boards": tables_gpu.boards,
     "gpu_ablations": tables_gpu.ablations,
+    "exact_games.reciprocity": tables_exact.reciprocity,
     "exploitability": tables_evaluation.exploitability,
     "league": tables_evaluation.league,
     "tournament": tables_evaluation.tournament,
@@ -64,11 +66,13 @@ def about(results: dict[str, Any]) -> str:
 def main() -> None:
     def section(match: re.Match[str]) -> str:
         name = match.group(1)
-        results = json.loads((HERE / "results" / f"{name}.json").read_text())
+        file, _, part = name.partition(".")
+        results = json.loads((HERE / "results" / f"{file}.json").read_text())
+        results = results[part] if part else results
         text = f"{TABLES[name](results)}\n\n{about(results)}"
         return f"<!-- table: {name} -->\n{text}\n<!-- end -->"
 
-    pattern = r"<!-- table: (\w+) -->\n.*?<!-- end -->"
+    pattern = r"<!-- table: ([\w.]+) -->\n.*?<!-- end -->"
     for page in PAGES:
         page.write_text(re.sub(pattern, section, page.read_text(), flags=re.DOTALL))
 

@@ -1,0 +1,28 @@
+"""Tables of benchmarks/exact_games.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def reciprocity(results: dict[str, Any]) -> str:
+    """A line for each setting and number of players."""
+    first, last = results["seeds"]
+    seeds = last - first + 1
+    lines = [
+        f"| seeds {first} to {last}, a run each | strict | kinds | self-play | a lone defector | "
+        "best response gains | errors to return | CPU s, all seeds |",
+        "|---|---:|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, row in results["rows"].items():
+        kinds = ", ".join(f"{kind} {count}" for kind, count in row["kinds"].items())
+        numbers = " | ".join(
+            "{:.3f} ({:.3f} to {:.3f})".format(*row[one])
+            for one in ("self_play", "lone_defector", "best_response_gain")
+        )
+        errors = ", ".join(map(str, row["errors_to_return"]))
+        lines.append(
+            f"| {name} | {row['strict']} of {seeds} | {kinds} | {numbers} | {errors} | "
+            f"{row['seconds']:.0f} |"
+        )
+    return "\n".join(lines)
