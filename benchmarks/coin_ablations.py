@@ -88,7 +88,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_float32_matmul_precision(MATMUL_PRECISION["float32"])
     named = {name: fields for name, fields in CASES.items() if re.search(options.cases, name)}
-    # The length that schedules are made for is the default's: only the end comes earlier.
+    # The schedule is that of a whole run: `--iterations` only stops it earlier.
     waiting = [
         (name, CoinConfig.of_preset(
             **{"height": side, "width": side, "seed": seed, "device": options.device, **fields}

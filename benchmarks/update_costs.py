@@ -66,9 +66,9 @@ _GRU = {"actor_hidden": 64, "critic_hidden": 64, "objective": "loaded", "meets":
 _META = {"algo": "mfos", "meets": "learners", "inner_episodes": 2}
 PUBLISHED: dict[str, Published] = {
     "loqa": Published(
-        "LOQA, our default settings, 1,000 updates",
+        "LOQA, our default settings, 1,500 updates",
         {"batch_size": 1024, "actor_hidden": 64, "critic_hidden": 64},
-        1, 1000,
+        1, 1500,
     ),
     "loqa, paper": Published(
         "LOQA, published settings, 10,000 updates",
