@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+P = TypeVar("P")
 
 
 def nearest(name: object, valid: Iterable[str]) -> str:
@@ -28,6 +30,11 @@ def one_of(name: str, value: str, valid: Iterable[str]) -> str:
             f"{name} must be one of {', '.join(valid)}, got {value!r}{nearest(value, valid)}"
         )
     return value
+
+
+def preset_of(presets: Mapping[str, P], name: str | None) -> P:
+    """The preset of a name, or ValueError naming the nearest; the first where no name is given."""
+    return presets[next(iter(presets)) if name is None else one_of("preset", name, presets)]
 
 
 def known_settings(where: str, given: Iterable[str], valid: Iterable[str]) -> None:

@@ -8,7 +8,7 @@
 // What one CUDA thread does: a whole sequence (column), or every `rows`-th output of one, from
 // `row` on, where outputs do not depend on each other. The order of additions is that of the CPU.
 // Loops over time are unrolled so that the loads of several steps are in flight before the first is
-// needed: on an H200 (4.4 TB/s) 65,536 columns with one stream of floats need some 14 in flight.
+// needed: of [1024, 65536] floats an H200 copies at 0.69 of its rate with 8 of them, 0.73 with 16.
 // Plain functions: tests run them on the host, one thread after the other.
 
 #if defined(__CUDACC__)

@@ -15,7 +15,6 @@ constexpr GameLayout kLayoutOf = {
     Game::kName,
     Game::kMinPlayers,
     sizeof(typename Game::State),
-    sizeof(typename Game::Rules),
     Game::kState,
     sizeof(Game::kState) / sizeof(Field),
     Game::kRules,

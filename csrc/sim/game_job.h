@@ -49,7 +49,6 @@ struct GameLayout {
   const char* name;
   int min_players;
   int64_t state_bytes;
-  int64_t rules_bytes;
   const Field* state;
   int num_state;
   const Field* rules;

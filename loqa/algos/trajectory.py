@@ -82,13 +82,14 @@ class Trajectory:
         """
         if any(one.ends is not None for one in parts):
             raise ValueError("batches in a row must hold whole episodes, got some that end inside")
-        terminated = torch.zeros_like(torch.cat([one.rewards for one in parts])[..., 0]).bool()
-        terminated[torch.tensor([one.num_steps for one in parts]).cumsum(0) - 1] = True
+        ends = [torch.zeros_like(one.rewards[..., 0], dtype=torch.bool) for one in parts]
+        for one in ends:
+            one[-1] = True
         return cls(
             torch.cat([*(one.obs[:-1] for one in parts), parts[-1].obs[-1:]]),
             torch.cat([one.actions for one in parts]),
             torch.cat([one.rewards for one in parts]),
-            terminated,
+            torch.cat(ends),
         )
 
     @property

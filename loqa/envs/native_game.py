@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,14 @@ class NativeGame(VectorEnv):
         if box is None:
             return super()._raise_range(actions)
         given.check_box(actions.view(np.float32), box)
+
+    def _bars(self, heights: Sequence[int | None]) -> np.ndarray:
+        """A bar for each player, 4 pixels and `heights` of 0..48; grey where None; RGB [64, 32 n, 3]."""
+        image = np.full((64, 32 * self.num_players, 3), 255, np.uint8)
+        for player, height in enumerate(heights):
+            colour = (200, 200, 200) if height is None else (0, 114, 178)
+            image[60 - (4 + (height or 0)) : 60, 32 * player + 4 : 32 * player + 28] = colour
+        return image
 
     def _start(self, which: Tensor) -> None:
         self._native.start(borrow(which.contiguous()))

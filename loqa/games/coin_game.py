@@ -205,7 +205,7 @@ COIN = register(
         answers=_answers,
         adapted=_adapted,
         summary=_summary,
-        before={"egocentric": False, "rules": "loqa24"},
+        before={"egocentric": False, "rules": "loqa24", "anneal_once": "at_once"},
         defaults={
             "iterations": 1500,
             "batch_size": 1024,

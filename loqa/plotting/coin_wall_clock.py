@@ -28,7 +28,13 @@ on 7 x 7: the two that reached it). Source: Aghajohari et al. 2024, figure of wa
 grid size. Strong, which POLA reached on 3 x 3 only (23,895 s) and M-FOS never, is left out for both."""
 
 _LAST = list(THRESHOLDS)[-1]
-_STYLES = ("-", ":", "-.")
+_Style = str | tuple[float, tuple[float, ...]]
+_STYLES: tuple[_Style, ...] = (
+    "-",
+    ":",
+    "-.",
+    (0, (6, 1, 1, 1, 1, 1)),
+)  # CPU, CUDA, absolute planes
 _COLOURS = {"weak": ORANGE, "medium": BLUE, "strong": VERMILION}
 _MARKERS = {"weak": "o", "medium": "s", "strong": "^"}
 _TICKS = (1, 3, 10, 30, 60, 180, 600, 1800, 3600, 10_800, 36_000, 108_000, 360_000)
@@ -83,12 +89,18 @@ def _times(run: Run) -> Times:
 
 
 def draw_wall_clock(times: Sequence[Times], out: Path) -> Path:
-    """The figure of `plot_wall_clock` from times, at most as many series as there are line styles (3)."""
+    """The figure of `plot_wall_clock` from times.
+
+    Raises:
+        ValueError: more than four series.
+    """
     check_suffix(out)
+    series = list(dict.fromkeys(one.series for one in times))
+    if len(series) > len(_STYLES):
+        raise ValueError(f"wall clock draws {len(_STYLES)} series at most, got {', '.join(series)}")
     figure, (axes,) = new_figure(1, width=7.6)
     figure.set_figheight(4.8)
     _draw_published(axes)
-    series = list(dict.fromkeys(one.series for one in times))
     for name, style in zip(series, _STYLES, strict=False):
         _draw_own(axes, [one for one in times if one.series == name], style)
     boards = {(size, size) for size in PUBLISHED_SIZES} | {one.board for one in times}
@@ -128,7 +140,7 @@ def _draw_published(axes: Axes) -> None:
                           textcoords="offset points", fontsize="small", color=GREY)  # fmt: skip
 
 
-def _draw_own(axes: Axes, times: Sequence[Times], style: str) -> None:
+def _draw_own(axes: Axes, times: Sequence[Times], style: _Style) -> None:
     boards = sorted({one.board for one in times}, key=_place)
     for offset, name in zip((-0.07, 0.0, 0.07), THRESHOLDS, strict=True):
         places, medians = [], []

@@ -9,6 +9,7 @@ import numpy as np
 
 from loqa.envs.coin_game.presets import COIN_PRESETS, MOVES, CoinPreset
 from loqa.reference.philox import bounded, philox
+from loqa.reference.stepped import Stepped
 
 # Fourth word of the Philox counter.
 DRAW_RESPAWN = 0  # (environment, episode, t // 4, 0 + coin): word t % 4 places that coin
@@ -17,7 +18,7 @@ DRAW_POLICY = 16  # (environment, episode, t, 16 + 2 player + j): ties of, or ch
 TIE_EPISODE = 0xFFFFFFFF  # instead of t, for ties that are drawn once an episode
 
 
-class CoinGame:
+class CoinGame(Stepped):
     """B Coin Games on a torus of H x W cells; cell = row * W + column.
 
     State of one environment: `players` and `coins`, lists of (row, column); `owner`, the colour of
@@ -247,15 +248,6 @@ class CoinGame:
             np.zeros(self.num_envs, bool),
             truncated,
         )
-
-    def rollout(self, actions: Any) -> tuple[np.ndarray, np.ndarray]:
-        """T steps of actions [T, B, A]: observations [T+1, ...] and rewards [T, B, A]."""
-        obs, rewards = [self.observe()], [np.zeros((self.num_envs, self.num_players), np.float32)]
-        for now in actions:
-            seen, paid, _, _ = self.step(now)
-            obs.append(seen)
-            rewards.append(paid)
-        return np.stack(obs), np.stack(rewards)[1:]
 
     def get_state(self) -> dict[str, np.ndarray]:
         """players_pos [B, A, 2], coin_pos [B, 2] and coin_owner [B], t [B]; with a coin per player

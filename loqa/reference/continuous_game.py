@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from loqa import _checks
 from loqa.envs.continuous_game.presets import CONTINUOUS_PRESETS, Payoff
+from loqa.reference.stepped import Stepped
 
 
-class ContinuousGame:
+class ContinuousGame(Stepped):
     """B games in which n players choose a number in [0, 1] at once, again and again.
 
     Of action a, where S is the sum of the others' actions in the order of seats, player i earns
@@ -68,16 +70,6 @@ class ContinuousGame:
         """Whether each episode has reached its length, [B]."""
         return np.array([t >= self.episode_length for t in self.t])
 
-    def rollout(self, actions: Any) -> tuple[np.ndarray, np.ndarray]:
-        """T steps of actions [T, B, n, 1]: observations [T+1, ...] and rewards [T, B, n]."""
-        obs = [self.observe()]
-        rewards = [np.zeros((self.num_envs, self.num_players), np.float32)]
-        for now in actions:
-            seen, paid, _, _ = self.step(now)
-            obs.append(seen)
-            rewards.append(paid)
-        return np.stack(obs), np.stack(rewards)[1:]
-
     def get_state(self) -> dict[str, np.ndarray]:
         """last_actions [B, n] (-1 before the first step) and t [B]."""
         return {"last_actions": self.last_actions.copy(), "t": np.array(self.t)}
@@ -94,7 +86,6 @@ def make_continuous_game(
     first_env: int = 0,
 ) -> ContinuousGame:
     """The reference game with the settings of a preset, as `loqa.make` takes them."""
-    presets = CONTINUOUS_PRESETS[game]
-    rules = presets[next(iter(presets)) if preset is None else preset]
+    rules = _checks.preset_of(CONTINUOUS_PRESETS[game], preset)
     length = rules.episode_length if episode_length is None else episode_length
     return ContinuousGame(num_envs, rules.payoff_of(num_players), num_players, length)

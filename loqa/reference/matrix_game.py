@@ -8,6 +8,7 @@ import numpy as np
 
 from loqa.envs.matrix_game.presets import MATRIX_PRESETS, as_payoff
 from loqa.reference.philox import bounded, philox, uniform
+from loqa.reference.stepped import Stepped
 
 # Fourth word of the Philox counter (environment, episode, step, draw).
 DRAW_NOISE = 0  # words 0, 1: whether player 0, 1 trembles; words 2, 3: to which action
@@ -15,7 +16,7 @@ DRAW_END = 1  # word 0: whether this step is the last
 DRAW_POLICY = 2  # words 0, 1: the actions of memory-1 players 0, 1
 
 
-class MatrixGame:
+class MatrixGame(Stepped):
     """B games in which two players choose one of K actions at once, again and again.
 
     Player p earns payoff[p][own][other]. A player sees both last actions, its own first. With
@@ -103,15 +104,6 @@ class MatrixGame:
     def truncated(self) -> np.ndarray:
         """Whether each episode has reached its length, [B]."""
         return np.array([t >= self.episode_length for t in self.t])
-
-    def rollout(self, actions: Any) -> tuple[np.ndarray, np.ndarray]:
-        """T steps of actions [T, B, 2]: observations [T+1, ...] and rewards [T, B, 2]."""
-        obs, rewards = [self.observe()], [np.zeros((self.num_envs, 2), np.float32)]
-        for now in actions:
-            seen, paid, _, _ = self.step(now)
-            obs.append(seen)
-            rewards.append(paid)
-        return np.stack(obs), np.stack(rewards)[1:]
 
     def rollout_memory1(
         self, probabilities: Any, steps: int, exploration: float = 0.0

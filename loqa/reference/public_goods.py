@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from loqa import _checks
 from loqa.envs.public_goods.presets import PUBLIC_GOODS_PRESETS
+from loqa.reference.stepped import Stepped
 
 
-class PublicGoods:
+class PublicGoods(Stepped):
     """B games in which n players contribute one of K levels at once, again and again.
 
     Player i earns base + gain * (sum of the others' levels) + own * (own level), in float32, from left to
@@ -75,16 +77,6 @@ class PublicGoods:
         """Whether each episode has reached its length, [B]."""
         return np.array([t >= self.episode_length for t in self.t])
 
-    def rollout(self, actions: Any) -> tuple[np.ndarray, np.ndarray]:
-        """T steps of actions [T, B, n]: observations [T+1, ...] and rewards [T, B, n]."""
-        obs = [self.observe()]
-        rewards = [np.zeros((self.num_envs, self.num_players), np.float32)]
-        for now in actions:
-            seen, paid, _, _ = self.step(now)
-            obs.append(seen)
-            rewards.append(paid)
-        return np.stack(obs), np.stack(rewards)[1:]
-
     def get_state(self) -> dict[str, np.ndarray]:
         """last_actions [B, n] (-1 before the first step) and t [B]."""
         return {"last_actions": np.array(self.last_actions), "t": np.array(self.t)}
@@ -119,8 +111,7 @@ def make_public_goods(
     **payoff: Any,
 ) -> PublicGoods:
     """The reference game with the settings of a preset, as `loqa.make` takes them."""
-    presets = PUBLIC_GOODS_PRESETS[game]
-    rules = presets[next(iter(presets)) if preset is None else preset]
+    rules = _checks.preset_of(PUBLIC_GOODS_PRESETS[game], preset)
     length = rules.episode_length if episode_length is None else episode_length
     worth = rules.payoff(num_players, num_levels, **payoff)
     return PublicGoods(num_envs, worth, num_players, num_levels, obs, length)

@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from loqa import _checks
-from loqa.algos.exact.chain import state_names
+from loqa.algos.exact.chain import num_players, state_names
 from loqa.algos.exact.games import ExactGame, game
 from loqa.algos.exact.learn import LEARNERS, UPDATES, USUAL_POLICIES, ExactResult, learn
 from loqa.algos.exact.measures import is_tit_for_tat
@@ -275,7 +275,7 @@ def _numbers(p_cooperate: Tensor, rewards: Tensor) -> dict[str, Any]:
         "reward": rewards.mean(1).tolist(),
         "reward_sd": rewards.std(1, correction=0).tolist(),
     }
-    states = state_names(max(2, (p_cooperate.shape[-1] - 1).bit_length() - 1))
+    states = state_names(max(2, num_players(p_cooperate.shape[-1])))
     for name, one in zip(("p_cooperate", "p_cooperate_other"), p_cooperate, strict=False):
         found[name] = dict(zip(states, one.mean(0).tolist(), strict=False))
     if p_cooperate.shape[-1] == len(STATES):

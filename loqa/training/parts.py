@@ -167,7 +167,7 @@ class Schedule:
     def __post_init__(self) -> None:
         for name in ("anneal", "anneal_after"):
             _checks.integer(name, getattr(self, name), 0, _MANY)
-        _checks.one_of("anneal_once", self.anneal_once, ("at_once", "answers"))
+        _checks.check_choices(self)
         for name in self.finals():
             if (value := getattr(self, name)) is not None:
                 _checks.real(name, value)

@@ -137,9 +137,8 @@ class Trainer:
             return self.play(self.env, seats, purpose, exploration)
         parts = []
         for number in range(count):
-            name = (
-                f"{purpose}, episode {number}"  # nobody is the same for long: nothing is recorded
-            )
+            # Nobody is the same for long: nothing is recorded.
+            name = f"{purpose}, episode {number}"
             played, _ = self.play(self.env, seats, name, exploration, False)
             paid = played.shared() if self.config.loop.shared_reward else played
             for seat, one in enumerate(seats):

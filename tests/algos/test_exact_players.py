@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import loqa
 from loqa.agents import memory1
 from loqa.algos.exact import ExactGame, chain, game
 from loqa.algos.exact.best_response import best_response, best_response_gain
@@ -41,6 +42,30 @@ def test_states_of_three_players_by_hand():
     assert chain.counted(3).tolist() == [0, 1, 2, 2, 3, 4, 5, 5, 6]
     assert chain.state_names(2) == ["start", "CC", "CD", "DC", "DD"]
     assert chain.counted(2).tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("players", [2, 3, 5, 8])
+def test_the_simulator_pays_the_same(players):
+    """Level 1 is C; the simulator counts in float32."""
+    done = chain.actions(players).mT
+    for name, settings in (("n-ipd", {}), ("public-goods", {"factor": 1.4})):
+        env = loqa.make(name, len(done), num_players=players, **settings)
+        paid = env.step(1 - done)[1].double()
+        exact = game(name, num_players=players, **settings).outcome_payoffs().mT
+        torch.testing.assert_close(paid, exact, rtol=0, atol=1e-6)
+
+
+def test_tables_of_states_are_the_same_whatever_torchs_defaults_are():
+    """They are kept for later callers too."""
+    expected = [one(3) for one in (chain.actions, chain.seen, chain.counted)]
+    for one in (chain.actions, chain.seen, chain.counted):
+        one.cache_clear()
+    p = draw(9)
+    with torch.device("meta"):
+        found = [one(3) for one in (chain.actions, chain.seen, chain.counted)]
+        gain = best_response_gain(game("n-ipd", num_players=3), p)
+    assert all(map(torch.equal, found, expected))
+    assert gain.item() == best_response_gain(game("n-ipd", num_players=3), p).item()
 
 
 @pytest.mark.parametrize("players", [2, 3, 4])

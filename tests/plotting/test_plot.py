@@ -247,6 +247,23 @@ def test_wall_clock_shows_own_and_published_times(tmp_path: Path, monkeypatch) -
     assert texts.count("2/3") == 3  # strong, which seed 2 reached nowhere
 
 
+def test_wall_clock_draws_each_device_and_view(tmp_path: Path, monkeypatch) -> None:
+    kept = []
+    monkeypatch.setattr(plot_wall_clock, "save", lambda figure, out: kept.append(figure) or out)
+    times = [plot_wall_clock.Times(name, (3, 3), {"weak": 1.0, "medium": 2.0, "strong": 3.0}, held)
+             for name, held in (("CPU", 4.0), ("CUDA", 5.0), ("CPU, absolute planes", 6.0),
+                                ("CUDA, absolute planes", None))]  # fmt: skip
+    plot_wall_clock.draw_wall_clock(times, tmp_path / "w.png")
+    (legend,) = kept[0].legends
+    said = [text.get_text() for text in legend.get_texts()]
+    assert all(f"loqa, {one.series}" in said for one in times)
+    drawn = [tuple(line.get_ydata()) for line in kept[0].axes[0].lines]
+    assert all(((one.held,) if one.held else ()) in drawn for one in times)
+    other = plot_wall_clock.Times("TPU", (3, 3), times[0].first, None)
+    with pytest.raises(ValueError, match="draws 4 series at most, got CPU, CUDA"):
+        plot_wall_clock.draw_wall_clock([*times, other], tmp_path / "w.png")
+
+
 def test_ipd_seeds_share_a_column(tmp_path: Path) -> None:
     paths = [ipd_run(tmp_path / f"{seed}", seed=seed) for seed in (0, 1)]
     paths.append(ipd_run(tmp_path / "naive", algo="naive"))

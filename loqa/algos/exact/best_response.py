@@ -49,7 +49,7 @@ def best_response(game: ExactGame, p_cooperate: Tensor) -> BestResponse:
     others = chain.outcomes(_mu(game, p_cooperate), without=0)
     payoff = game.outcome_payoffs(p_cooperate.dtype)[:1]
     defects = chain.actions(game.num_players)[0]
-    answer = torch.zeros(p_cooperate.shape, dtype=torch.int64)  # 0 = C
+    answer = torch.zeros_like(p_cooperate, dtype=torch.int64)  # 0 = C
     for _ in range(_MAX_SWEEPS):
         joint = others * (answer[..., None] == defects)
         worth, values = chain.values(joint, payoff, game.discount)

@@ -13,11 +13,16 @@ import torch
 from torch import Tensor
 
 
+def num_players(num_states: int) -> int:
+    """n of 2^n + 1 states."""
+    return (num_states - 1).bit_length() - 1
+
+
 @cache
 def actions(players: int) -> Tensor:
     """What each player did in each outcome, 0 = C, `[n, 2^n]` int64."""
     with torch.inference_mode(False):  # these are kept for callers outside it
-        outcomes = torch.arange(2**players)
+        outcomes = torch.arange(2**players, device="cpu")
         return torch.stack([outcomes >> (players - 1 - one) & 1 for one in range(players)])
 
 
@@ -25,10 +30,11 @@ def actions(players: int) -> Tensor:
 def seen(players: int) -> Tensor:
     """Each state as each player sees it, `[n, 2^n + 1]` int64."""
     with torch.inference_mode(False):
-        weights = 2 ** torch.arange(players - 1, -1, -1)
+        weights = 2 ** torch.arange(players - 1, -1, -1, device="cpu")
         table = actions(players)
         rows = [(table.roll(-one, 0) * weights[:, None]).sum(0) for one in range(players)]
-        return torch.cat([torch.zeros(players, 1, dtype=torch.int64), torch.stack(rows) + 1], 1)
+        table = torch.stack(rows)
+        return torch.cat([torch.zeros_like(table[:, :1]), table + 1], 1)
 
 
 @cache
@@ -37,7 +43,7 @@ def counted(players: int) -> Tensor:
     with torch.inference_mode(False):
         table = actions(players)
         counts = 1 + players * table[0] + table[1:].sum(0)
-        return torch.cat([torch.zeros(1, dtype=torch.int64), counts])
+        return torch.cat([torch.zeros_like(counts[:1]), counts])
 
 
 def state_names(players: int) -> list[str]:
@@ -83,7 +89,7 @@ def values(joint: Tensor, payoffs: Tensor, discount: float) -> tuple[Tensor, Ten
         W `[..., 2^n, m]` and V `[..., 2^n + 1, m]`.
     """
     chain = joint[..., 1:, :]
-    identity = torch.eye(chain.shape[-1], dtype=chain.dtype)
+    identity = torch.eye(chain.shape[-1], dtype=chain.dtype, device=chain.device)
     after = torch.linalg.solve(identity - discount * chain, chain @ payoffs.mT)
     worth = payoffs.mT + discount * after
     return worth, joint @ worth
@@ -96,6 +102,6 @@ def action_values(others: Tensor, worth: Tensor, player: int) -> Tensor:
         others: `outcomes` without this player.
         worth: W to anybody, `[..., 2^n]`.
     """
-    number = others.shape[-1].bit_length() - 1
-    choice = torch.nn.functional.one_hot(actions(number)[player], 2).to(others)
+    done = actions(num_players(others.shape[-2]))[player]
+    choice = torch.nn.functional.one_hot(done, 2).to(others)
     return (others * worth[..., None, :]) @ choice

@@ -15,6 +15,7 @@ from loqa import _checks
 from loqa.algos.exact.chain import actions, seen
 from loqa.algos.exact.values import visits
 from loqa.envs.matrix_game.presets import MATRIX_PRESETS, MatrixPreset, as_payoff, cooperation_first
+from loqa.envs.public_goods.presets import PUBLIC_GOODS_PRESETS
 
 _FACTORS = MATRIX_PRESETS["ipd"]["pola22"]
 _FACTOR = 2 * float(np.ravel(_FACTORS.payoff)[1])  # f / 2 is paid for DC
@@ -107,7 +108,7 @@ class ExactGame:
 
     def outcome_payoffs(self, dtype: torch.dtype = torch.float64) -> Tensor:
         """What each player is paid in each outcome, player 0's action first, `[n, 2^n]`."""
-        table = torch.tensor(self.payoff, dtype=dtype).flatten(1)
+        table = torch.tensor(self.payoff, dtype=dtype, device="cpu").flatten(1)
         return table.gather(1, seen(self.num_players)[:, 1:] - 1)
 
 
@@ -203,11 +204,10 @@ def game(
 
 def _payoff(name: str, preset: MatrixPreset, factor: float, players: int) -> Any:
     if name in OF_MANY:
-        mine, others = 1 - actions(players)[0].double(), (1 - actions(players)[1:]).double().sum(0)
-        if name == "n-ipd":
-            row = -2 + 2 / (players - 1) * others - mine
-        else:
-            row = factor / players * (mine + others) - mine
+        rules = _checks.preset_of(PUBLIC_GOODS_PRESETS[name], None)
+        paid = rules.payoff(players, 2, factor if name == "public-goods" else None)
+        gives = 1 - actions(players).double()  # level 1 is C
+        row = paid.base + paid.gain * gives[1:].sum(0) + paid.own * gives[0]
         return row.tolist()
     if preset.cooperate is None:
         return as_payoff(preset.payoff, "float64")

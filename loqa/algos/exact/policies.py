@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import logsigmoid
 
 from loqa import _checks
-from loqa.algos.exact.chain import counted
+from loqa.algos.exact.chain import counted, num_players
 
 
 class Parameterisation(Protocol):
@@ -58,7 +58,7 @@ class Counts(Table):
 
     @property
     def _players(self) -> int:
-        return self.num_states.bit_length() - 1  # of 2^n + 1 states
+        return num_players(self.num_states)
 
 
 @dataclass(frozen=True)

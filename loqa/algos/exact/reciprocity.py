@@ -85,8 +85,8 @@ class Reciprocity:
 
 def applies(game: ExactGame) -> bool:
     """Whether `reciprocity` measures policies of this game."""
-    row = torch.tensor(game.payoff, dtype=torch.float64).flatten(1)[0]
-    return game.symmetric and game.steps is None and bool(row[0] > row[-1])
+    first = game.outcome_payoffs()[0]
+    return game.symmetric and game.steps is None and bool(first[0] > first[-1])
 
 
 @torch.no_grad()
@@ -134,7 +134,7 @@ def reciprocity(game: ExactGame, p_cooperate: Tensor) -> Reciprocity:
 def by_count(p_cooperate: Tensor) -> Tensor:
     """P(C) at the start, after C and after D with n - 1 ... 0 others who cooperated, the mean over who they
     were, `[..., 2^n + 1]` -> `[..., 2 n + 1]`."""
-    counts = chain.counted((p_cooperate.shape[-1] - 1).bit_length() - 1)
+    counts = chain.counted(chain.num_players(p_cooperate.shape[-1]))
     which = torch.nn.functional.one_hot(counts).to(p_cooperate)
     return p_cooperate @ (which / which.sum(0))
 
@@ -151,7 +151,7 @@ def _rewards(p_cooperate: Tensor, payoffs: Tensor) -> Tensor:
 
 
 def _tolerated(answers: Tensor) -> Tensor:
-    players = (answers.shape[-1] - 1).bit_length() - 1
+    players = chain.num_players(answers.shape[-1])
     counts = chain.counted(players)
     each = [answers[:, counts == 1 + defectors].all(1) for defectors in range(players)]
     return torch.stack(each, 1).long().cumprod(1).sum(1) - 1
@@ -159,7 +159,7 @@ def _tolerated(answers: Tensor) -> Tensor:
 
 def _errors_to_return(answers: Tensor) -> Tensor:
     """Shortest ways over the outcomes, a step from o to o' costing what the answers to o differ from o'."""
-    players = (answers.shape[-1] - 1).bit_length() - 1
+    players = chain.num_players(answers.shape[-1])
     seen, acts = chain.seen(players), chain.actions(players)
     chosen = ~answers[:, seen[:, 1:]]  # [N, n, 2^n], True = D
     wrong = (chosen[..., None] != acts[:, None, :].bool()).sum(1)  # [N, 2^n, 2^n]

@@ -389,9 +389,7 @@ class CoinGame(VectorEnv):
         return device_actions(actions, shape, self.device)
 
     def _given_moves(self, moves: Tensor, player: int) -> Tensor:
-        wide = moves.to(
-            torch.int64
-        )  # torch 2.6 cannot compare unsigned integers of 16 bits or more
+        wide = moves.long()  # torch 2.6 compares no unsigned integers of 16 bits or more
         outside = (wide < 0) | (wide >= self.num_actions)
         if self._on_device:  # the core tells, as in `step`
             return moves.masked_fill(outside, _NO_ACTION)
@@ -442,10 +440,8 @@ def _bits_of_values(dtype: torch.dtype) -> list[int]:
 
 def make_coin_game(preset: str | None, num_envs: int, **settings: Any) -> CoinGame:
     """The environment of a preset by name; `loqa.make` for the Coin Game."""
-    name = next(iter(COIN_PRESETS)) if preset is None else preset.replace("_", "-")
-    return CoinGame(
-        COIN_PRESETS[_checks.one_of("preset", name, COIN_PRESETS)], num_envs, **settings
-    )
+    name = None if preset is None else preset.replace("_", "-")
+    return CoinGame(_checks.preset_of(COIN_PRESETS, name), num_envs, **settings)
 
 
 MAKES = {"coin-game": (CoinGame, make_coin_game)}

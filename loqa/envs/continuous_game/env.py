@@ -72,22 +72,16 @@ class ContinuousGame(NativeGame):
     def render(self, index: int = 0) -> np.ndarray:
         """The last actions: a bar for each player, grey at the start; RGB [64, 32 n, 3]."""
         index = _checks.integer("index", index, 0, self.num_envs - 1)
-        image = np.full((64, 32 * self.num_players, 3), 255, np.uint8)
-        for player, action in enumerate(self._fields["last_actions"][index].tolist()):
-            high = 4 + int(48 * max(action, 0.0))
-            colour = (200, 200, 200) if action < 0 else (0, 114, 178)
-            image[60 - high : 60, 32 * player + 4 : 32 * player + 28] = colour
-        return image
+        actions = self._fields["last_actions"][index].tolist()
+        return self._bars([None if action < 0 else int(48 * action) for action in actions])
 
 
 def make_continuous_game(
     game: str, preset: str | None, num_envs: int, **settings: Any
 ) -> ContinuousGame:
     """The environment of a preset by name; `loqa.make` for continuous games."""
-    presets = CONTINUOUS_PRESETS[game]
-    name = next(iter(presets)) if preset is None else preset
-    chosen = presets[_checks.one_of("preset", name, presets)]
-    return ContinuousGame(game, chosen, num_envs, **settings)
+    preset_of_game = _checks.preset_of(CONTINUOUS_PRESETS[game], preset)
+    return ContinuousGame(game, preset_of_game, num_envs, **settings)
 
 
 MAKES = {game: (ContinuousGame, partial(make_continuous_game, game)) for game in CONTINUOUS_PRESETS}

@@ -309,9 +309,8 @@ class MatrixGame(VectorEnv):
 
 def make_matrix_game(game: str, preset: str | None, num_envs: int, **settings: Any) -> MatrixGame:
     """The environment of a preset by name; `loqa.make` for matrix games."""
-    presets = MATRIX_PRESETS[game]
-    name = next(iter(presets)) if preset is None else preset
-    return MatrixGame(game, presets[_checks.one_of("preset", name, presets)], num_envs, **settings)
+    preset_of_game = _checks.preset_of(MATRIX_PRESETS[game], preset)
+    return MatrixGame(game, preset_of_game, num_envs, **settings)
 
 
 MAKES = {game: (MatrixGame, partial(make_matrix_game, game)) for game in MATRIX_PRESETS}

@@ -51,9 +51,9 @@ class PublicGoods(NativeGame):
         shape = obs_shape(obs, num_players, num_levels)
         self.payoff = preset.payoff(num_players, num_levels, factor, benefit, cost)
         self.num_states = 1 + num_levels * num_sums(num_players, num_levels)
-        small = self.num_states <= 128
-        allowed = ((torch.int64, torch.int8) if small else (torch.int64,), (torch.float32,))
-        dtypes = allowed[0] if obs == "index" else allowed[1]
+        dtypes = [torch.float32]
+        if obs == "index":
+            dtypes = [torch.int64, torch.int8] if self.num_states <= 128 else [torch.int64]
         if obs_dtype not in (None, *dtypes):
             names = " or ".join(map(str, dtypes))
             raise ValueError(f"obs_dtype must be {names} for obs {obs!r}, got {obs_dtype}")
@@ -100,18 +100,14 @@ class PublicGoods(NativeGame):
     def render(self, index: int = 0) -> np.ndarray:
         """The last contributions: a bar for each player, grey at the start; RGB [64, 32 n, 3]."""
         index = _checks.integer("index", index, 0, self.num_envs - 1)
-        image = np.full((64, 32 * self.num_players, 3), 255, np.uint8)
-        for player, level in enumerate(self._fields["last_actions"][index].tolist()):
-            high = 4 + (48 * max(level, 0)) // (self.num_actions - 1)
-            colour = (200, 200, 200) if level < 0 else (0, 114, 178)
-            image[60 - high : 60, 32 * player + 4 : 32 * player + 28] = colour
-        return image
+        levels, most = self._fields["last_actions"][index].tolist(), self.num_actions - 1
+        return self._bars([None if level < 0 else 48 * level // most for level in levels])
 
 
 def make_public_goods(game: str, preset: str | None, num_envs: int, **settings: Any) -> PublicGoods:
-    presets = PUBLIC_GOODS_PRESETS[game]
-    name = next(iter(presets)) if preset is None else preset
-    return PublicGoods(game, presets[_checks.one_of("preset", name, presets)], num_envs, **settings)
+    """The environment of a preset by name; `loqa.make` for public goods."""
+    preset_of_game = _checks.preset_of(PUBLIC_GOODS_PRESETS[game], preset)
+    return PublicGoods(game, preset_of_game, num_envs, **settings)
 
 
 MAKES = {game: (PublicGoods, partial(make_public_goods, game)) for game in PUBLIC_GOODS_PRESETS}
