@@ -45,7 +45,7 @@ class MatrixGame(Stepped):
         seed: int = 0,
         first_env: int = 0,
     ) -> None:
-        self.num_envs = num_envs
+        self.num_envs, self.num_players = num_envs, 2
         self.payoff = as_payoff(payoff)
         self.num_actions = self.payoff.shape[-1]
         self.obs = obs
