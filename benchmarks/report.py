@@ -3,7 +3,7 @@
     python benchmarks/report.py
 
 Each line `<!-- table: NAME -->` is followed, up to `<!-- end -->`, by the tables of
-benchmarks/results/NAME.json; NAME.SECTION is a section of it.
+benchmarks/results/NAME.json; NAME.SECTION is a section of it, and `summary` has lines of several files.
 """
 
 from __future__ import annotations
@@ -20,11 +20,17 @@ import tables_exact
 import tables_gpu
 import tables_kernels
 import tables_rivals
+import tables_summary
 import tables_training
 
 HERE = Path(__file__).parent
 _ALGOS = HERE.parent / "loqa" / "algos"
-PAGES = (HERE.parent / "README.md", _ALGOS / "README.md", _ALGOS / "exact" / "README.md")
+PAGES = (
+    HERE.parent / "README.md",
+    HERE / "README.md",
+    _ALGOS / "README.md",
+    _ALGOS / "exact" / "README.md",
+)
 TABLES = {
     "matrix_game": tables_environments.tables,
     "coin_game": tables_environments.tables,
@@ -63,18 +69,34 @@ def about(results: dict[str, Any]) -> str:
     )
 
 
-def main() -> None:
-    def section(match: re.Match[str]) -> str:
-        name = match.group(1)
-        file, _, part = name.partition(".")
-        results = json.loads((HERE / "results" / f"{file}.json").read_text())
-        results = results[part] if part else results
-        text = f"{TABLES[name](results)}\n\n{about(results)}"
-        return f"<!-- table: {name} -->\n{text}\n<!-- end -->"
+def load(name: str) -> dict[str, Any]:
+    """The results of benchmarks/results/NAME.json."""
+    found: dict[str, Any] = json.loads((HERE / "results" / f"{name}.json").read_text())
+    return found
 
-    pattern = r"<!-- table: ([\w.]+) -->\n.*?<!-- end -->"
+
+def table(name: str) -> str:
+    """What stands under a table's mark."""
+    if name == "summary":
+        return tables_summary.tables(load)
+    file, _, part = name.partition(".")
+    results = load(file)[part] if part else load(file)
+    return f"{TABLES[name](results)}\n\n{about(results)}"
+
+
+def filled(text: str) -> str:
+    """A page with every table as the results have it now."""
+    return re.sub(
+        r"<!-- table: ([\w.]+) -->\n.*?<!-- end -->",
+        lambda mark: f"<!-- table: {mark[1]} -->\n{table(mark[1])}\n<!-- end -->",
+        text,
+        flags=re.DOTALL,
+    )
+
+
+def main() -> None:
     for page in PAGES:
-        page.write_text(re.sub(pattern, section, page.read_text(), flags=re.DOTALL))
+        page.write_text(filled(page.read_text()))
 
 
 if __name__ == "__main__":

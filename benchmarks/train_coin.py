@@ -11,7 +11,7 @@
 
 Runs are processes of `loqa train coin`. With `--jobs 2` two single-threaded runs share the two
 cores: their seconds are longer than those of a run alone. Results of an earlier call with other seeds
-or names are kept; benchmarks/results/train_coin_STUDY.json, which report.py puts in the README.
+or names are kept; benchmarks/results/train_coin_STUDY.json, which report.py puts in README.md files.
 """
 
 from __future__ import annotations

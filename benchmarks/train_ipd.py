@@ -6,7 +6,7 @@
 Each learner trains once for each seed, one after the other in this process, on one thread; LOQA once
 more five times as long. The first seeds are trained again by `loqa train ipd`, in a process of its own
 for each, which is timed and must end in the same numbers. benchmarks/results/train_ipd.json keeps what
-report.py puts in the README: counts, lowest and highest numbers, and each seed that ended in anything
+the table of benchmarks/README.md shows: counts, lowest and highest numbers, each seed that ended in anything
 else than most. With --only, other learners' results stay.
 """
 

@@ -1,4 +1,5 @@
-"""The guides' Python is run, in order, with fewer iterations; what they promise is looked at."""
+"""The code of the README and of the site's pages is run, in order, with fewer iterations; what they promise
+is looked at. Trainings at full length are the benchmarks'."""
 
 from __future__ import annotations
 
@@ -6,33 +7,44 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pages
 import pytest
 import torch
 
-GUIDES = Path(__file__).parents[1] / ".docs" / "guides"
-
-
-def run(name: str, **replaced: str) -> dict[str, Any]:
-    """The names that a guide's blocks leave; `replaced` are texts in their place, each found once or more."""
-    text = (GUIDES / name).read_text()
-    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-    assert blocks, name
-    names: dict[str, Any] = {"__name__": "guide"}
-    for old, new in replaced.items():
-        assert any(old in block for block in blocks), old
-        blocks = [block.replace(old, new) for block in blocks]
-    for number, block in enumerate(blocks, 1):
-        exec(compile(block, f"{name}, block {number}", "exec"), names)
-    return names
-
-
-def test_own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    """In fewer episodes too, LOQA earns twice what the naive learner does, who empties the lake."""
-    monkeypatch.chdir(tmp_path)
-    shorter = {
+DOCS = pages.ROOT / ".docs"
+GUIDES = DOCS / "guides"
+IPD = {"seed=3)": "seed=3, iterations=2, batch_size=8)"}
+# What makes a page's Python shorter.
+REPLACED: dict[str, dict[str, str]] = {
+    "README.md": IPD | {"iterations=200": "iterations=2, batch_size=8", "4096": "16"},
+    "training.md": IPD,
+    "own_environment.md": {
         '"iterations": 200': '"iterations": 130, "batch_size": 64, "evaluation_episodes": 64'
-    }
-    said = run("own_environment.md", **shorter)
+    },
+    "networks.md": {"batch_size=64": "batch_size=8, opponents=2, evaluation_episodes=8"},
+    "own_policy.md": {"episodes=200": "episodes=8"},
+    "evaluation.md": {"episodes=256": "episodes=8", "random_memory1(100)": "random_memory1(5)"},
+    "simulator.md": {"4096": "16", "8192": "16"},
+    "gpu.md": {"65536": "16"},
+}
+LOOKED_AT = ("own_environment.md", "native_game.md", "own_algorithm.md")
+PAGES = [pages.ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [page for page in PAGES if pages.blocks(page.read_text()) and page.name not in LOOKED_AT]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_a_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages.run(page, monkeypatch, REPLACED.get(page.name))
+
+
+def test_own_environment(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """In fewer episodes too, LOQA earns twice what the naive learner does, who empties the lake."""
+    said = pages.run(GUIDES / "own_environment.md", monkeypatch, REPLACED["own_environment.md"])
     naive, shaper = (sum(said[name]["self_play"]) / 2 for name in ("naive", "shaper"))
     assert naive < (0.28 + 1.25) / 2  # nearer to what emptying earns than to what sparing does
     assert shaper > 2 * naive
@@ -46,13 +58,20 @@ def test_own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         assert _earned(said["Fishery"], actions) == pytest.approx(earned, abs=0.005)
 
 
-def test_native_game() -> None:
+def test_own_algorithm(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (
+        pages.run(GUIDES / "own_algorithm.md", monkeypatch)["summary"]["strategy"]
+        == "always-defect"
+    )
+
+
+def test_native_game(monkeypatch: pytest.MonkeyPatch) -> None:
     """The Python runs; the C++ is what the header says."""
-    said = run("native_game.md")
+    said = pages.run(GUIDES / "native_game.md", monkeypatch)
     assert said["env"].get_state()["t"].tolist() == [20] * 1000
     text = (GUIDES / "native_game.md").read_text()
     shown = re.findall(r"^```cpp\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-    header = (GUIDES.parents[1] / "csrc" / "games" / "public_goods.h").read_text()
+    header = (pages.ROOT / "csrc" / "games" / "public_goods.h").read_text()
     assert len(shown) == 3
     assert all(part in header for part in shown)
 

@@ -224,8 +224,8 @@ class TrainConfig:
 class IPDConfig(TrainConfig):
     """Training on the iterated prisoner's dilemma.
 
-    The `default` preset learns tit-for-tat. `paper` has the published settings; see the README for
-    what it ends in.
+    The `default` preset learns tit-for-tat. `paper` has the published settings; see loqa/algos/README.md
+    for what it ends in.
     """
 
     game = "ipd"
