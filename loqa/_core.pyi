@@ -343,6 +343,16 @@ class GameBatch:
         episode: Memory,
     ) -> None: ...
 
+class GamePlayers:
+    def __init__(
+        self,
+        *,
+        kinds: list[int],
+        probabilities: Memory | None = None,
+        env_stride: int = 0,
+        exploration: float = 0.0,
+    ) -> None: ...
+
 class GameSimulator:
     def __init__(
         self,
@@ -359,6 +369,10 @@ class GameSimulator:
     def observe(self) -> None: ...
     def start(self, which: Memory) -> None: ...
     def step(self, actions: object) -> object: ...
+    def choose(self, players: GamePlayers, chosen: Memory) -> None: ...
+    def play(
+        self, players: GamePlayers, steps: int, chosen: Memory, obs: Memory, rewards: Memory
+    ) -> int: ...
     def rollout(self, actions: object, steps: int, obs: Memory, rewards: Memory) -> int: ...
 
 class GameSimulatorDevice:
@@ -381,6 +395,16 @@ class GameSimulatorDevice:
     def observe(self, stream: int) -> None: ...
     def start(self, which: Memory, stream: int) -> None: ...
     def step(self, actions: Memory, action_type: int, stream: int) -> int: ...
+    def choose(self, players: GamePlayers, chosen: Memory, stream: int) -> None: ...
+    def play(
+        self,
+        players: GamePlayers,
+        steps: int,
+        chosen: Memory,
+        obs: Memory,
+        rewards: Memory,
+        stream: int,
+    ) -> int: ...
     def rollout(
         self,
         actions: Memory,

@@ -72,7 +72,7 @@ def test_native_game(monkeypatch: pytest.MonkeyPatch) -> None:
     text = (GUIDES / "native_game.md").read_text()
     shown = re.findall(r"^```cpp\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     header = (pages.ROOT / "csrc" / "games" / "public_goods.h").read_text()
-    assert len(shown) == 3
+    assert len(shown) == 4
     assert all(part in header for part in shown)
 
 

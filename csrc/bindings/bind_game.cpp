@@ -57,6 +57,14 @@ void write_rules(const GameLayout& layout, const std::map<std::string, double>& 
   }
 }
 
+// Who plays each seat, and what memory-1 players do.
+struct GamePlayers {
+  std::vector<int> kinds;  // GamePlayer
+  MemoryPtr probabilities;
+  int64_t env_stride;
+  float exploration;
+};
+
 // A batch of a game and the memory that it is in.
 struct GameSetup {
   GameJob batch = {};
@@ -83,6 +91,36 @@ struct GameSetup {
     job.rewards = rewards(paid, steps);
     job.terminated = job.truncated = nullptr;
     return job;
+  }
+  // A job in which players are played; `steps` of it are in `chosen`.
+  GameJob played(GameJob job, const GamePlayers& players, int64_t steps,
+                 const MemoryPtr& chosen) const {
+    const GameLayout& layout = *game_layout(job.game);
+    if (players.kinds.size() != static_cast<size_t>(job.num_players)) {
+      throw std::invalid_argument("GamePlayers: one number a seat");
+    }
+    const int64_t size = layout.memory1_size(job);
+    for (size_t p = 0; p < players.kinds.size(); ++p) {
+      const int kind = job.player[p] = players.kinds[p];
+      if (kind < kMemory1 || kind > layout.num_scripts || (kind == kMemory1 && size == 0)) {
+        throw std::invalid_argument("GamePlayers: no such player");
+      }
+      if (kind != kMemory1) continue;
+      const int64_t tables = players.env_stride == 0 ? 1 : job.num_envs;
+      job.probabilities = array_of<const float>(players.probabilities, "probabilities",
+                                                {tables, job.num_players, size});
+    }
+    job.env_stride = players.env_stride == 0 ? 0 : job.num_players * size;
+    job.exploration = players.exploration;
+    job.chosen = bytes_of(chosen, "chosen", {steps, job.num_envs, job.num_players},
+                          layout.memory1_size(job) == 0 ? sizeof(float) : 1);
+    return job;
+  }
+  GameJob only_choose(const GameJob& job, const GamePlayers& players,
+                      const MemoryPtr& chosen) const {
+    GameJob one = played(job, players, 1, chosen);
+    one.only_choose = true;
+    return one;
   }
   // A job of no step that starts episodes where `which` is set.
   GameJob start(GameJob job, const MemoryPtr& which) const {
@@ -158,6 +196,21 @@ class GameSimulator : public HostSimulator {
     });
   }
 
+  void choose(const GamePlayers& players, const MemoryPtr& chosen) {
+    const GameJob job = setup_.only_choose(job_, players, chosen);
+    const Working working(busy(), Working::kHoldingGil);
+    LOQA_DISPATCH(game_play, job, 0, job.num_envs);
+  }
+
+  int play(const GamePlayers& players, int64_t steps, const MemoryPtr& chosen, const MemoryPtr& obs,
+           const MemoryPtr& rewards) {
+    const GameJob job =
+        setup_.played(setup_.trajectory(job_, steps, obs, rewards), players, steps, chosen);
+    Working working(busy(), how_for(steps));
+    keep(working, job);
+    return code(run(job));
+  }
+
   int rollout(py::handle actions, int64_t steps, const MemoryPtr& obs, const MemoryPtr& rewards) {
     GameJob job = setup_.trajectory(job_, steps, obs, rewards);
     ActionArray given;
@@ -165,12 +218,16 @@ class GameSimulator : public HostSimulator {
       return code(StepOutcome::kUnread);
     }
     Working working(busy(), how_for(steps));
-    working.keep(job.states, static_cast<int64_t>(setup_.kept[0]->bytes()));
-    working.keep(job.t, job.num_envs * static_cast<int64_t>(sizeof(int32_t)));
+    keep(working, job);
     return code(checked(job, given) ? run(job) : StepOutcome::kOutOfRange);
   }
 
  private:
+  void keep(Working& working, const GameJob& job) const {
+    working.keep(job.states, static_cast<int64_t>(setup_.kept[0]->bytes()));
+    working.keep(job.t, job.num_envs * static_cast<int64_t>(sizeof(int32_t)));
+  }
+
   // Whether the actions, which become the job's, are all legal.
   bool checked(GameJob& job, const ActionArray& given) const {
     job.actions = given.data;
@@ -230,6 +287,17 @@ class GameSimulatorDevice {
     return code(StepOutcome::kDone);
   }
 
+  void choose(const GamePlayers& players, const MemoryPtr& chosen, std::uintptr_t stream) const {
+    run(setup_.only_choose(job_, players, chosen), stream);
+  }
+
+  int play(const GamePlayers& players, int64_t steps, const MemoryPtr& chosen, const MemoryPtr& obs,
+           const MemoryPtr& rewards, std::uintptr_t stream) const {
+    run(setup_.played(setup_.trajectory(job_, steps, obs, rewards), players, steps, chosen),
+        stream);
+    return code(StepOutcome::kDone);
+  }
+
   int rollout(const MemoryPtr& actions, int type, int64_t steps, const MemoryPtr& obs,
               const MemoryPtr& rewards, std::uintptr_t stream) const {
     GameJob job = setup_.trajectory(job_, steps, obs, rewards);
@@ -271,15 +339,22 @@ py::dict layout_of(const std::string& game) {
   py::dict found;
   found["state_bytes"] = layout.state_bytes;
   found["state"] = state;
+  found["scripts"] = std::vector<std::string>(layout.scripts, layout.scripts + layout.num_scripts);
   return found;
 }
 
 }  // namespace
 
 void bind_game(py::module_& module) {
-  module.def("game_layout", &layout_of, py::arg("game"),
-             "Bytes of a state, and of each field of it: the code of its type, where it begins "
-             "(counted in numbers of its type) and how many there are (0: one for each player).");
+  module.def(
+      "game_layout", &layout_of, py::arg("game"),
+      "Bytes of a state, and of each field of it: the code of its type, where it begins "
+      "(counted in numbers of its type) and how many there are (0: one for each player); the "
+      "names of the scripted players.");
+  py::class_<GamePlayers>(module, "GamePlayers")
+      .def(py::init<std::vector<int>, MemoryPtr, int64_t, float>(), py::kw_only(), py::arg("kinds"),
+           py::arg("probabilities") = nullptr, py::arg("env_stride") = 0,
+           py::arg("exploration") = 0.0f);
   py::class_<GameSetup>(module, "GameBatch")
       .def(py::init(&make_setup), py::kw_only(), py::arg("game"), py::arg("rules"),
            py::arg("num_envs"), py::arg("num_players"), py::arg("obs_type"),
@@ -296,6 +371,9 @@ void bind_game(py::module_& module) {
       .def("observe", &GameSimulator::observe)
       .def("start", &GameSimulator::start, py::arg("which"))
       .def("step", &GameSimulator::step, py::arg("actions"))
+      .def("choose", &GameSimulator::choose, py::arg("players"), py::arg("chosen"))
+      .def("play", &GameSimulator::play, py::arg("players"), py::arg("steps"), py::arg("chosen"),
+           py::arg("obs"), py::arg("rewards"))
       .def("rollout", &GameSimulator::rollout, py::arg("actions"), py::arg("steps"), py::arg("obs"),
            py::arg("rewards"));
   py::class_<GameSimulatorDevice>(module, "GameSimulatorDevice")
@@ -309,6 +387,10 @@ void bind_game(py::module_& module) {
       .def("start", &GameSimulatorDevice::start, py::arg("which"), py::arg("stream"))
       .def("step", &GameSimulatorDevice::step, py::arg("actions"), py::arg("action_type"),
            py::arg("stream"))
+      .def("choose", &GameSimulatorDevice::choose, py::arg("players"), py::arg("chosen"),
+           py::arg("stream"))
+      .def("play", &GameSimulatorDevice::play, py::arg("players"), py::arg("steps"),
+           py::arg("chosen"), py::arg("obs"), py::arg("rewards"), py::arg("stream"))
       .def("rollout", &GameSimulatorDevice::rollout, py::arg("actions"), py::arg("action_type"),
            py::arg("steps"), py::arg("obs"), py::arg("rewards"), py::arg("stream"));
 }

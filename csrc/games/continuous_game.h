@@ -7,7 +7,8 @@
 
 // Continuous games: n players choose a number in [0, 1] at once, again and again. Of an action a,
 // where S is the sum of the others' actions, a player earns
-// base + own a + others S + square a a + cross a S, in float32, from left to right.
+// base + own a + others S + square a a + cross a S, in float32, from left to right. If all play
+// `cooperate`, they earn the most together; if all play `defect`, none gains by another action.
 
 namespace loqa {
 
@@ -18,12 +19,18 @@ struct ContinuousGame {
 
   using Action = float;
 
+  // Scripted players. Tit-for-tat plays what the others played on average, and cooperates at first.
+  static constexpr const char* kScripts[] = {"always-cooperate", "always-defect", "tit-for-tat"};
+  enum Script : int { kAlwaysCooperate, kAlwaysDefect, kTitForTat };
+
   struct Rules {
     float base;
     float own;
     float others;
     float square;
     float cross;
+    float cooperate;
+    float defect;
   };
   static constexpr Field kRules[] = {
       {"base", FieldType::kFloat32, offsetof(Rules, base), 1},
@@ -31,6 +38,8 @@ struct ContinuousGame {
       {"others", FieldType::kFloat32, offsetof(Rules, others), 1},
       {"square", FieldType::kFloat32, offsetof(Rules, square), 1},
       {"cross", FieldType::kFloat32, offsetof(Rules, cross), 1},
+      {"cooperate", FieldType::kFloat32, offsetof(Rules, cooperate), 1},
+      {"defect", FieldType::kFloat32, offsetof(Rules, defect), 1},
   };
 
   struct State {
@@ -44,6 +53,21 @@ struct ContinuousGame {
     return action >= 0 && action <= 1;  // NaN is neither
   }
 
+  static LOQA_HD Action scripted(int script, const Rules& rules, int players, const State& state,
+                                 int player) {
+    if (script == kAlwaysDefect) return rules.defect;
+    if (script == kAlwaysCooperate || state.last[player] < 0) return rules.cooperate;
+    return others_of(players, state.last, player) / static_cast<float>(players - 1);
+  }
+
+  // In the order of seats.
+  template <typename Players>
+  static LOQA_HD float others_of(Players players, const float* actions, int player) {
+    float sum = 0;
+    for (int j = 0; j < players; ++j) sum += j == player ? 0.0f : actions[j];
+    return sum;
+  }
+
   static LOQA_HD int obs_width(const Rules&, int players) { return 1 + players; }
 
   template <typename Players>
@@ -51,14 +75,13 @@ struct ContinuousGame {
     for (int p = 0; p < players; ++p) state.last[p] = kNoAction;
   }
 
-  // Whether the game has ended, which it never does. The others are summed in the order of seats.
+  // Whether the game has ended, which it never does.
   template <typename Players>
   static LOQA_HD bool step(const Rules& rules, Players players, const GameRandom&, State& state,
                            const Action* actions, float* rewards) {
     for (int p = 0; p < players; ++p) {
       const float a = actions[p];
-      float sum = 0;
-      for (int j = 0; j < players; ++j) sum += j == p ? 0.0f : actions[j];
+      const float sum = others_of(players, actions, p);
       rewards[p] = rules.base + rules.own * a + rules.others * sum + rules.square * (a * a) +
                    rules.cross * (a * sum);
       state.last[p] = a;

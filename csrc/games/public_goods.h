@@ -20,6 +20,13 @@ struct PublicGoods {
 
   enum Obs : int32_t { kIndex, kCount, kJoint };
 
+  // Scripted players. A conditional cooperator gives what the others gave on average, rounded down,
+  // and all at first (Fischbacher, Gaechter and Fehr 2001); grim gives all if everybody did, or
+  // nothing.
+  static constexpr const char* kScripts[] = {"always-cooperate", "always-defect",
+                                             "conditional-cooperator", "grim"};
+  enum Script : int { kAlwaysCooperate, kAlwaysDefect, kConditional, kGrim };
+
   struct Rules {
     int32_t num_levels;  // K
     int32_t obs;         // Obs
@@ -49,11 +56,52 @@ struct PublicGoods {
     return (players - 1) * (rules.num_levels - 1) + 1;
   }
 
+  // What a player tells apart who remembers one step: the start, then 1 + own * sums + the others'
+  // sum.
+  static LOQA_HD int num_seen(const Rules& rules, int players) {
+    return 1 + rules.num_levels * num_sums(rules, players);
+  }
+  static LOQA_HD int seen_index(int own, int others, int sums) {
+    return own == kNoLevel ? 0 : 1 + own * sums + others;
+  }
+  static LOQA_HD int seen(const Rules& rules, int players, const State& state, int player) {
+    const int own = state.last[player];
+    return seen_index(own, sum_of(players, state) - own, num_sums(rules, players));
+  }
+
+  static LOQA_HD int num_actions(const Rules& rules) { return rules.num_levels; }
+
+  static LOQA_HD Action scripted(int script, const Rules& rules, int players, const State& state,
+                                 int player) {
+    const int all = rules.num_levels - 1;
+    const int own = state.last[player];
+    const int others = players - 1;
+    const int given = own == kNoLevel ? others * all : sum_of(players, state) - own;
+    switch (script) {
+      case kAlwaysDefect:
+        return 0;
+      case kConditional:
+        return static_cast<Action>(given / others);
+      case kGrim:
+        return static_cast<Action>((own == kNoLevel || own == all) && given == others * all ? all
+                                                                                            : 0);
+      default:
+        return static_cast<Action>(all);
+    }
+  }
+
   static LOQA_HD int obs_width(const Rules& rules, int players) {
     if (rules.obs == kIndex) return 1;
     const int others =
         rules.obs == kCount ? num_sums(rules, players) : (players - 1) * rules.num_levels;
     return rules.num_levels + others;
+  }
+
+  template <typename Players>
+  static LOQA_HD int sum_of(Players players, const State& state) {
+    int sum = 0;
+    for (int p = 0; p < players; ++p) sum += state.last[p];
+    return sum;
   }
 
   template <typename Players>
@@ -75,20 +123,18 @@ struct PublicGoods {
     return false;
   }
 
-  // Index: 0 at the start, then 1 + own * sums + the others' sum. Count: one-hot own level, one-hot
-  // sum of the others. Joint: one-hot levels, own first, then those of the seats after it in turn.
-  // Both are zeros at the start.
+  // Index: what is `seen`. Count: one-hot own level, one-hot sum of the others. Joint: one-hot
+  // levels, own first, then those of the seats after it in turn. Both are zeros at the start.
   template <typename Players, typename Element>
   static LOQA_HD void observe(const Rules& rules, Players players, const State& state,
                               Element* obs) {
     const int sums = num_sums(rules, players);
     const bool started = state.last[0] != kNoLevel;
-    int sum = 0;
-    for (int p = 0; p < players; ++p) sum += state.last[p];
+    const int sum = sum_of(players, state);
     if (rules.obs == kIndex) {
       for (int p = 0; p < players; ++p) {
         const int own = state.last[p];
-        obs[p] = static_cast<Element>(started ? 1 + own * sums + sum - own : 0);
+        obs[p] = static_cast<Element>(seen_index(own, sum - own, sums));
       }
       return;
     }

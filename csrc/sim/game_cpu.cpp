@@ -54,11 +54,20 @@ void play_span(const GameJob& given, Players players, int64_t begin, int64_t end
     if (job.restart[env] != 0) at(env).start(job);
   }
   for (int64_t env = begin; job.observe_first && env < end; ++env) at(env).observe(job, job.obs, 0);
+  for (int64_t env = begin; job.only_choose && env < end; ++env) at(env).choose_at(job, 0);
   typename Game::Action actions[kMaxPlayers * kBlock];
   for (int64_t step = 0; step < job.steps; ++step) {
     if (step % kBetweenLooks == 0 && interrupted()) return;
     for (int64_t first = begin; first < end; first += kBlock) {
       const int64_t count = block_of(first, end);
+      if (job.chosen != nullptr) {
+        for (int64_t env = first; env < first + count; ++env) {
+          auto me = at(env);
+          me.step(job, step, me.choose_at(job, step));
+          job.t[env] = me.t;
+        }
+        continue;
+      }
       const int64_t from = (step * job.num_envs + first) * players;
       take_actions<Game>(job, rules, from, count * players, actions);
       for (int64_t i = 0; i < count * players; ++i) {  // another thread of Python may write to them

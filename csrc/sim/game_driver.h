@@ -54,6 +54,69 @@ LOQA_HD GameRandom random_of(const GameJob& job, int64_t env, uint32_t episode, 
 template <typename Game>
 inline constexpr bool kIsBox = sizeof(typename Game::Action) == sizeof(float);
 
+// Of the counter of random numbers: what players are drawn with. Games count their own from 0.
+inline constexpr uint32_t kDrawPlayers = 1u << 31;
+
+// A memory-1 player's action: with probabilities p (1 - e) + e / K of its K actions, by inversion.
+LOQA_HD uint8_t memory1_action(const float* probabilities, int num_actions, float exploration,
+                               uint32_t word) {
+  const float at = uniform(word);
+  float edge = 0;
+  int action = 0;
+  for (int k = 0; k < num_actions - 1; ++k) {
+    edge += probabilities[k] * (1.0f - exploration) + exploration / static_cast<float>(num_actions);
+    action += at >= edge ? 1 : 0;
+  }
+  return static_cast<uint8_t>(action);
+}
+
+// What the player of a seat chooses that is not given.
+template <typename Game>
+LOQA_HD typename Game::Action choose_seat(const GameJob& job, const typename Game::Rules& rules,
+                                          int64_t env, const typename Game::State& state,
+                                          int player, uint32_t word) {
+  constexpr int kAtRandom = sizeof(Game::kScripts) / sizeof(const char*);
+  const int who = job.player[player];
+  if (who >= 0 && who < kAtRandom) {
+    return Game::scripted(who, rules, job.num_players, state, player);
+  }
+  if constexpr (kIsBox<Game>) {
+    return uniform(word);
+  } else {
+    const int actions = Game::num_actions(rules);
+    if (who == kAtRandom) {
+      return static_cast<uint8_t>(bounded(word, static_cast<uint32_t>(actions)));
+    }
+    const int seen = Game::seen(rules, job.num_players, state, player);
+    const int64_t row = int64_t{player} * Game::num_seen(rules, job.num_players) + seen;
+    return memory1_action(job.probabilities + env * job.env_stride + row * actions, actions,
+                          job.exploration, word);
+  }
+}
+
+// Where the actions of an environment lie that are played.
+template <typename Game>
+LOQA_HD typename Game::Action* chosen_at(const GameJob& job, int64_t step, int64_t env) {
+  return static_cast<typename Game::Action*>(job.chosen) +
+         (step * job.num_envs + env) * job.num_players;
+}
+
+template <typename Game>
+LOQA_LANES void choose(const GameJob& job, const typename Game::Rules& rules, int64_t env,
+                       uint32_t episode, int32_t t, const typename Game::State& state,
+                       typename Game::Action* actions) {
+  constexpr int kWords = 4;
+  PhiloxBlock words = {};
+  for (int p = 0; p < job.num_players; ++p) {
+    if (p % kWords == 0) {
+      words =
+          random_of(job, env, episode, t).block(kDrawPlayers + static_cast<uint32_t>(p / kWords));
+    }
+    if (job.player[p] == kGiven) continue;
+    actions[p] = choose_seat<Game>(job, rules, env, state, p, words.word[p % kWords]);
+  }
+}
+
 // An environment while it is stepped.
 template <typename Game, typename Players, typename Element>
 struct GameEnv {
@@ -80,6 +143,13 @@ struct GameEnv {
     Element* row =
         static_cast<Element*>(obs) + (slot * job.num_envs + env) * players * job.obs_width;
     Game::observe(rules, players, state, row);
+  }
+
+  // Returns the actions of this environment.
+  LOQA_HD const typename Game::Action* choose_at(const GameJob& job, int64_t step) const {
+    auto* actions = chosen_at<Game>(job, step, env);
+    choose<Game>(job, rules, env, episode, t, state, actions);
+    return actions;
   }
 
   LOQA_HD void step(const GameJob& job, int64_t step, const typename Game::Action* actions) {
@@ -119,11 +189,15 @@ LOQA_HD void play_thread(const GameJob& job, int64_t env) {
                                  state, job.t[env],      job.episode[env]};
   if (job.restart != nullptr && job.restart[env] != 0) me.start(job);
   if (job.observe_first) me.observe(job, job.obs, 0);
+  if (job.only_choose) me.choose_at(job, 0);
   for (int64_t step = 0; step < job.steps; ++step) {
     typename Game::Action actions[kMaxPlayers];
+    if (job.chosen != nullptr) me.choose_at(job, step);
     for (int p = 0; p < me.players; ++p) {
       const int64_t at = (step * job.num_envs + env) * me.players + p;
-      if constexpr (kIsBox<Game>) {
+      if (job.chosen != nullptr) {
+        actions[p] = static_cast<const typename Game::Action*>(job.chosen)[at];
+      } else if constexpr (kIsBox<Game>) {
         actions[p] = static_cast<const float*>(job.actions)[at];
       } else {
         actions[p] = action_at(job.actions, job.action_type, at);

@@ -11,6 +11,16 @@ int obs_width_of(const GameJob& job) {
 }
 
 template <typename Game>
+int64_t memory1_size_of(const GameJob& job) {
+  if constexpr (kIsBox<Game>) {
+    return 0;
+  } else {
+    const auto rules = rules_of<Game>(job);
+    return int64_t{Game::num_seen(rules, job.num_players)} * Game::num_actions(rules);
+  }
+}
+
+template <typename Game>
 constexpr GameLayout kLayoutOf = {
     Game::kName,
     Game::kMinPlayers,
@@ -19,7 +29,10 @@ constexpr GameLayout kLayoutOf = {
     sizeof(Game::kState) / sizeof(Field),
     Game::kRules,
     sizeof(Game::kRules) / sizeof(Field),
+    Game::kScripts,
+    sizeof(Game::kScripts) / sizeof(const char*),
     &obs_width_of<Game>,
+    &memory1_size_of<Game>,
 };
 
 }  // namespace

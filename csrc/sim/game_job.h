@@ -12,6 +12,10 @@ namespace loqa {
 
 enum class ObsType : int { kInt8, kInt64, kFloat32 };
 
+// Who plays a seat: a scripted player by its number in the game's kScripts, after the last of them
+// uniform play, or one of these.
+enum GamePlayer : int { kGiven = -1, kMemory1 = -2 };
+
 // Environments of one game, and what is done to them: first the state of those in `restart` is
 // that of a new episode, then `steps` steps are made. Arrays belong to the caller.
 struct GameJob {
@@ -33,6 +37,15 @@ struct GameJob {
   const uint8_t* restart;  // [B], or null
   const void* actions;     // [steps, B, A]
   ActionType action_type;
+  // Or the players are played: of seats that are not given, what they choose is written to
+  // `chosen` [steps, B, A], of the game's Action (uint8 or float), where the others' actions are.
+  void* chosen;
+  bool only_choose;            // and step nothing: chosen is [1, B, A]
+  int player[kMaxPlayers];     // GamePlayer
+  const float* probabilities;  // of memory-1 players: of K actions after S observations
+  int64_t env_stride;          // 0: [A, S, K]; A S K: [B, A, S, K]
+  float exploration;           // their share of uniform play
+
   int32_t* bad_action;  // set to 1 by an action that is not legal, which is taken for 0; or null
   Autoreset autoreset;
   int64_t steps;
@@ -53,7 +66,10 @@ struct GameLayout {
   int num_state;
   const Field* rules;
   int num_rules;
+  const char* const* scripts;
+  int num_scripts;
   int (*obs_width)(const GameJob&);
+  int64_t (*memory1_size)(const GameJob&);  // S K, 0 where players of memory 1 cannot tell
 };
 
 // Of the game with this number, null if there is none.

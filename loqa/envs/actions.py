@@ -135,6 +135,35 @@ def check_box(actions: np.ndarray, box: tuple[float, float]) -> None:
         )
 
 
+def probabilities_of(given: Any, shape: Shape, num_envs: int, device: torch.device) -> Tensor:
+    """Probabilities of `shape`, or of that for each of B environments, as float32 on the device.
+
+    Raises:
+        TypeError: they are no numbers.
+        ValueError: another shape or device, or one is not in [0, 1] (on a GPU nobody looks).
+    """
+    own = (num_envs, *shape)
+    wanted = f"probabilities must be {list(shape)} or {list(own)} on {device}"
+    if isinstance(given, Tensor) and not given.is_cpu:
+        table, came = given.detach(), str(given.device)
+    else:
+        try:
+            array = as_array(given)
+        except TypeError as error:
+            raise TypeError(f"{wanted}, got {type(given).__name__} ({error})") from None
+        if array.dtype.kind not in "buif":
+            raise TypeError(f"{wanted}, got {array.dtype}")
+        table = torch.from_numpy(array.astype(np.float32))
+        came = "cpu" if isinstance(given, Tensor) else str(device)
+    if tuple(table.shape) not in (shape, own) or came != str(device):
+        raise ValueError(f"{wanted}, got {list(table.shape)} on {came}")
+    if table.is_cpu:
+        inside = (table >= 0) & (table <= 1)  # NaN fails too
+        if not bool(inside.all()):
+            raise ValueError(f"probabilities must be in [0, 1], got {table[~inside][0].item()}")
+    return table.to(device, torch.float32).contiguous()
+
+
 def described(given: Any, array: np.ndarray | None = None) -> str:
     """Shape, type and place of what was given, for messages."""
     if isinstance(given, Tensor):

@@ -3,54 +3,110 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from loqa import _checks
 from loqa._native import core
 from loqa.envs import actions as given
 from loqa.envs import device as devices
 from loqa.envs.autoreset import Rollout
 from loqa.envs.base import EnvSpec
-from loqa.envs.buffers import borrow
-from loqa.envs.native import VectorEnv
+from loqa.envs.buffers import Lent, borrow
+from loqa.envs.scripted import Scripted
 
 OBS_TYPES = {torch.int8: 0, torch.int64: 1, torch.float32: 2}
 """Codes of the C++ enum ObsType."""
 # By the code of the C++ enum FieldType.
 _FIELD_TYPES = (torch.int8, torch.int32, torch.float32)
+_MEMORY1 = -2  # code of the C++ enum GamePlayer
+_MAX_STEPS = 2**31 - 1
 
 
-class NativeGame(VectorEnv):
+class Preset(Protocol):
+    """What every preset of rules says."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def episode_length(self) -> int: ...
+    @property
+    def discount(self) -> float: ...
+
+
+class Common(TypedDict, total=False):
+    """Settings of every game, see `loqa.make`."""
+
+    episode_length: int | None
+    seed: int
+    device: str | torch.device
+    num_threads: int | None
+    autoreset: str | bool
+    first_env: int
+
+
+class NativeGame(Scripted):
     """A game of `csrc/games` by its name there.
 
     A subclass says what its `__init__` takes, calls this one with the values of the C++ struct `Rules`, and
     writes `_check_state` and `render`. The state is what the C++ struct `State` names.
     """
 
+    num_states: int
+    """S, what a player tells apart who remembers one step, where actions are finitely many."""
+
     _bad_action_was = "taken for action 0"
 
     def __init__(
         self,
-        game: str,
+        kind: str,
         rules: dict[str, float],
-        spec: EnvSpec,
+        game: str,
+        preset: Preset,
         num_envs: int,
         *,
-        seed: int,
-        device: str | torch.device,
-        num_threads: int | None,
-        first_env: int,
-        autoreset: str | bool,
+        num_players: int,
+        num_actions: int,
+        obs: str,
+        obs_shape: tuple[int, ...],
+        obs_dtype: torch.dtype = torch.float32,
+        action_box: tuple[float, float] | None = None,
+        episode_length: int | None = None,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        num_threads: int | None = None,
+        autoreset: str | bool = False,
+        first_env: int = 0,
     ) -> None:
-        self._game, self._rules = game, rules
-        self._checks_actions = spec.action_box is None  # a box's are checked by `_read`
+        self._kind, self._rules = kind, rules
+        self._checks_actions = action_box is None  # a box's are checked by `_read`
+        length = preset.episode_length if episode_length is None else episode_length
+        spec = EnvSpec(
+            name=game,
+            preset=preset.name,
+            version=preset.version,
+            source=preset.source,
+            num_players=num_players,
+            num_actions=num_actions,
+            obs=obs,
+            obs_shape=obs_shape,
+            obs_dtype=obs_dtype,
+            action_box=action_box,
+            episode_length=_checks.integer("episode_length", length, 1, _MAX_STEPS),
+            discount=preset.discount,
+        )
         super().__init__(spec, num_envs, seed, device, num_threads, first_env, autoreset)
 
     def _make_native(self) -> Any:
-        layout = core.game_layout(self._game)
+        layout = core.game_layout(self._kind)
+        self.scripted_players = (*layout["scripts"], "random")
         states = self._memory.zeros((self.num_envs, layout["state_bytes"]), torch.uint8)
         self._fields: dict[str, Tensor] = {}
         for name, (kind, start, count) in layout["state"].items():
@@ -58,7 +114,7 @@ class NativeGame(VectorEnv):
             each_player = numbers[:, start : start + self.num_players]
             self._fields[name] = each_player if count == 0 else numbers[:, start]
         batch = core.GameBatch(
-            game=self._game,
+            game=self._kind,
             rules=self._rules,
             num_envs=self.num_envs,
             num_players=self.num_players,
@@ -79,7 +135,7 @@ class NativeGame(VectorEnv):
     def step(self, actions: Tensor | np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return super().step(self._read(actions, (self.num_envs, self.num_players, 1)))
 
-    step.__doc__ = VectorEnv.step.__doc__
+    step.__doc__ = Scripted.step.__doc__
 
     def rollout(self, actions: Tensor | np.ndarray) -> Rollout:
         moves = self._read(actions, (None, self.num_envs, self.num_players, 1))
@@ -87,7 +143,104 @@ class NativeGame(VectorEnv):
             self._raise_range(moves)  # if it is: before the first step
         return super().rollout(moves)
 
-    rollout.__doc__ = VectorEnv.rollout.__doc__
+    rollout.__doc__ = Scripted.rollout.__doc__
+
+    # --- players whom the core plays
+
+    def scripted_actions(self, players: Sequence[str | None]) -> Tensor:
+        """What scripted players do now, as `step` takes it; 0 for players that are None.
+
+        Args:
+            players: of each a name of `scripted_players` (what they do is on the game's page), or None.
+        """
+        chosen = self._no_actions()
+        self._native.choose(core.GamePlayers(kinds=self._kinds(players)), chosen.native)
+        return self._shaped(chosen.tensor)
+
+    def rollout_scripted(
+        self,
+        players: Sequence[str | None],
+        steps: int,
+        actions: Tensor | np.ndarray | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """T steps of scripted players in one native call.
+
+        The draws are a function of (seed, environment, episode, t, player): the same numbers as T times
+        `scripted_actions` and `step`.
+
+        Args:
+            players: of each its name, as `scripted_actions` takes it, or None: its actions are given.
+            steps: T.
+            actions: as `rollout` takes them; columns of scripted players are not looked at.
+
+        Returns:
+            observations [T+1, B, A, *obs_shape], actions as `rollout` takes them, rewards [T, B, A].
+
+        Raises:
+            ValueError, TypeError: no such player; actions that are missing, out of range or not needed.
+        """
+        self._check_no_autoreset("rollout_scripted")
+        kinds = self._kinds(players)
+        played = self._given_actions(kinds, steps, actions)
+        return self._play(core.GamePlayers(kinds=kinds), steps, played)
+
+    def rollout_memory1(
+        self,
+        probabilities: Tensor | np.ndarray | Sequence[Any],
+        steps: int,
+        exploration: float = 0.0,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """T steps of players who remember one step, sampled in one native call.
+
+        Player p takes action k after observation s (`index` on the game's page) with probability
+
+            (1 - e) P[p, s, k] + e / K
+
+        The draws are a function of (seed, environment, episode, t, player): the same call again after
+        the same reset gives the same actions.
+
+        Args:
+            probabilities: P, [A, S, K] for all environments or [B, A, S, K]; the K sum to 1 (a CUDA
+                tensor is not looked at).
+            steps: T.
+            exploration: e in [0, 1], share of uniformly random play.
+
+        Returns:
+            observations [T+1, B, A, *obs_shape], actions [T, B, A] uint8, rewards [T, B, A].
+
+        Raises:
+            ValueError, TypeError: the game's actions are a box; shapes, sums or ranges are wrong.
+        """
+        if self.spec.action_box is not None:
+            raise ValueError(
+                f"rollout_memory1 needs finitely many actions, {self.spec.name} has a box"
+            )
+        self._check_no_autoreset("rollout_memory1")
+        shape = (self.num_players, self.num_states, self.num_actions)
+        table = given.probabilities_of(probabilities, shape, self.num_envs, self.device)
+        if table.is_cpu and not bool(((table.double().sum(-1) - 1).abs() < 1e-4).all()):
+            raise ValueError("probabilities must sum to 1 over actions")
+        players = core.GamePlayers(
+            kinds=[_MEMORY1] * self.num_players,
+            probabilities=borrow(table),
+            env_stride=0 if table.ndim == 3 else table[0].numel(),
+            exploration=_checks.real("exploration", exploration, 0, 1),
+        )
+        steps = _checks.integer("steps", steps, 0, _MAX_STEPS)
+        chosen = self._memory.empty((steps, *self._action_shape), self._action_dtype)
+        return self._play(players, steps, chosen)
+
+    def _play(
+        self, players: core.GamePlayers, steps: int, chosen: Lent
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        obs, rewards = self._rollout_buffers(steps)
+        outcome = self._native.play(players, steps, chosen.native, obs.native, rewards.native)
+        self._check_room(outcome, steps)
+        self._fresh = self._fresh and steps == 0
+        return obs.tensor, self._shaped(chosen.tensor), rewards.tensor
+
+    def _shaped(self, actions: Tensor) -> Tensor:
+        return actions if self.spec.action_box is None else actions.unsqueeze(-1)
 
     def check(self) -> None:
         """As of every game; of a box an action out of range, or NaN, was taken for 0 on a device."""
@@ -95,10 +248,8 @@ class NativeGame(VectorEnv):
             return super().check()
         if self._on_device and bool(self._bad_action.item()):
             self._bad_action.zero_()
-            low, high = self.spec.action_box
             raise ValueError(
-                f"actions must be in [{low:g}, {high:g}]: since the last check at least one was not, and "
-                f"was {self._bad_action_was}"
+                f"{self._range()}: since the last check at least one was not, and was {self._bad_action_was}"
             )
 
     def _read(self, actions: Any, shape: given.Shape) -> Any:

@@ -86,6 +86,10 @@ def make(game: str, num_envs: int = 1, *, preset: str | None = None, **settings:
 def settings_of(game: str) -> list[str]:
     """Names of what `loqa.make` takes for a game, after its name."""
     name, _ = _split_name(game, None)
-    known = inspect.signature(_maker(name)[0].__init__).parameters.values()
+    known = list(inspect.signature(_maker(name)[0].__init__).parameters.values())
     own = [parameter.name for parameter in known if parameter.kind is parameter.KEYWORD_ONLY]
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known):
+        from loqa.envs.native_game import Common
+
+        own += Common.__annotations__
     return ["num_envs", "preset", *own]

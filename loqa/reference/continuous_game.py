@@ -8,10 +8,10 @@ import numpy as np
 
 from loqa import _checks
 from loqa.envs.continuous_game.presets import CONTINUOUS_PRESETS, Payoff
-from loqa.reference.stepped import Stepped
+from loqa.reference.played import Played
 
 
-class ContinuousGame(Stepped):
+class ContinuousGame(Played):
     """B games in which n players choose a number in [0, 1] at once, again and again.
 
     Of action a, where S is the sum of the others' actions in the order of seats, player i earns
@@ -23,22 +23,22 @@ class ContinuousGame(Stepped):
     """
 
     def __init__(
-        self, num_envs: int, payoff: Payoff, num_players: int, episode_length: int
+        self,
+        num_envs: int,
+        payoff: Payoff,
+        num_players: int,
+        episode_length: int,
+        seed: int,
+        first_env: int,
     ) -> None:
-        self.num_envs = num_envs
         self.payoff = [np.float32(value) for value in payoff]
-        self.num_players = num_players
-        self.episode_length = episode_length
-        self.t = [0] * num_envs
+        self.cooperate = payoff.cooperative(num_players)
+        self.defect = payoff.equilibrium(num_players)
         self.last_actions = np.full((num_envs, num_players), -1, np.float32)
+        super().__init__(num_envs, num_players, None, episode_length, seed, first_env)
 
-    def reset(self, seed: int | None = None, mask: Any = None) -> np.ndarray:
-        """New episodes, of all environments or of those in `mask`."""
-        for env in range(self.num_envs):
-            if mask is None or mask[env]:
-                self.t[env] = 0
-                self.last_actions[env] = -1
-        return self.observe()
+    def start(self, env: int) -> None:
+        self.last_actions[env] = -1
 
     def observe(self) -> np.ndarray:
         """What each player sees now, [B, n, n + 1]."""
@@ -49,26 +49,30 @@ class ContinuousGame(Stepped):
                     seen[env, p] = [1, *last[p:], *last[:p]]
         return seen
 
-    def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """One step of actions [B, n, 1]: observations, rewards [B, n], terminated [B], truncated [B]."""
+    def play(self, env: int, actions: Any) -> list[Any]:
         base, own, others, square, cross = self.payoff
-        rewards = np.zeros((self.num_envs, self.num_players), np.float32)
-        for env in range(self.num_envs):
-            chosen = [np.float32(action[0]) for action in actions[env]]
-            for p, a in enumerate(chosen):
-                total = np.float32(0)
-                for j, other in enumerate(chosen):
-                    if j != p:
-                        total += other
-                paid = base + own * a + others * total + square * (a * a) + cross * (a * total)
-                rewards[env, p] = paid
-            self.last_actions[env] = chosen
-            self.t[env] += 1
-        return self.observe(), rewards, np.zeros(self.num_envs, bool), self.truncated()
+        self.last_actions[env] = [action[0] for action in actions]
+        paid = []
+        for p, a in enumerate(self.last_actions[env]):
+            total = self._others(env, p)
+            paid.append(base + own * a + others * total + square * (a * a) + cross * (a * total))
+        return paid
 
-    def truncated(self) -> np.ndarray:
-        """Whether each episode has reached its length, [B]."""
-        return np.array([t >= self.episode_length for t in self.t])
+    def script(self, name: str, env: int, player: int) -> Any:
+        """What is best for all; the equilibrium of one step; or what the others did on average, at first
+        what is best for all."""
+        if name == "always-defect":
+            return self.defect
+        if name == "always-cooperate" or self.last_actions[env, player] < 0:
+            return self.cooperate
+        return self._others(env, player) / np.float32(self.num_players - 1)
+
+    def _others(self, env: int, player: int) -> np.float32:
+        total = np.float32(0)
+        for j, action in enumerate(self.last_actions[env]):
+            if j != player:
+                total += action
+        return total
 
     def get_state(self) -> dict[str, np.ndarray]:
         """last_actions [B, n] (-1 before the first step) and t [B]."""
@@ -88,4 +92,6 @@ def make_continuous_game(
     """The reference game with the settings of a preset, as `loqa.make` takes them."""
     rules = _checks.preset_of(CONTINUOUS_PRESETS[game], preset)
     length = rules.episode_length if episode_length is None else episode_length
-    return ContinuousGame(num_envs, rules.payoff_of(num_players), num_players, length)
+    return ContinuousGame(
+        num_envs, rules.payoff_of(num_players), num_players, length, seed, first_env
+    )

@@ -8,10 +8,10 @@ import numpy as np
 
 from loqa import _checks
 from loqa.envs.public_goods.presets import PUBLIC_GOODS_PRESETS
-from loqa.reference.stepped import Stepped
+from loqa.reference.played import Played
 
 
-class PublicGoods(Stepped):
+class PublicGoods(Played):
     """B games in which n players contribute one of K levels at once, again and again.
 
     Player i earns base + gain * (sum of the others' levels) + own * (own level), in float32, from left to
@@ -33,61 +33,70 @@ class PublicGoods(Stepped):
         num_levels: int,
         obs: str,
         episode_length: int,
+        seed: int,
+        first_env: int,
     ) -> None:
-        self.num_envs = num_envs
+        self.num_levels, self.num_sums = num_levels, (num_players - 1) * (num_levels - 1) + 1
         self.base, self.gain, self.own = (np.float32(value) for value in payoff)
-        self.num_players = num_players
-        self.num_levels = num_levels
         self.obs = obs
-        self.episode_length = episode_length
-        self.t = [0] * num_envs
         self.last_actions = [[-1] * num_players for _ in range(num_envs)]
+        super().__init__(num_envs, num_players, num_levels, episode_length, seed, first_env)
 
-    def reset(self, seed: int | None = None, mask: Any = None) -> np.ndarray:
-        """New episodes, of all environments or of those in `mask`."""
-        for env in range(self.num_envs):
-            if mask is None or mask[env]:
-                self.t[env] = 0
-                self.last_actions[env] = [-1] * self.num_players
-        return self.observe()
+    def start(self, env: int) -> None:
+        self.last_actions[env] = [-1] * self.num_players
 
     def observe(self) -> np.ndarray:
         """What each player sees now, [B, n, *obs_shape]."""
         return np.array(
             [
-                [self._see(last[p:] + last[:p]) for p in range(self.num_players)]
-                for last in self.last_actions
+                [self._see(self._from(env, p)) for p in range(self.num_players)]
+                for env in range(self.num_envs)
             ],
             np.int64 if self.obs == "index" else np.float32,
         )
 
-    def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """One step: observations, rewards [B, n], terminated [B], truncated [B]."""
-        rewards = np.zeros((self.num_envs, self.num_players), np.float32)
-        for env in range(self.num_envs):
-            levels = [int(action) for action in actions[env]]
-            for p, level in enumerate(levels):
-                others = np.float32(sum(levels) - level)
-                rewards[env, p] = self.base + self.gain * others + self.own * np.float32(level)
-            self.last_actions[env] = levels
-            self.t[env] += 1
-        return self.observe(), rewards, np.zeros(self.num_envs, bool), self.truncated()
+    def play(self, env: int, actions: Any) -> list[Any]:
+        levels = [int(action) for action in actions]
+        self.last_actions[env] = levels
+        return [
+            self.base + self.gain * np.float32(sum(levels) - level) + self.own * np.float32(level)
+            for level in levels
+        ]
 
-    def truncated(self) -> np.ndarray:
-        """Whether each episode has reached its length, [B]."""
-        return np.array([t >= self.episode_length for t in self.t])
+    def script(self, name: str, env: int, player: int) -> int:
+        """All; nothing; what the others gave on average, rounded down; or all if everybody did, else
+        nothing. At first the last two give all."""
+        levels, most = self.last_actions[env], self.num_levels - 1
+        others = levels[:player] + levels[player + 1 :]
+        started = levels[0] >= 0
+        return {
+            "always-cooperate": most,
+            "always-defect": 0,
+            "conditional-cooperator": sum(others) // len(others) if started else most,
+            "grim": most if not started or min(levels) == most else 0,
+        }[name]
+
+    def index(self, env: int, player: int) -> int:
+        return self._index(self._from(env, player))
 
     def get_state(self) -> dict[str, np.ndarray]:
         """last_actions [B, n] (-1 before the first step) and t [B]."""
         return {"last_actions": np.array(self.last_actions), "t": np.array(self.t)}
 
+    def _from(self, env: int, player: int) -> list[int]:
+        """The last levels, a player's own first."""
+        return self.last_actions[env][player:] + self.last_actions[env][:player]
+
+    def _index(self, levels: list[int]) -> int:
+        return 1 + levels[0] * self.num_sums + sum(levels[1:]) if levels[0] >= 0 else 0
+
     def _see(self, levels: list[int]) -> Any:
         """What is seen by who played levels[0]."""
-        k, sums = self.num_levels, (self.num_players - 1) * (self.num_levels - 1) + 1
+        if self.obs == "index":
+            return self._index(levels)
+        k, sums = self.num_levels, self.num_sums
         started = levels[0] >= 0
         own, others = levels[0], sum(levels[1:])
-        if self.obs == "index":
-            return 1 + own * sums + others if started else 0
         joint = self.obs == "joint"
         seen = np.zeros(self.num_players * k if joint else k + sums, np.float32)
         if started:
@@ -114,4 +123,4 @@ def make_public_goods(
     rules = _checks.preset_of(PUBLIC_GOODS_PRESETS[game], preset)
     length = rules.episode_length if episode_length is None else episode_length
     worth = rules.payoff(num_players, num_levels, **payoff)
-    return PublicGoods(num_envs, worth, num_players, num_levels, obs, length)
+    return PublicGoods(num_envs, worth, num_players, num_levels, obs, length, seed, first_env)

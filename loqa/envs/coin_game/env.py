@@ -13,26 +13,25 @@ from torch import Tensor
 from loqa import _checks
 from loqa._native import core
 from loqa.envs import device as devices
-from loqa.envs.actions import copied_actions, device_actions
 from loqa.envs.base import EnvSpec, PlayedEpisodes
 from loqa.envs.buffers import borrow
 from loqa.envs.coin_game.presets import COIN_PRESETS, SCRIPTED_COIN_PLAYERS, CoinPreset
 from loqa.envs.coin_game.render import draw_coin_board
 from loqa.envs.native import VectorEnv
+from loqa.envs.scripted import Scripted
 
 OBS_MODES = ("planes", "cells")
 TIE_ORDERS = ("step", "episode")
 _MAX_EPISODE = 2**31 - 1
 _MAX_SIDE = 255
 _LANES = 64  # environments that the core works on at once
-_NO_ACTION = 127  # fits every type of actions
 _DIRECTIONS = ("left", "right", "up", "down", "stay")
 # Codes of the C++ enum CoinObs.
 _PLANES = {torch.uint8: 0, torch.float16: 1, torch.bfloat16: 1, torch.float32: 2}
 _CELLS = {torch.uint8: 3, torch.int16: 4, torch.int32: 5, torch.int64: 6}
 
 
-class CoinGame(VectorEnv):
+class CoinGame(Scripted):
     """B Coin Games of A players on a torus of H x W cells; a preset says by whose rules.
 
     Players move at once; who steps on a coin takes it. Reward of player i, for each coin taken:
@@ -335,10 +334,10 @@ class CoinGame(VectorEnv):
             tie_order: the order is drawn every `step` or once an `episode`.
         """
         kinds = self._kinds(players)
-        actions = torch.zeros(self._action_shape, dtype=torch.uint8, device=self.device)
+        actions = self._no_actions()
         tie_episode = _checks.one_of("tie_order", tie_order, TIE_ORDERS) == "episode"
-        self._native.choose(kinds, tie_episode, borrow(actions))
-        return actions
+        self._native.choose(kinds, tie_episode, actions.native)
+        return actions.tensor
 
     def rollout_scripted(
         self,
@@ -363,18 +362,8 @@ class CoinGame(VectorEnv):
         """
         self._check_no_autoreset("rollout_scripted")
         kinds = self._kinds(players)
-        steps = _checks.integer("steps", steps, 0, _MAX_EPISODE)
         tie_episode = _checks.one_of("tie_order", tie_order, TIE_ORDERS) == "episode"
-        played = self._memory.empty((steps, *self._action_shape), torch.uint8)
-        given = [player for player, kind in enumerate(kinds) if kind < 0]
-        if given:
-            if actions is None:
-                raise ValueError(f"actions must be given for the players {given} that are None")
-            moves = self._moves(actions, (steps, *self._action_shape))
-            for player in given:
-                played.tensor[..., player] = self._given_moves(moves[..., player], player)
-        elif actions is not None:
-            raise ValueError("actions must be None: every player is scripted")
+        played = self._given_actions(kinds, steps, actions)
         obs, rewards = self._rollout_buffers(steps)
         outcome = self._native.play(
             kinds, tie_episode, steps, played.native, obs.native, rewards.native
@@ -382,30 +371,6 @@ class CoinGame(VectorEnv):
         self._check_room(outcome, steps)
         self._fresh = self._fresh and steps == 0
         return obs.tensor, played.tensor, rewards.tensor
-
-    def _moves(self, actions: Any, shape: tuple[int, ...]) -> Tensor:
-        if self.device.type == "cpu":
-            return torch.from_numpy(copied_actions(actions, shape, self.device))
-        return device_actions(actions, shape, self.device)
-
-    def _given_moves(self, moves: Tensor, player: int) -> Tensor:
-        wide = moves.long()  # torch 2.6 compares no unsigned integers of 16 bits or more
-        outside = (wide < 0) | (wide >= self.num_actions)
-        if self._on_device:  # the core tells, as in `step`
-            return moves.masked_fill(outside, _NO_ACTION)
-        if bool(outside.any()):
-            raise ValueError(f"actions must be in 0..{self.num_actions - 1} for player {player}")
-        return moves
-
-    def _kinds(self, players: Sequence[str | None]) -> list[int]:
-        """Codes of the C++ enum ScriptedCoin, -1 for None."""
-        if isinstance(players, str) or len(players) != self.num_players:
-            raise ValueError(f"players must be {self.num_players} names (or None), got {players!r}")
-        known = SCRIPTED_COIN_PLAYERS
-        return [
-            -1 if name is None else known.index(_checks.one_of("player", name, known))
-            for name in players
-        ]
 
     def render(self, index: int = 0, size: int = 48) -> np.ndarray:
         """The board of environment `index`: discs are players, squares are coins, both in the

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from loqa import _checks
-from loqa.envs.base import EnvSpec
 from loqa.envs.continuous_game.presets import CONTINUOUS_PRESETS, ContinuousPreset
-from loqa.envs.native_game import NativeGame
+from loqa.envs.native_game import Common, NativeGame
 
 
 class ContinuousGame(NativeGame):
@@ -28,39 +26,26 @@ class ContinuousGame(NativeGame):
         num_envs: int,
         *,
         num_players: int = 2,
-        episode_length: int | None = None,
-        seed: int = 0,
-        device: str | torch.device = "cpu",
-        num_threads: int | None = None,
-        autoreset: str | bool = False,
-        first_env: int = 0,
+        **common: Unpack[Common],
     ) -> None:
         players = _checks.integer("num_players", num_players, 2, 8)
         self.payoff = preset.payoff_of(players)
-        length = preset.episode_length if episode_length is None else episode_length
-        spec = EnvSpec(
-            name=game,
-            preset=preset.name,
-            version=preset.version,
-            source=preset.source,
-            num_players=players,
-            num_actions=0,
-            action_box=(0.0, 1.0),
-            obs="actions",
-            obs_shape=(1 + players,),
-            episode_length=_checks.integer("episode_length", length, 1, 2**31 - 1),
-            discount=preset.discount,
-        )
         super().__init__(
             "continuous-game",
-            self.payoff._asdict(),
-            spec,
+            {
+                **self.payoff._asdict(),
+                "cooperate": self.payoff.cooperative(players),
+                "defect": self.payoff.equilibrium(players),
+            },
+            game,
+            preset,
             num_envs,
-            seed=seed,
-            device=device,
-            num_threads=num_threads,
-            first_env=first_env,
-            autoreset=autoreset,
+            num_players=players,
+            num_actions=0,
+            obs="actions",
+            obs_shape=(1 + players,),
+            action_box=(0.0, 1.0),
+            **common,
         )
 
     def _check_state(self, state: dict[str, Tensor]) -> None:

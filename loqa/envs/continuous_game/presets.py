@@ -16,6 +16,28 @@ class Payoff(NamedTuple):
     square: float = 0.0
     cross: float = 0.0
 
+    def cooperative(self, players: int) -> float:
+        """The action in [0, 1] with which n players who all play it earn the most.
+
+        (own + (n - 1) others) a + (square + (n - 1) cross) a^2
+        """
+        slope = self.own + (players - 1) * self.others
+        return _best(slope, self.square + (players - 1) * self.cross)
+
+    def equilibrium(self, players: int) -> float:
+        """The action in [0, 1] that all play in the equilibrium of one step.
+
+        own + 2 square a + cross (n - 1) a = 0,   or the end of [0, 1] to which this leads
+        """
+        return _best(self.own, self.square + (players - 1) * self.cross / 2)
+
+
+def _best(slope: float, curve: float) -> float:
+    """Where slope a + curve a^2 is the most in [0, 1]."""
+    if curve >= 0:
+        return float(slope + curve > 0)
+    return min(1.0, max(0.0, -slope / (2 * curve)))
+
 
 @dataclass(frozen=True)
 class ContinuousPreset:

@@ -13,7 +13,7 @@ from torch import Tensor
 from loqa import _checks
 from loqa._native import core
 from loqa.envs import device as devices
-from loqa.envs.actions import as_array
+from loqa.envs.actions import probabilities_of
 from loqa.envs.autoreset import Rollout
 from loqa.envs.base import EnvSpec, PlayedEpisodes
 from loqa.envs.buffers import borrow
@@ -203,27 +203,7 @@ class MatrixGame(VectorEnv):
             )
         self._check_no_autoreset("rollout_memory1")
         self._check_no_random_end("rollout_memory1")
-        shared, own = (_PLAYERS, 5), (self.num_envs, _PLAYERS, 5)
-        wanted = f"probabilities must be {list(shared)} or {list(own)} on {self.device}"
-        if isinstance(probabilities, Tensor) and not probabilities.is_cpu:
-            table, came = probabilities.detach(), str(probabilities.device)
-        else:
-            try:
-                array = as_array(probabilities)
-            except TypeError as error:
-                got = type(probabilities).__name__
-                raise TypeError(f"{wanted}, got {got} ({error})") from None
-            if array.dtype.kind not in "buif":
-                raise TypeError(f"{wanted}, got {array.dtype}")
-            table = torch.from_numpy(array.astype(np.float32))
-            came = "cpu" if isinstance(probabilities, Tensor) else str(self.device)
-        if tuple(table.shape) not in (shared, own) or came != str(self.device):
-            raise ValueError(f"{wanted}, got {list(table.shape)} on {came}")
-        if table.is_cpu:
-            inside = (table >= 0) & (table <= 1)  # NaN fails too
-            if not bool(inside.all()):
-                raise ValueError(f"probabilities must be in [0, 1], got {table[~inside][0].item()}")
-        table = table.to(self.device, torch.float32).contiguous()
+        table = probabilities_of(probabilities, (_PLAYERS, 5), self.num_envs, self.device)
         steps = _checks.integer("steps", steps, 0, _MAX_EPISODE)
         exploration = _checks.real("exploration", exploration, 0, 1)
         obs, rewards = self._rollout_buffers(steps)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from loqa import _checks
-from loqa.envs.base import EnvSpec
 from loqa.envs.native import VectorEnv
-from loqa.envs.native_game import NativeGame
+from loqa.envs.native_game import Common, NativeGame
 from loqa.envs.public_goods.presets import (
     OBS_MODES,
     PUBLIC_GOODS_PRESETS,
@@ -39,14 +38,9 @@ class PublicGoods(NativeGame):
         factor: float | None = None,
         benefit: float | None = None,
         cost: float | None = None,
-        episode_length: int | None = None,
-        seed: int = 0,
-        device: str | torch.device = "cpu",
         obs: str = "count",
         obs_dtype: torch.dtype | None = None,
-        num_threads: int | None = None,
-        autoreset: str | bool = False,
-        first_env: int = 0,
+        **common: Unpack[Common],
     ) -> None:
         shape = obs_shape(obs, num_players, num_levels)
         self.payoff = preset.payoff(num_players, num_levels, factor, benefit, cost)
@@ -57,30 +51,18 @@ class PublicGoods(NativeGame):
         if obs_dtype not in (None, *dtypes):
             names = " or ".join(map(str, dtypes))
             raise ValueError(f"obs_dtype must be {names} for obs {obs!r}, got {obs_dtype}")
-        length = preset.episode_length if episode_length is None else episode_length
-        spec = EnvSpec(
-            name=game,
-            preset=preset.name,
-            version=preset.version,
-            source=preset.source,
+        super().__init__(
+            "public-goods",
+            {"num_levels": num_levels, "obs": OBS_MODES.index(obs), **self.payoff._asdict()},
+            game,
+            preset,
+            num_envs,
             num_players=num_players,
             num_actions=num_levels,
             obs=obs,
             obs_shape=shape,
             obs_dtype=obs_dtype or dtypes[0],
-            episode_length=_checks.integer("episode_length", length, 1, 2**31 - 1),
-            discount=preset.discount,
-        )
-        super().__init__(
-            "public-goods",
-            {"num_levels": num_levels, "obs": OBS_MODES.index(obs), **self.payoff._asdict()},
-            spec,
-            num_envs,
-            seed=seed,
-            device=device,
-            num_threads=num_threads,
-            first_env=first_env,
-            autoreset=autoreset,
+            **common,
         )
 
     @property
