@@ -218,7 +218,8 @@ class NativeGame(Scripted):
         self._check_no_autoreset("rollout_memory1")
         shape = (self.num_players, self.num_states, self.num_actions)
         table = given.probabilities_of(probabilities, shape, self.num_envs, self.device)
-        if table.is_cpu and not bool(((table.double().sum(-1) - 1).abs() < 1e-4).all()):
+        # Half precision rounds each by up to 2^-12.
+        if table.is_cpu and not bool(((table.double().sum(-1) - 1).abs() < 1e-3).all()):
             raise ValueError("probabilities must sum to 1 over actions")
         players = core.GamePlayers(
             kinds=[_MEMORY1] * self.num_players,

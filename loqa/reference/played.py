@@ -107,13 +107,17 @@ class Played(Stepped):
                 action += uniform(word) >= edge
             return int(action)
 
-        obs, chosen, rewards = [self.observe()], [], []
-        for _ in range(steps):
-            chosen.append(self._chosen(choose))
-            seen, paid, _, _ = self.step(chosen[-1])
+        shape = (steps, self.num_envs, self.num_players)
+        obs, chosen, rewards = (
+            [self.observe()],
+            np.zeros(shape, np.uint8),
+            np.zeros(shape, np.float32),
+        )
+        for t in range(steps):
+            chosen[t] = self._chosen(choose)
+            seen, rewards[t], _, _ = self.step(chosen[t])
             obs.append(seen)
-            rewards.append(paid)
-        return np.stack(obs), np.stack(chosen), np.stack(rewards)
+        return np.stack(obs), chosen, rewards
 
     def index(self, env: int, player: int) -> int:
         """What a player tells apart who remembers one step: the observation `index`."""

@@ -65,14 +65,16 @@ def every_call(settings: dict[str, Any]) -> list[Any]:
     if not getattr(env, "end_probability", 0):
         seen.append(numbers(env.rollout(rng.integers(0, 2, (4, *shape)))))
     if not env.autoreset:
-        if settings["game"] == "coin_game":
+        if env.scripted_players:
             names = [None, *["random"] * (env.num_players - 1)]
             seen.append(numbers(env.scripted_actions(names)))
             given = rng.integers(0, 2, (4, *shape))
             seen.append(numbers(env.rollout_scripted(names, 4, given)))
-        elif hasattr(env, "rollout_memory1") and env.num_actions == 2:
-            seen.append(numbers(env.rollout_memory1([[0.5] * 5] * 2, 4)))
-            seen.append(numbers(env.rollout_memory1(np.full((5, 2, 5), 0.3), 4)))
+        if hasattr(env, "rollout_memory1") and env.num_actions == 2:
+            states = env.num_states if env.scripted_players else 5
+            table = (env.num_players, states, 2) if env.scripted_players else (2, states)
+            seen.append(numbers(env.rollout_memory1(np.full(table, 0.5).tolist(), 4)))
+            seen.append(numbers(env.rollout_memory1(np.full((5, *table), 0.5), 4)))
     env.set_state(**env.get_state())
     saved = env.state_dict()
     env.load_state_dict(saved)

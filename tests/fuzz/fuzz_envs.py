@@ -14,8 +14,9 @@ from torch import Tensor
 
 import loqa
 import loqa.reference
-from loqa.envs.coin_game.presets import COIN_PRESETS, SCRIPTED_COIN_PLAYERS
+from loqa.envs.coin_game.presets import COIN_PRESETS
 from loqa.envs.matrix_game.presets import MATRIX_PRESETS
+from loqa.envs.public_goods.presets import PUBLIC_GOODS_PRESETS
 
 # Values that a setting must not take; torch's own allocation of what is merely large is not asked for.
 _BAD: dict[str, tuple[Any, ...]] = {
@@ -64,7 +65,15 @@ class EnvCase:
         others: dict[str, Any] = {"num_threads": int(rng.integers(1, 4))}
         if rng.random() < 0.3:
             others["autoreset"] = pick(rng, ("next_step", "same_step"))
-        if rng.random() < 0.5:
+        kind = rng.random()
+        if kind < 0.2:
+            numbers |= {
+                "num_players": int(rng.integers(2, 9)),
+                "num_levels": int(rng.integers(2, 6)),
+            }
+            numbers |= {"obs": pick(rng, ("index", "count", "joint"))}
+            return pick(rng, PUBLIC_GOODS_PRESETS), numbers, others
+        if kind < 0.6:
             preset = pick(rng, COIN_PRESETS)
             height, width = int(rng.integers(1, 6)), int(rng.integers(3, 6))
             most = min(COIN_PRESETS[preset].max_players, height * width - 1)
@@ -315,9 +324,9 @@ class EnvCase:
         if name == "t":
             return all(0 <= number < 2**31 - 10 for number in numbers)
         if name == "last_actions":
-            pairs = zip(numbers[::2], numbers[1::2], strict=True)
-            limit = self.env.num_actions
-            return all(p == (-1, -1) or all(0 <= a < limit for a in p) for p in pairs)
+            players, limit = self.shape[1], self.env.num_actions
+            each = [numbers[i : i + players] for i in range(0, len(numbers), players)]
+            return all({*row} == {-1} or all(0 <= a < limit for a in row) for row in each)
         low, high = self._range(name)
         if name in ("players_pos", "coin_pos"):
             sides = (self.slow.height, self.slow.width)
@@ -328,7 +337,7 @@ class EnvCase:
         if hasattr(self.slow, "last_actions"):
             self.slow.t = [int(one) for one in t]
             self.slow.last_actions = state["last_actions"].astype(int).tolist()
-            self.slow.terminated = [False] * self.shape[0]
+            self.slow.terminated = [False] * self.shape[0]  # matrix games may end
             self.slow._fresh = False
         else:
             self.slow.set_state(t=t, **state)
@@ -399,15 +408,19 @@ class EnvCase:
         self.carried_out += 1
 
     def players(self) -> None:
-        if hasattr(self.env, "rollout_memory1"):
-            self._memory1()
-        else:
-            self._scripted()
+        doors = [self._memory1] if hasattr(self.env, "rollout_memory1") else []
+        doors += [self._scripted] if self.env.scripted_players else []
+        pick(self.rng, doors)()
 
     def _memory1(self) -> None:
         own = self.rng.random() < 0.5
-        truth = self.rng.random((*self.shape[:1], 2, 5) if own else (2, 5))
+        any_levels = bool(self.env.scripted_players)  # of K probabilities, not the first of two
+        table = (self.shape[1], self.env.num_states, self.env.num_actions) if any_levels else (2, 5)
+        truth = self.rng.random((*self.shape[:1], *table) if own else table)
         truth = (truth * 1.5 - 0.25).clip(0, 1)
+        if any_levels:
+            truth[..., 0] += 1e-3
+            truth /= truth.sum(-1, keepdims=True)
         if self.rng.random() < 0.2:
             truth.flat[0] = pick(self.rng, (-0.1, 1.1, float("nan"), float("inf")))
         given = array(self.rng, truth.astype(pick(self.rng, (np.float32, np.float64, np.float16))))
@@ -415,7 +428,7 @@ class EnvCase:
         e = pick(self.rng, (0.0, 0.25, 1, -0.1, float("nan"), "0", None))
         self.log(f"rollout_memory1({given.what}, {steps!r}, {e!r})")
         legal = (
-            self.env.num_actions == 2
+            (any_levels or self.env.num_actions == 2)
             and not self._refuses_rollouts()
             and type(steps) is int and 0 <= steps < 2**31
             and type(e) in (int, float) and 0 <= e <= 1
@@ -429,8 +442,9 @@ class EnvCase:
             self.same("rewards", out[2], paid)
 
     def _scripted(self) -> None:
-        names = [pick(self.rng, (*SCRIPTED_COIN_PLAYERS, None)) for _ in range(self.shape[1])]
-        ties = pick(self.rng, ("step", "episode"))
+        known = (*self.env.scripted_players, None)
+        names = [pick(self.rng, known) for _ in range(self.shape[1])]
+        ties = [pick(self.rng, ("step", "episode"))] if hasattr(self.env, "height") else []
         legal = True
         if self.rng.random() < 0.2:
             names = pick(
@@ -438,7 +452,7 @@ class EnvCase:
             )
             legal = False
         self.log(f"scripted {names} {ties}")
-        out = self.tried(None, legal, lambda: self.env.scripted_actions(names, ties))
+        out = self.tried(None, legal, lambda: self.env.scripted_actions(names, *ties))
         if out is not None:
             self.same("actions", out, self._script(names, ties))
         if not legal or self.autoreset:
@@ -455,7 +469,7 @@ class EnvCase:
             asked = truth[..., given]
             legal = all(0 <= int(a) < self.env.num_actions for a in asked.flat)
         out = self.tried(
-            moves, legal, lambda: self.env.rollout_scripted(names, steps, moves.value, ties)
+            moves, legal, lambda: self.env.rollout_scripted(names, steps, moves.value, *ties)
         )
         if out is None:
             return
@@ -471,11 +485,13 @@ class EnvCase:
             self.same("rewards", rewards[now], paid)
         self.same("obs", obs[steps], self.slow.observe())
 
-    def _script(self, names: Any, ties: str) -> np.ndarray:
+    def _script(self, names: Any, ties: list[str]) -> np.ndarray:
+        if not ties:
+            return np.array(self.slow.scripted_actions(names))
         return np.array(
             [
                 [
-                    0 if name is None else self.slow.scripted_action(env, p, name, ties)
+                    0 if name is None else self.slow.scripted_action(env, p, name, *ties)
                     for p, name in enumerate(names)
                 ]
                 for env in range(self.shape[0])
