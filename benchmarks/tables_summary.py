@@ -16,7 +16,7 @@ Row = tuple[str, str, str, str]
 
 def tables(load: Load) -> str:
     """Rows of what was measured, loqa's number, what stands beside it, and on which machine."""
-    lines = ["| | loqa | beside it | on |", "|---|---|---|---|"]
+    lines = ["| measured | result | beside it | machine |", "|---|---|---|---|"]
     for row in (*_speed(load), *_learners(load), *_boards(load)):
         lines.append(f"| {' | '.join(row)} |")
     lines += [
@@ -93,7 +93,7 @@ def _learners(load: Load) -> Iterator[Row]:
     results = load("train_rivals")
     for name in ("LOQA", "LOLA-DiCE", "POLA-DiCE", "naive"):
         found = results["training"][name]
-        strategies = ", ".join(f"{one} {count}" for one, count in found["strategies"].items())
+        strategies = ", ".join(f"{one} on {count}" for one, count in found["strategies"].items())
         low, _, high = found["lowest_median_highest"]["self_play"]
         reward = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
         seconds = found["lowest_median_highest"]["seconds"][1]
