@@ -24,8 +24,6 @@ from loqa.agents.networks import (
     MLPHead,
     StateHead,
     Step,
-    index_to_bits,
-    num_states,
 )
 from loqa.agents.outputs import (
     SeatOutputs,
@@ -37,6 +35,7 @@ from loqa.agents.outputs import (
     step_index,
 )
 from loqa.agents.places import Features, Places, are_places, as_rows, ones
+from loqa.agents.states import States
 from loqa.ops.gru import GRUPolicy
 
 if TYPE_CHECKING:
@@ -51,8 +50,8 @@ class Agent(nn.Module):
     The actor reads the observation; the critic reads it with the raw step index t = 0..T appended
     last. What an observation is, the agent declares:
 
-    - "states": of the prisoner's dilemma, the state index `[T+1, B]` of any integer dtype (0 start, 1
-      CC, 2 CD, 3 DC, 4 DD, own action first), or its four bits `[T+1, B, 4]`.
+    - "states" (`loqa.agents.states`): the index `[T+1, B]` of any integer dtype (in the prisoner's dilemma
+      0 start, 1 CC, 2 CD, 3 DC, 4 DD, own action first), or its bits `[T+1, B, K + M]`.
     - "features": `[T+1, B, ...]` of any dtype, as many numbers (flattened) as the actor has inputs;
       `[T+1, B]` where it has one. Fewer integers are places of ones (`loqa.agents.places`).
 
@@ -80,14 +79,15 @@ class Agent(nn.Module):
         self.critic = critic
         natural = "states" if actor.num_inputs == 4 else "features"
         self.num_actions = _outputs(critic)
-        self.num_states = num_states(self.num_actions)
         self.observes = natural if observes is None else observes
         _checks.one_of("observes", self.observes, OBSERVES)
-        if self.observes == "states" and actor.num_inputs != 2 * self.num_actions:
-            raise ValueError(
-                f"an agent of states has an actor of {2 * self.num_actions} inputs, "
-                f"got {actor.num_inputs}"
-            )
+        if self.observes == "states":
+            self.states = States(self.num_actions, actor.num_inputs - self.num_actions)
+            if self.states.others < 2:
+                raise ValueError(
+                    f"an agent of states has an actor of {self.num_actions + 2} inputs or more, "
+                    f"got {actor.num_inputs}"
+                )
         self.config = config
         self.iteration = iteration
 
@@ -142,12 +142,12 @@ class Agent(nn.Module):
             return self._evaluate_whole(obs, actions, table, ends)
         dtype = next(self.critic.parameters()).dtype
         every_state, critic_inputs, offsets = every_input(
-            obs.shape[0], dtype, obs.device, self.num_actions
+            obs.shape[0], dtype, obs.device, self.states
         )
         if table is None:
             table = self.log_probs(every_state).expand(obs.shape[0], -1, -1)
         q_values: Tensor = self.critic(critic_inputs)
-        return SeatOutputs(table, q_values, actions, as_states(obs, self.num_states) + offsets)
+        return SeatOutputs(table, q_values, actions, self._seen(obs) + offsets)
 
     def acting(self, obs: Tensor, actions: Tensor, ends: Ends | None = None) -> SeatOutputs:
         """The actor's part of `evaluate`, with derivatives of every order; q is 0.
@@ -159,10 +159,10 @@ class Agent(nn.Module):
         rows = None
         if self._by_state(obs):
             states, _, offsets = every_input(
-                obs.shape[0], next(self.parameters()).dtype, obs.device, self.num_actions
+                obs.shape[0], next(self.parameters()).dtype, obs.device, self.states
             )
             table = self.log_probs(states).expand(obs.shape[0], -1, -1)
-            rows = as_states(obs, self.num_states) + offsets
+            rows = self._seen(obs) + offsets
         else:
             if ends is None and self.actor.recurrent:
                 ends = Ends(torch.zeros_like(actions, dtype=torch.bool))
@@ -231,16 +231,19 @@ class Agent(nn.Module):
 
     @torch.no_grad()
     def memory1(self) -> Tensor | None:
-        """P(action 0) in the five states, `[5]`; None unless the agent is a memory-1 policy of them."""
+        """Probabilities of the actions in each state, `[S, K]`; None unless the policy is of memory 1."""
         if self.observes != "states" or self.actor.recurrent:
             return None
-        states = torch.arange(self.num_states, device=next(self.parameters()).device)
-        return self.log_probs(states[None])[0, :, 0].exp()
+        every = torch.arange(self.states.count, device=next(self.parameters()).device)
+        return self.log_probs(every[None])[0].exp()
 
     def _actor_input(self, obs: Tensor, lead: int, rows: bool = True) -> Features:
         if isinstance(self.actor, LogitsHead | StateHead) and self._is_index(obs, lead):
-            return as_states(obs, self.num_states)
+            return self._seen(obs)
         return self._features(obs, lead, self.actor, rows)
+
+    def _seen(self, obs: Tensor) -> Tensor:
+        return as_states(obs, self.states.count)
 
     def _is_index(self, obs: Tensor, lead: int) -> bool:
         return self.observes == "states" and obs.ndim == lead
@@ -250,7 +253,7 @@ class Agent(nn.Module):
         places, where the head reads them and the features are many."""
         dtype = next(head.parameters()).dtype
         if self._is_index(obs, lead):
-            return index_to_bits(as_states(obs, self.num_states), dtype, self.num_actions)
+            return self.states.to_bits(self._seen(obs), dtype)
         wanted = self.actor.num_inputs
         if self.observes == "features" and are_places(obs, lead, wanted):
             if rows and head.reads_places and as_rows(wanted):
@@ -394,25 +397,30 @@ def build_agent(
         obs_shape: C, H, W of an observation ("cnn").
 
     Raises:
-        ValueError: an unknown kind of head, "logits", one-hot states or a table for anything but
-            2K observation bits, or "cnn" for an observation that is no board.
+        ValueError: an unknown kind of head; "logits", one-hot states or a table where `observes` is not
+            "states" and num_features is not 2K; or "cnn" for an observation that is no board.
     """
-    bits = 2 * num_actions
-    if actor == "logits" and num_features != bits:
-        raise ValueError(f"a logits actor needs num_features {bits}, got {num_features}")
-    if (actor_one_hot or actor_table) and num_features != bits:
-        raise ValueError(f"an actor of states needs num_features {bits}, got {num_features}")
+    states = States(num_actions, num_features - num_actions)
+    knows = observes == "states" or num_features == 2 * num_actions
+    for asked, what in (
+        (actor == "logits", "a logits actor"),
+        (actor_one_hot or actor_table, "an actor of states"),
+    ):
+        if asked and not knows:
+            raise ValueError(
+                f"{what} needs observes 'states', or num_features {2 * num_actions}, got {num_features}"
+            )
     actor_head: Head
     if actor == "logits":
-        actor_head = LogitsHead(num_actions)
+        actor_head = LogitsHead(states)
     else:
         actor_head = network = _build_head(
-            "actor", actor, num_states(num_actions) if actor_one_hot else num_features, num_actions,
+            "actor", actor, states.count if actor_one_hot else num_features, num_actions,
             actor_hidden, actor_layers_before_gru, generator, obs_shape,
         )  # fmt: skip
         if actor_one_hot or actor_table:
             assert not isinstance(network, CNNHead)  # a board has no states
-            actor_head = StateHead(network, actor_table)
+            actor_head = StateHead(network, actor_table, states)
     critic_head = _build_head(
         "critic", critic, num_features + 1, num_actions, critic_hidden, critic_layers_before_gru,
         generator, obs_shape,

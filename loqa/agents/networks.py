@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -25,6 +24,7 @@ from torch import Generator, Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from loqa.agents.places import Features, linear
+from loqa.agents.states import PRISONERS, States
 from loqa.ops.gru import fold, gru, gru_step
 
 NUM_IPD_STATES = 5  # start, CC, CD, DC, DD
@@ -54,49 +54,6 @@ def shapes_only() -> Iterator[None]:
     """Networks built inside have the shapes of their parameters, and take no memory."""
     with torch.device("meta"), _NoStorage():
         yield
-
-
-def num_states(num_actions: int) -> int:
-    """Of a matrix game of K actions: the start, and every joint action, 1 + K^2."""
-    return 1 + num_actions**2
-
-
-def bits_to_index(bits: Tensor, num_actions: int = 2) -> Tensor:
-    """State index of a matrix game's observation in bits.
-
-    index = 0 if all bits are zero, else 1 + K * (own action) + (other's action).
-
-    Args:
-        bits: `[..., 2K]`, entries 0 or 1: one-hot own action, one-hot other's action.
-        num_actions: K.
-
-    Returns:
-        `[...]` int64; in the prisoner's dilemma 0 start, 1 CC, 2 CD, 3 DC, 4 DD.
-
-    Raises:
-        ValueError: the last dimension is not 2K.
-    """
-    if bits.shape[-1:] != (2 * num_actions,):
-        raise ValueError(f"bits must be [..., {2 * num_actions}], got {list(bits.shape)}")
-    own, other = bits[..., :num_actions], bits[..., num_actions:]
-    actions = torch.arange(num_actions, dtype=bits.dtype, device=bits.device)
-    index = (own * (1 + num_actions * actions)).sum(-1) + (other * actions).sum(-1)
-    return index.long()
-
-
-def index_to_bits(
-    index: Tensor, dtype: torch.dtype = torch.float32, num_actions: int = 2
-) -> Tensor:
-    """Inverse of `bits_to_index`: `[...]` integers -> `[..., 2K]` of `dtype`."""
-    return _bits_of_states(dtype, index.device, num_actions)[index.long()]
-
-
-@lru_cache(maxsize=8)  # a copy to a GPU waits for it
-def _bits_of_states(dtype: torch.dtype, device: torch.device, num_actions: int) -> Tensor:
-    one_hot = torch.eye(num_actions, dtype=dtype, device="cpu")
-    own, other = one_hot.repeat_interleave(num_actions, 0), one_hot.repeat(num_actions, 1)
-    joint = torch.cat([own, other], 1)
-    return torch.cat([torch.zeros_like(joint[:1]), joint]).to(device)
 
 
 def lecun_normal_(weight: Tensor, generator: Generator | None = None) -> Tensor:
@@ -158,22 +115,22 @@ class Head(nn.Module):
 
 
 class LogitsHead(Head):
-    """One free row of logits for each state of a matrix game, five in the prisoner's dilemma.
+    """One free row of logits for each state, five in the prisoner's dilemma.
 
     Args:
-        num_actions: K.
+        states: what is told apart.
 
-    Input: bits `[..., 2K]` of a floating dtype or index `[...]` of an integer dtype.
+    Input: bits `[..., K + M]` of a floating dtype or index `[...]` of an integer dtype.
     Output: `[..., K]`. Logits start at zero.
     """
 
-    def __init__(self, num_actions: int = 2) -> None:
+    def __init__(self, states: States = PRISONERS) -> None:
         super().__init__()
-        self.num_inputs = 2 * num_actions
-        self.logits = nn.Parameter(torch.zeros(num_states(num_actions), num_actions, **_FLOATS))
+        self.states, self.num_inputs = states, states.num_bits
+        self.logits = nn.Parameter(torch.zeros(states.count, states.actions, **_FLOATS))
 
     def forward(self, x: Tensor) -> Tensor:
-        return _look_up(self.logits, _state_index(x, self.logits.shape[1]))
+        return _look_up(self.logits, self.states.index(x))
 
 
 class MLPHead(Head):
@@ -343,7 +300,7 @@ class GRUHead(Head):
 
 
 class StateHead(Head):
-    """A network of a matrix game's states, with or without a table of logits beside it.
+    """A network of states (`loqa.agents.states`), with or without a table of logits beside it.
 
         logits_t = network(x_0 .. x_t) + S[s_t]
 
@@ -354,8 +311,9 @@ class StateHead(Head):
     Whatever has no memory is computed for the states that exist and looked up.
 
     Args:
-        network: reads 1 + K^2 numbers, one-hot, or 2K bits.
+        network: reads S numbers, one-hot, or K + M bits.
         table: whether there is a table.
+        states: what is told apart.
 
     Input and output as `LogitsHead`.
 
@@ -363,21 +321,20 @@ class StateHead(Head):
         ValueError: the network reads another number of features.
     """
 
-    def __init__(self, network: MLPHead | GRUHead, table: bool) -> None:
+    def __init__(self, network: MLPHead | GRUHead, table: bool, states: States = PRISONERS) -> None:
         super().__init__()
-        self._actions = network.linear_end.out_features
-        known = (2 * self._actions, num_states(self._actions))
+        known = (states.num_bits, states.count)
         if network.num_inputs not in known:
             raise ValueError(
                 f"network must have {known[0]} or {known[1]} inputs, got {network.num_inputs}"
             )
-        self.num_inputs = known[0]
+        self.states, self.num_inputs = states, states.num_bits
         self.recurrent = network.recurrent
         self.network = network
         self.table: nn.Parameter | None = None
         if table:
             last = network.linear_end
-            self.table = nn.Parameter(torch.zeros(known[1], self._actions, **_FLOATS))
+            self.table = nn.Parameter(torch.zeros(states.count, states.actions, **_FLOATS))
             if not last.weight.is_meta:
                 nn.init.zeros_(last.weight)
 
@@ -385,7 +342,7 @@ class StateHead(Head):
         return self.network.initial_state(batch_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        index = _state_index(x, self._actions)
+        index = self.states.index(x)
         if isinstance(self.network, MLPHead):
             return _look_up(self._plus_table(self.network(self._every_input())), index)
         gates = self.network.gate_inputs(self._every_input())
@@ -395,7 +352,7 @@ class StateHead(Head):
         assert isinstance(x, Tensor)
         if isinstance(self.network, MLPHead):
             return self(x), state
-        index = _state_index(x, self._actions)
+        index = self.states.index(x)
         gates = self.network.gate_inputs(self._every_input())
         output, state = self.network.step_after_gates(_look_up(gates, index), state)
         return self._plus_table(output, index), state
@@ -405,34 +362,29 @@ class StateHead(Head):
         network = self.network
         if isinstance(network, MLPHead):
             table = self._plus_table(network(self._every_input()))
-            return lambda x, state: (_look_up(table, _state_index(x, self._actions)), state)
+            return lambda x, state: (_look_up(table, self.states.index(x)), state)
         gates = network.gate_inputs(self._every_input())
 
         @torch.no_grad()
         def step(x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-            index = _state_index(x, self._actions)
+            index = self.states.index(x)
             output, state = network.step_after_gates(_look_up(gates, index), state)
             return self._plus_table(output, index), state
 
         return step
 
     def _every_input(self) -> Tensor:
-        """What the network reads of each state, `[S, 2K or S]`."""
+        """What the network reads of each state, `[S, K + M or S]`."""
         like = self.network.linear_end.weight
         if self.network.num_inputs == self.num_inputs:
-            return _bits_of_states(like.dtype, like.device, self._actions)
-        return torch.eye(num_states(self._actions), dtype=like.dtype, device=like.device)
+            return self.states.every_bits(like.dtype, like.device)
+        return torch.eye(self.states.count, dtype=like.dtype, device=like.device)
 
     def _plus_table(self, output: Tensor, index: Tensor | None = None) -> Tensor:
         """`output` of all states, or of the states `index`."""
         if self.table is None:
             return output
         return output + (self.table if index is None else _look_up(self.table, index))
-
-
-def _state_index(x: Tensor, num_actions: int) -> Tensor:
-    """Of bits of a floating dtype `[..., 2K]`, or of the index `[...]` itself."""
-    return bits_to_index(x, num_actions) if x.is_floating_point() else x.long()
 
 
 def _look_up(rows: Tensor, index: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from loqa.agents.ends import FinalTables
-from loqa.agents.networks import index_to_bits, num_states
 from loqa.agents.places import Features
+from loqa.agents.states import States
 from loqa.ops.register import check_range
 
 
@@ -133,8 +133,8 @@ class SeatOutputs:
         """
         if self.rows is None:
             raise ValueError("of_seat needs the indexed layout: full tables hold one seat only")
-        count, actions_of = self.q_table.shape[-2:]
-        offsets = every_input(obs.shape[0], self.q_table.dtype, obs.device, actions_of)[2]
+        steps, count = self.q_table.shape[:2]
+        offsets = first_rows(steps, count, obs.device)
         actions = as_actions(actions, self.q_table.shape[-1])
         rows = as_states(obs, count) + offsets
         return SeatOutputs(self.log_prob_table, self.q_table, actions, rows)
@@ -161,7 +161,7 @@ class SeatOutputs:
 
 
 def as_states(obs: Tensor, count: int) -> Tensor:
-    """The state index of a matrix game as int64."""
+    """The state index as int64."""
     if obs.is_floating_point() or obs.is_complex() or obs.dtype == torch.bool:
         raise ValueError(f"the state index must be of an integer dtype, got {obs.dtype}")
     index = obs.long()
@@ -202,17 +202,20 @@ def append(features: Features, more: Tensor) -> Features:
 
 @lru_cache(maxsize=8)
 def every_input(
-    steps: int, dtype: torch.dtype, device: torch.device, num_actions: int
+    steps: int, dtype: torch.dtype, device: torch.device, states: States
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """All that the heads can be given in an indexed matrix game of `steps` observations.
+    """All that the heads can be given in `steps` observations of states.
 
     Returns:
-        The states `[1, S]`, the critic's inputs `[steps, S, 2K + 1]` and the first row of the tables at
-        each step, `[steps, 1]` int64.
+        The states `[1, S]`, the critic's inputs `[steps, S, K + M + 1]` and `first_rows`.
     """
-    count = num_states(num_actions)
-    states = torch.arange(count, device=device)
-    critic_inputs = append_time(index_to_bits(states, dtype, num_actions).expand(steps, -1, -1))
+    critic_inputs = append_time(states.every_bits(dtype, device).expand(steps, -1, -1))
     assert isinstance(critic_inputs, Tensor)
-    offsets = torch.arange(0, steps * count, count, device=device)
-    return states[None], critic_inputs, offsets[:, None]
+    every = torch.arange(states.count, device=device)[None]
+    return every, critic_inputs, first_rows(steps, states.count, device)
+
+
+@lru_cache(maxsize=8)
+def first_rows(steps: int, count: int, device: torch.device) -> Tensor:
+    """The first row of a table of `steps` times `count` rows at each step, `[steps, 1]` int64."""
+    return torch.arange(0, steps * count, count, device=device)[:, None]

@@ -66,15 +66,16 @@ class AgentSets:
         return self._critic.step(x, state, t)
 
     def memory1(self) -> Tensor | None:
-        """P(action 0) in the five states of a memory-1 policy, `[5]`, or `[G, 5]` of several sets; None
-        if it is none."""
+        """Probabilities of the actions in each state, `[S, K]`, or `[G, S, K]` of several sets; None unless
+        the policy is of memory 1."""
         agent = self.agent
         if agent.observes != "states" or agent.actor.recurrent:
             return None
-        states = torch.arange(agent.num_states, device=next(iter(self.parameters.values())).device)
+        device = next(iter(self.parameters.values())).device
+        states = torch.arange(agent.states.count, device=device)
         assert isinstance(self._actor, _Rows)
         logits = self._actor.rows(self._input(states, agent.actor))
-        return logits.log_softmax(-1)[..., 0].exp()
+        return logits.log_softmax(-1).exp()
 
     def native_heads(self) -> tuple[StackedHead, StackedHead | None] | None:
         """Actor and critic (if it records) as the core reads them; None if it cannot."""

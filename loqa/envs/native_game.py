@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypedDict
 
 import numpy as np
@@ -14,8 +14,9 @@ from loqa._native import core
 from loqa.envs import actions as given
 from loqa.envs import device as devices
 from loqa.envs.autoreset import Rollout
-from loqa.envs.base import EnvSpec
+from loqa.envs.base import EnvSpec, PlayedEpisodes
 from loqa.envs.buffers import Lent, borrow
+from loqa.envs.memory1 import tables_of
 from loqa.envs.scripted import Scripted
 
 OBS_TYPES = {torch.int8: 0, torch.int64: 1, torch.float32: 2}
@@ -230,6 +231,26 @@ class NativeGame(Scripted):
         steps = _checks.integer("steps", steps, 0, _MAX_STEPS)
         chosen = self._memory.empty((steps, *self._action_shape), self._action_dtype)
         return self._play(players, steps, chosen)
+
+    def rollout_policies(
+        self, seats: Sequence[Any], draws: Callable[[], Tensor], seed: int, exploration: float = 0.0
+    ) -> PlayedEpisodes | None:
+        """The next episode of each environment between policies of memory 1, in one native call.
+
+        Args:
+            seats: who plays.
+            draws, seed: not read: episode n of the environment's own seed has its own numbers.
+            exploration: share of uniformly random play.
+
+        Returns:
+            The episodes; None unless the game shows the index and every policy has `memory1()`.
+        """
+        tables = tables_of(seats, self.num_envs) if self.spec.obs == "index" else None
+        if tables is None:
+            return None
+        self.reset()
+        played = self.rollout_memory1(tables, self.episode_length, exploration)
+        return PlayedEpisodes(*played, tables=(None,) * self.num_players)
 
     def _play(
         self, players: core.GamePlayers, steps: int, chosen: Lent

@@ -177,7 +177,7 @@ def _policy(agent: Agent) -> dict[str, list[float]]:
     agent after that step alone."""
     count = agent.num_actions
     device = next(agent.parameters()).device
-    states = torch.arange(agent.num_states, device=device)
+    states = torch.arange(agent.states.count, device=device)
     table = agent.log_probs(states[None])[0].exp().tolist()
     names = ["start", *(f"{own},{other}" for own in range(count) for other in range(count))]
     return dict(zip(names, table, strict=True))

@@ -26,7 +26,8 @@ class PublicGoodsSettings:
         payoffs: "public-goods" (the pot times `factor` is shared by all) or "n-ipd" (who gives pays
             `cost`, the others share `benefit`).
         factor, benefit, cost: of the payoffs; by default the game's.
-        obs: "count" (own level and the sum of the others') or "joint" (everybody's level).
+        obs: "count" (own level and the sum of the others': states, of which an actor may have a table) or
+            "joint" (everybody's level).
     """
 
     num_players: int = 3
@@ -61,7 +62,7 @@ def _make_env(settings: PublicGoodsSettings, making: Making) -> Env:
         factor=settings.factor,
         benefit=settings.benefit,
         cost=settings.cost,
-        obs=settings.obs,
+        obs="index" if settings.obs == "count" else settings.obs,
         seed=making.seed,
         device=making.device,
         num_threads=making.num_threads,
@@ -71,7 +72,8 @@ def _make_env(settings: PublicGoodsSettings, making: Making) -> Env:
 
 def _inputs(settings: PublicGoodsSettings) -> Inputs:
     shape = settings.obs_shape()
-    return Inputs("features", prod(shape), settings.num_levels, shape)
+    observes = "states" if settings.obs == "count" else "features"
+    return Inputs(observes, prod(shape), settings.num_levels, shape)
 
 
 def _headline(config: Any) -> tuple[str, Sequence[str]]:

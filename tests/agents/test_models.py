@@ -12,10 +12,9 @@ from loqa.agents.networks import (
     GRUHead,
     LogitsHead,
     MLPHead,
-    bits_to_index,
-    index_to_bits,
     lecun_normal_,
 )
+from loqa.agents.states import PRISONERS
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -42,10 +41,10 @@ def test_bits_and_index_are_inverse() -> None:
     bits = torch.tensor(
         [[0, 0, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 1, 0], [0, 1, 0, 1]], dtype=torch.float32
     )
-    assert bits_to_index(bits).tolist() == [0, 1, 2, 3, 4]
-    assert torch.equal(index_to_bits(torch.arange(5)), bits)
+    assert PRISONERS.from_bits(bits).tolist() == [0, 1, 2, 3, 4]
+    assert torch.equal(PRISONERS.to_bits(torch.arange(5)), bits)
     with pytest.raises(ValueError, match=r"bits must be \[\.\.\., 4\], got \[2, 3\]"):
-        bits_to_index(torch.zeros(2, 3))
+        PRISONERS.from_bits(torch.zeros(2, 3))
 
 
 def test_logits_head_reads_the_row_of_the_state() -> None:
@@ -57,7 +56,7 @@ def test_logits_head_reads_the_row_of_the_state() -> None:
     expected = torch.tensor([[[0.0, 1], [8, 9]], [[6, 7], [2, 3]]])
     assert torch.equal(head(index), expected)
     assert torch.equal(head(index.to(torch.int32)), expected)
-    assert torch.equal(head(index_to_bits(index)), expected)
+    assert torch.equal(head(PRISONERS.to_bits(index)), expected)
 
 
 @pytest.mark.parametrize("layers", [0, 1, 2])
@@ -92,7 +91,7 @@ def test_gru_head_is_torch_gru_with_two_zero_biases(layers: int) -> None:
 def test_stepping_equals_the_whole_sequence(actor: str) -> None:
     agent = build_agent(actor, "mlp", 4, 2, actor_hidden=16, generator=_generator())
     index, _ = _ipd_batch(20, 6)
-    for obs in (index, index_to_bits(index)):
+    for obs in (index, PRISONERS.to_bits(index)):
         whole = agent.log_probs(obs)
         state = agent.initial_state(6)
         for t in range(21):
@@ -148,7 +147,7 @@ def test_indexed_layout_equals_the_full_one(actor: str, steps: int, batch: int) 
     agent = _agent(actor)
     obs, actions = _ipd_batch(steps, batch)
     indexed = agent.evaluate(obs, actions)
-    full = agent.evaluate(index_to_bits(obs, torch.float64), actions)
+    full = agent.evaluate(PRISONERS.to_bits(obs, torch.float64), actions)
     assert indexed.rows is not None
     assert full.rows is None
     parameters = list(agent.parameters())
@@ -176,7 +175,7 @@ def test_indexed_layout_equals_the_full_one(actor: str, steps: int, batch: int) 
 def test_recurrent_heads_take_the_index_too() -> None:
     agent = _agent("gru", "gru", actor_hidden=8, critic_hidden=8)
     obs, actions = _ipd_batch(9, 4)
-    a, b = (agent.evaluate(o, actions) for o in (obs, index_to_bits(obs, torch.float64)))
+    a, b = (agent.evaluate(o, actions) for o in (obs, PRISONERS.to_bits(obs, torch.float64)))
     torch.testing.assert_close(a.values, b.values)
     torch.testing.assert_close(a.taken_log_probs, b.taken_log_probs)
 
@@ -218,7 +217,7 @@ def test_wrong_settings_and_shapes_are_named() -> None:
         build_agent("lstm", "mlp", 4, 2)
     with pytest.raises(ValueError, match="critic must be 'mlp', 'gru' or 'cnn', got 'logits'"):
         build_agent("mlp", "logits", 4, 2)
-    with pytest.raises(ValueError, match="num_features 8, got 36"):
+    with pytest.raises(ValueError, match="or num_features 8, got 36"):
         build_agent("logits", "mlp", 36, 4)
     with pytest.raises(ValueError, match="layers_before_gru must be 0, 1 or 2, got 3"):
         GRUHead(4, 2, 8, 3)

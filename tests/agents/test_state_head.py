@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from loqa.agents.actor_critic import Agent, build_agent, evaluate_stacked
-from loqa.agents.networks import GRUHead, MLPHead, StateHead, index_to_bits
+from loqa.agents.networks import GRUHead, MLPHead, StateHead
+from loqa.agents.states import PRISONERS
 
 KINDS = ["mlp", "gru"]
 
@@ -45,7 +46,11 @@ def test_logits_are_the_networks_and_the_states_line_of_the_table(
     kind: str, one_hot: bool, table: bool
 ) -> None:
     agent, index = _agent(kind, one_hot, table), _states()
-    x = torch.eye(5, dtype=torch.float64)[index] if one_hot else index_to_bits(index, torch.float64)
+    x = (
+        torch.eye(5, dtype=torch.float64)[index]
+        if one_hot
+        else PRISONERS.to_bits(index, torch.float64)
+    )
     head = agent.actor
     if not one_hot and not table:
         assert isinstance(head, MLPHead | GRUHead)
@@ -56,7 +61,7 @@ def test_logits_are_the_networks_and_the_states_line_of_the_table(
     if head.table is not None:
         expected = expected + head.table[index]
     torch.testing.assert_close(head(index), expected)
-    torch.testing.assert_close(head(index_to_bits(index, torch.float64)), expected)
+    torch.testing.assert_close(head(PRISONERS.to_bits(index, torch.float64)), expected)
     torch.testing.assert_close(agent.log_probs(index), expected.log_softmax(-1))
 
 
@@ -77,7 +82,7 @@ def test_gradients_are_those_of_the_sum(kind: str, table: bool) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_stepping_equals_the_whole_sequence(kind: str) -> None:
     agent, index = _agent(kind, one_hot=True), _states()
-    for obs in (index, index_to_bits(index, torch.float64)):
+    for obs in (index, PRISONERS.to_bits(index, torch.float64)):
         whole = agent.log_probs(obs)
         state = prepared = agent.initial_state(6)
         stepper = agent.stepper()
@@ -140,5 +145,8 @@ def test_what_is_not_of_states_is_refused() -> None:
         StateHead(MLPHead(6, 2), table=True)
     for switch in ("actor_one_hot", "actor_table"):
         choice: dict[str, Any] = {switch: True}
-        with pytest.raises(ValueError, match="an actor of states needs num_features 8, got 36"):
+        with pytest.raises(
+            ValueError,
+            match="an actor of states needs observes 'states', or num_features 8, got 36",
+        ):
             build_agent("gru", "mlp", 36, 4, **choice)

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from loqa.agents.actor_critic import Agent
-from loqa.agents.networks import GRUHead, Head, LogitsHead, bits_to_index
+from loqa.agents.networks import GRUHead, Head, LogitsHead
 from loqa.agents.outputs import SeatOutputs
+from loqa.agents.states import PRISONERS
 from loqa.algos.base import Context
 from loqa.algos.lola import LOLA, Other
 from loqa.algos.lookahead import LOLASettings, POLASettings
@@ -49,7 +50,7 @@ class TableCritic(OneValue):
         self.table = torch.nn.Parameter(values)
 
     def value(self, x: Tensor) -> Tensor:
-        return self.table[bits_to_index(x), None]
+        return self.table[PRISONERS.from_bits(x), None]
 
 
 class GRUCritic(OneValue):

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from loqa import IPDConfig
 from loqa.agents.actor_critic import Agent, build_agent
-from loqa.agents.networks import index_to_bits
 from loqa.agents.outputs import SeatOutputs
+from loqa.agents.states import PRISONERS
 from loqa.algos.learner import Learner
 from loqa.algos.loqa import (
     LOQASettings,
@@ -249,7 +249,7 @@ def test_smallest_sizes(steps: int, batch: int, critic_target: str) -> None:
 @pytest.mark.parametrize("player", [0, 1])
 def test_indexed_update_equals_the_general_one(advantage_gradient: bool, player: int) -> None:
     indexed = _trajectory(9, 6)
-    bits = replace(indexed, obs=index_to_bits(indexed.obs, F64))
+    bits = replace(indexed, obs=PRISONERS.to_bits(indexed.obs, F64))
     settings = LOQASettings(
         advantage_gradient=advantage_gradient,
         entropy_bonus=0.1,
@@ -368,7 +368,7 @@ def test_lambda_targets_are_their_recursion(critic_lambda: float) -> None:
     trajectory = _trajectory()
     agent = build_agent("mlp", "mlp", 4, 2, generator=torch.Generator().manual_seed(1)).double()
     target = agent.evaluate(
-        index_to_bits(trajectory.obs[:, :, 0], F64), trajectory.actions[:, :, 0]
+        PRISONERS.to_bits(trajectory.obs[:, :, 0], F64), trajectory.actions[:, :, 0]
     ).detach()
     rewards = trajectory.rewards[:, :, 0].double()
     settings = LOQASettings(critic_target="lambda", critic_lambda=critic_lambda)

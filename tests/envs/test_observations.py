@@ -8,7 +8,8 @@ import torch
 
 import loqa
 from loqa.agents.actor_critic import Agent, build_agent, evaluate_stacked
-from loqa.agents.networks import MLPHead, index_to_bits
+from loqa.agents.networks import MLPHead
+from loqa.agents.states import PRISONERS
 from loqa.training.trainer import make_agent
 
 INTEGERS = [torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64, torch.uint16]
@@ -29,9 +30,9 @@ def agent(actor: str = "logits", features: int = 4, **more: str) -> Agent:
 def test_every_integer_type_of_the_index(actor: str, dtype: torch.dtype) -> None:
     one = agent(actor)
     index = torch.tensor([[0, 1, 2], [3, 4, 0]])
-    expected = one.log_probs(index_to_bits(index))
+    expected = one.log_probs(PRISONERS.to_bits(index))
     for function in (one.log_probs, one.q_values, one.values):
-        torch.testing.assert_close(function(index.to(dtype)), function(index_to_bits(index)))
+        torch.testing.assert_close(function(index.to(dtype)), function(PRISONERS.to_bits(index)))
     step, _ = one.step(index[0].to(dtype), one.initial_state(3))
     torch.testing.assert_close(step, expected[0])
     found = one.evaluate(index.to(dtype), torch.tensor([[1, 0, 1]]).to(dtype))
@@ -91,8 +92,8 @@ def test_integers_that_are_features() -> None:
         four.log_probs(torch.zeros(2, 3, dtype=torch.int64))
     with pytest.raises(ValueError, match="36 features each"):
         agent("mlp", 36).log_probs(torch.zeros(2, 3, dtype=torch.int64))
-    with pytest.raises(ValueError, match="an actor of 4 inputs, got 9"):
-        Agent(MLPHead(9, 2), MLPHead(10, 2), "states")
+    with pytest.raises(ValueError, match="an actor of 4 inputs or more, got 3"):
+        Agent(MLPHead(3, 2), MLPHead(4, 2), "states")
     with pytest.raises(ValueError, match="observes must be one of"):
         agent("mlp", 4, observes="state")
 

@@ -18,6 +18,7 @@ from loqa.envs.autoreset import Rollout
 from loqa.envs.base import EnvSpec, PlayedEpisodes
 from loqa.envs.buffers import borrow
 from loqa.envs.matrix_game.presets import MATRIX_PRESETS, MatrixPreset, as_payoff
+from loqa.envs.memory1 import tables_of
 from loqa.envs.native import VectorEnv
 
 OBS_MODES = ("bits", "index", "onehot", "actions")
@@ -233,31 +234,16 @@ class MatrixGame(VectorEnv):
 
         Returns:
             The episodes; None unless the game has two actions, shows the state index, and every policy's
-            `memory1()` gives its probabilities of action 0, `[5]` or `[G, 5]`.
+            `memory1()` gives its probabilities of both actions, `[5, 2]` or `[G, 5, 2]`.
         """
         if self.num_actions != 2 or self.spec.obs != "index":
             return None
-        tables: dict[int, Any] = {}
-        for seat in seats:
-            if id(seat) not in tables:
-                tables[id(seat)] = getattr(seat, "memory1", lambda: None)()
-        found = [tables[id(seat)] for seat in seats]
-        if any(table is None for table in found):
+        tables = tables_of(seats, self.num_envs)
+        if tables is None:
             return None
-        # Rounding can lift a certain action's probability just above 1. NaN, which a run on a GPU
-        # notices some iterations late, must not stop it here.
-        found = [table.nan_to_num(0.5).clamp(max=1) for table in found]
-        if any(table.ndim == 2 for table in found):
-            found = [self._for_each(table) for table in found]
         self.reset()
-        played = self.rollout_memory1(torch.stack(found, -2), self.episode_length, exploration)
+        played = self.rollout_memory1(tables[..., 0], self.episode_length, exploration)
         return PlayedEpisodes(*played, tables=(None, None))
-
-    def _for_each(self, table: Tensor) -> Tensor:
-        """`[5]` or `[G, 5]` -> `[B, 5]`."""
-        if table.ndim == 1:
-            return table.expand(self.num_envs, -1)
-        return table.repeat_interleave(self.num_envs // len(table), 0)
 
     def _check_no_random_end(self, name: str) -> None:
         if self.end_probability > 0:
