@@ -10,8 +10,9 @@ from typing import Any, Literal
 from loqa import _checks
 from loqa.envs.base import Env
 from loqa.envs.public_goods.env import make_public_goods
-from loqa.envs.public_goods.presets import PUBLIC_GOODS_PRESETS, obs_shape
+from loqa.envs.public_goods.presets import PUBLIC_GOODS_PRESETS, SCRIPTED, Payoff, obs_shape
 from loqa.games.base import Game, Inputs, Making, RunView
+from loqa.games.conditional import answers, exact_game, outcome, view, worth
 from loqa.games.registry import register
 
 
@@ -43,8 +44,14 @@ class PublicGoodsSettings:
         _checks.check_choices(self)
         _checks.integer("episode_length", self.episode_length, 1, 2**31 - 1)
         self.obs_shape()
+        self.payoff()
+
+    def payoff(self) -> Payoff:
+        """What the levels are worth."""
         preset = next(iter(PUBLIC_GOODS_PRESETS[self.payoffs].values()))
-        preset.payoff(self.num_players, self.num_levels, self.factor, self.benefit, self.cost)
+        return preset.payoff(
+            self.num_players, self.num_levels, self.factor, self.benefit, self.cost
+        )
 
     def obs_shape(self) -> tuple[int, ...]:
         """Of one player's observation."""
@@ -76,6 +83,10 @@ def _inputs(settings: PublicGoodsSettings) -> Inputs:
     return Inputs(observes, prod(shape), settings.num_levels, shape)
 
 
+def _player(name: str) -> str:
+    return _checks.one_of("fixed", name, SCRIPTED)
+
+
 def _headline(config: Any) -> tuple[str, Sequence[str]]:
     game: PublicGoodsSettings = config.env
     shown = ["payoffs", "num_players", "num_levels", "actor", "critic"]
@@ -83,8 +94,35 @@ def _headline(config: Any) -> tuple[str, Sequence[str]]:
     return f"{said}; actor {config.actor}, critic {config.critic}", shown
 
 
-def _summary(run: RunView) -> dict[str, Any]:
-    return {"self_play": run.self_play()}
+def _numbers(run: RunView) -> dict[str, Any]:
+    """Answers and what they are worth, of memory-1 players of two levels; of further agents, which learn
+    independently, the answers."""
+    settings: PublicGoodsSettings = run.config.env
+    if settings.num_levels != 2:
+        return {}
+    tables = [agent.memory1() for agent in run.agents]
+    found: dict[str, Any] = {}
+    for seat, table in enumerate(tables):
+        if table is not None:
+            found[f"p_give_{seat}" if seat else "p_give"] = answers(table)
+    discount = run.config.learning.gamma
+    if len(tables) == 1 and tables[0] is not None and discount < 1:
+        game = exact_game(*settings.payoff(), settings.num_players, discount)
+        found |= worth(game, tables[0])
+    return found
+
+
+def _metrics(run: RunView) -> dict[str, Any]:
+    return {**_numbers(run), "self_play": run.self_play()}
+
+
+def _adapted(settings: PublicGoodsSettings) -> dict[str, Any]:
+    # With more players somebody trembles more often, and who is to answer one defector learns to bear it.
+    rates = {2: 0.1, 3: 0.1, 4: 0.05, 5: 0.05, 6: 0.02, 7: 0.02, 8: 0.02}
+    network = (
+        {"actor": "mlp", "actor_lr": 5e-3, "critic_lr": 1e-2} if settings.obs == "joint" else {}
+    )
+    return {"exploration": rates[settings.num_players], **network}
 
 
 PUBLIC_GOODS = register(
@@ -96,15 +134,27 @@ PUBLIC_GOODS = register(
         make_env=_make_env,
         inputs=_inputs,
         headline=_headline,
-        metrics=_summary,
-        summary=_summary,
+        metrics=_metrics,
+        summary=_metrics,
+        adapted=_adapted,
+        player=_player,
+        view=lambda: view,
+        outcome=outcome,
+        figures="loqa.plotting.public_goods",
         defaults={
-            "iterations": 300,
-            "actor": "mlp",
-            "actor_lr": 5e-3,
-            "critic_lr": 1e-2,
+            "iterations": 500,
+            "actor_lr": 2e-2,
+            "critic_lr": 3e-2,
+            "shaping_weight": 3.0,
+            "softmax_temperature": 3.0,
+            "stop_normaliser_gradient": True,
+            "dice_discount": 0.7,
+            "advantage": "gae",
+            "advantage_lambda": 0.9,
+            "shaping_advantage": "td0",
+            "opponent_baseline": "batch",
             "critic_target": "returns",
-            "exploration": 0.1,
+            "critic_warmup": 50,
             "evaluate_every": 10,
         },
     )

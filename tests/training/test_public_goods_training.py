@@ -22,7 +22,7 @@ def run(out: Path, **fields: Any) -> dict[str, Any]:
 
 def test_naive_learners_give_nothing(tmp_path: Path) -> None:
     """Three players of the donation game end where nobody gives, which pays -2."""
-    summary = run(tmp_path / "run", algo="naive", iterations=80)
+    summary = run(tmp_path / "run", algo="naive", iterations=200)
     assert summary["self_play"] == pytest.approx([-2.0] * 3, abs=0.05)
     agent = loqa.load_agent(tmp_path / "run")
     env = loqa.make("n-ipd", 1, num_players=3)

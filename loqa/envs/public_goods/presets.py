@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from loqa import _checks
 
+SCRIPTED = ("always-cooperate", "always-defect", "conditional-cooperator", "grim", "random")
+"""Players of the simulator, see csrc/games/README.md."""
 OBS_MODES = ("index", "count", "joint")  # in the order of the C++ enum Obs
 
 
