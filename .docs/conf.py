@@ -145,14 +145,57 @@ def read(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = _INCLUDE.sub(included, own)
 
 
-def plain_stars(
-    app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]
-) -> None:
-    """`[B, *obs_shape]` is a shape, not the start of emphasis."""
+def plain(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Docstrings are plain text: what a site would take for marks of its own means itself.
+
+    `[B, *obs_shape]` is a shape, not the start of emphasis; "B." is no number of a list; what comes before a
+    colon in the description of a returned value is no type; "height, width: ..." are two attributes.
+    """
     lines[:] = [re.sub(r"(?<![`\w*])\*(?=\w)", r"\\*", line) for line in lines]
+    lines[:] = [re.sub(r"((?:^|: )\s*)([A-Z])\.(?=\s|$)", r"\1\2\\.", line) for line in lines]
+    for place, line in enumerate(lines[:-1]):
+        if line.strip() == "Returns:":
+            following = lines[place + 1]
+            text = following.lstrip()
+            lines[place + 1] = f"{following[: len(following) - len(text)]}: {text}"  # an empty type
+    if what == "attribute" and lines and ":" in lines[0]:
+        lines[0] = f": {lines[0]}"  # the same of an attribute
+    if "Attributes:" in lines:
+        start = lines.index("Attributes:") + 1
+        end = next((i for i in range(start, len(lines)) if re.match(r"\S", lines[i])), len(lines))
+        lines[start:end] = _one_by_one(lines[start:end])
+
+
+def _one_by_one(lines: list[str]) -> list[str]:
+    """The entries of a section, each under one name."""
+    entries: list[list[str]] = []
+    for line in lines:
+        if re.match(r" {4}\S", line) or not entries:
+            entries.append([])
+        entries[-1].append(line)
+    found = []
+    for entry in entries:
+        names, colon, text = entry[0].partition(":")
+        for name in names.split(",") if colon and "`" not in names else [names]:
+            found += [f"    {name.strip()}{colon}{text}", *entry[1:]]
+    return found
+
+
+def signature(
+    app: Sphinx,
+    what: str,
+    name: str,
+    thing: Any,
+    options: Any,
+    said: str | None,
+    returns: str | None,
+) -> tuple[str | None, str | None]:
+    """A default that a dataclass makes anew is "..."."""
+    return (said.replace("<factory>", "...") if said else said), returns
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", read)
-    app.connect("autodoc-process-docstring", plain_stars, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", plain, priority=400)  # before napoleon
+    app.connect("autodoc-process-signature", signature)
     return {"parallel_read_safe": True}
