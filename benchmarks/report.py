@@ -43,6 +43,7 @@ TABLES = {
     "train_coin_boards": tables_coin.boards,
     "train_coin_phases": tables_coin.phases,
     "train_ipd": tables_training.tables,
+    "train_public_goods": tables_training.public_goods,
     "train_rivals": tables_rivals.tables,
     "update_costs": tables_rivals.costs,
     "gpu_environments": tables_gpu.environments,

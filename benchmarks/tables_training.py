@@ -1,4 +1,4 @@
-"""Tables of benchmarks/train_ipd.py."""
+"""Tables of benchmarks/train_ipd.py and train_public_goods.py."""
 
 from __future__ import annotations
 
@@ -34,5 +34,33 @@ def tables(results: dict[str, Any]) -> str:
         "No setting was chosen on these seeds. Reward: of self-play without exploration. Training: median "
         "(lowest to highest), one thread, in which whatever else ran on the machine counts (see its load); "
         "whole process: median of three.",
+    ]
+    return "\n".join(lines)
+
+
+def public_goods(results: dict[str, Any]) -> str:
+    """One line a row of seeds: what they learned, and what that is worth."""
+    lines = [
+        "| learner | exploration | iterations | strict | kinds | self-play | a lone defector | best response "
+        "gains | CPU s a run |",
+        "|---|---:|---:|---|---|---:|---:|---:|---:|",
+    ]
+    for name, row in results["rows"].items():
+        first, last = row["seeds"]
+        kinds = ", ".join(f"{kind} {count}" for kind, count in row["kinds"].items())
+        spread = row["lowest_mean_highest"]
+        worth = " | ".join(
+            "{1:.3f} ({0:.3f} to {2:.3f})".format(*spread[one])
+            for one in ("self_play", "lone_defector", "best_response_gain")
+        )
+        lines.append(
+            f"| {name} | {row['exploration']:g} | {row['iterations']} | "
+            f"{row['strict']} of {last - first + 1} | {kinds} | {worth} | {spread['cpu_seconds'][1]:.1f} |"
+        )
+    first, last = next(iter(results["rows"].values()))["seeds"]
+    lines += [
+        "",
+        f"Seeds {first} to {last}, a run each; settings were found on seeds 0 to 5. Rewards a step without "
+        "exploration: mean (lowest to highest). All give: -1, nobody: -2.",
     ]
     return "\n".join(lines)

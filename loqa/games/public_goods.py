@@ -118,7 +118,7 @@ def _metrics(run: RunView) -> dict[str, Any]:
 
 def _adapted(settings: PublicGoodsSettings) -> dict[str, Any]:
     # With more players somebody trembles more often, and who is to answer one defector learns to bear it.
-    rates = {2: 0.1, 3: 0.1, 4: 0.05, 5: 0.05, 6: 0.02, 7: 0.02, 8: 0.02}
+    rates = {2: 0.1, 3: 0.1, 4: 0.05, 5: 0.05, 6: 0.02, 7: 0.01, 8: 0.01}
     network = (
         {"actor": "mlp", "actor_lr": 5e-3, "critic_lr": 1e-2} if settings.obs == "joint" else {}
     )
