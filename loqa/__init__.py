@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from loqa.training.config import CoinConfig as CoinConfig
     from loqa.training.config import IPDConfig as IPDConfig
     from loqa.training.config import MatrixConfig as MatrixConfig
+    from loqa.training.config import PublicGoodsConfig as PublicGoodsConfig
     from loqa.training.train import load_agent as load_agent
     from loqa.training.train import resume as resume
     from loqa.training.train import train as train
@@ -34,6 +35,7 @@ _get, __all__ = lazy(
         "envs": "loqa.envs",
         "games": "loqa.games",
         "MatrixConfig": "loqa.training.config",
+        "PublicGoodsConfig": "loqa.training.config",
         "evaluate": "loqa.evaluation.evaluate",
         "league": "loqa.evaluation.league",
         "load_agent": "loqa.training.train",

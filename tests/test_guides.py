@@ -23,6 +23,10 @@ REPLACED: dict[str, dict[str, str]] = {
     },
     "networks.md": {"batch_size=64": "batch_size=8, opponents=2, evaluation_episodes=8"},
     "own_policy.md": {"episodes=200": "episodes=8"},
+    "many_players.md": {
+        "iterations=500": "iterations=2, batch_size=8",
+        "num_envs=1000": "num_envs=50",
+    },
     "evaluation.md": {"episodes=256": "episodes=8", "random_memory1(100)": "random_memory1(5)"},
     "simulator.md": {"4096": "16", "8192": "16"},
     "gpu.md": {"65536": "16"},

@@ -25,7 +25,7 @@ def state_names(players: int) -> list[str]:
 
 
 def answers(table: Tensor) -> dict[str, float]:
-    """P(give) in each state, of probabilities `[S, 2]`; after own C first, the most others first."""
+    """P(C) in each state, of probabilities `[S, 2]`; after own C first, the most others first."""
     players = (len(table) - 1) // 2
     found = dict(zip(state_names(players), table[:, 1].tolist(), strict=True))
     ordered = ["start", *(f"{own}{others}" for own in "CD" for others in range(players)[::-1])]
@@ -59,8 +59,8 @@ def worth(game: ExactGame, table: Tensor) -> dict[str, Any]:
     index = [0, *(1 + (1 - lost // players) * players + players - 1 - lost % players
                   for lost in range(2 * players))]  # fmt: skip
     # Rounding can lift a probability just above 1.
-    p_give = table[:, 1].double().cpu().clamp(max=1)[index][chain.counted(players)]
-    found = reciprocity(game, p_give[None])
+    p_cooperate = table[:, 1].double().cpu().clamp(max=1)[index][chain.counted(players)]
+    found = reciprocity(game, p_cooperate[None])
     return {
         "lone_defector": found.lone_defector.item(),
         "best_response_gain": found.best_response_gain.item(),
@@ -70,8 +70,8 @@ def worth(game: ExactGame, table: Tensor) -> dict[str, Any]:
 
 def view(line: dict[str, Any]) -> Sequence[Part]:
     """Answers, rewards and speed."""
-    parts = [Part("P(give)", 0)] if "p_give" in line else []
-    for name, p in line.get("p_give", {}).items():
+    parts = [Part("P(C)", 0)] if "p_cooperate" in line else []
+    for name, p in line.get("p_cooperate", {}).items():
         colour = "dodger_blue1" if p > GIVES else "dark_orange"
         parts.append(Part(f"{name} [{colour}]{p:.2f}[/]", 3))
     return [*parts, *reward_view(line)]
@@ -80,9 +80,9 @@ def view(line: dict[str, Any]) -> Sequence[Part]:
 def outcome(summary: dict[str, Any]) -> str:
     """What was learned, and what it earns."""
     said = []
-    if "p_give" in summary:
-        each = ", ".join(f"{name} {p:.2f}" for name, p in summary["p_give"].items())
-        said.append(f"P(give) after own C or D and so many others who gave: {each}")
+    if "p_cooperate" in summary:
+        each = ", ".join(f"{name} {p:.2f}" for name, p in summary["p_cooperate"].items())
+        said.append(f"P(C) after own C or D and so many others who gave: {each}")
     said.append(reward_outcome(summary))
     if "learned" in summary:
         said.append(

@@ -104,7 +104,7 @@ def _numbers(run: RunView) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for seat, table in enumerate(tables):
         if table is not None:
-            found[f"p_give_{seat}" if seat else "p_give"] = answers(table)
+            found[f"p_cooperate_{seat}" if seat else "p_cooperate"] = answers(table)
     discount = run.config.learning.gamma
     if len(tables) == 1 and tables[0] is not None and discount < 1:
         game = exact_game(*settings.payoff(), settings.num_players, discount)

@@ -15,7 +15,7 @@ from loqa.plotting.style import BLACK, BLUE, VERMILION, draw_spread, new_figure,
 
 REQUIRED: dict[str, Check] = {"reward": NUMBERS}
 OPTIONAL: dict[str, Check] = {
-    "p_give": (
+    "p_cooperate": (
         "a number for each state",
         lambda value: isinstance(value, dict) and all(map(is_number, value.values())),
     ),
@@ -27,7 +27,7 @@ draw_comparison = rewards.draw_comparison
 
 def draw_run(group: Group, together: bool) -> dict[str, Figure]:
     """Answers on the left, rewards on the right; rewards alone where there is no table of answers."""
-    if "p_give" not in group.runs[0].metrics[0]:
+    if "p_cooperate" not in group.runs[0].metrics[0]:
         return rewards.draw_run(group, together)
     figure, axes = new_figure(2)
     _draw_answers(axes[0], group)
@@ -37,7 +37,7 @@ def draw_run(group: Group, together: bool) -> dict[str, Figure]:
 
 
 def _draw_answers(axes: Axes, group: Group) -> None:
-    names = list(group.runs[0].metrics[0]["p_give"])
+    names = list(group.runs[0].metrics[0]["p_cooperate"])
     for name in names:
         x, values = group.curves(partial(_answer, name=name), "iteration")
         colour = BLACK if name == "start" else series(int(name[1:]))[0]
@@ -49,7 +49,7 @@ def _draw_answers(axes: Axes, group: Group) -> None:
 
 
 def _answer(line: dict[str, Any], name: str) -> float:
-    return float(line["p_give"][name])
+    return float(line["p_cooperate"][name])
 
 
 def _draw_worth(axes: Axes, group: Group) -> None:

@@ -251,8 +251,18 @@ class CoinConfig(TrainConfig):
     game = "coin"
 
 
+class PublicGoodsConfig(TrainConfig):
+    """Training on public goods of 2 to 8 players.
+
+    The `default` preset learns strict conditional cooperation in a few seconds: to give while all others
+    give.
+    """
+
+    game = "public-goods"
+
+
 GAMES: dict[str, type[TrainConfig]] = {
-    kind.game: kind for kind in (IPDConfig, CoinConfig, MatrixConfig)
+    kind.game: kind for kind in (IPDConfig, CoinConfig, MatrixConfig, PublicGoodsConfig)
 }
 
 

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 import loqa
+from loqa import PublicGoodsConfig
 from loqa.games.conditional import answers, exact_game, outcome, state_names, worth
-from loqa.training.config import config_class
 
 N_IPD = (-2.0, 1.0, -1.0)  # of three players: base, gain of each other's, own
 
 
-def table_of(p_give: list[float]) -> Tensor:
-    """Of P(give) in the order of the observation `index`."""
-    give = torch.tensor(p_give, dtype=torch.float64)
+def table_of(p_cooperate: list[float]) -> Tensor:
+    """Of P(C) in the order of the observation `index`."""
+    give = torch.tensor(p_cooperate, dtype=torch.float64)
     return torch.stack([1 - give, give], 1)
 
 
@@ -78,12 +78,12 @@ def test_worth_where_there_is_none() -> None:
 
 def test_loqa_learns_strict_conditional_cooperation(tmp_path: Path) -> None:
     """Three players, the default; nobody gains by leaving, and a lone defector is left alone."""
-    config = config_class("public-goods").of_preset("default", seed=5, evaluation_episodes=16)
+    config = PublicGoodsConfig.of_preset("default", seed=5, evaluation_episodes=16)
     summary = loqa.train(config, tmp_path / "run")
-    assert summary["p_give"]["start"] > 0.9
-    assert summary["p_give"]["C2"] > 0.9
-    assert summary["p_give"]["C0"] < 0.2
-    assert summary["p_give"]["D0"] < 0.2
+    assert summary["p_cooperate"]["start"] > 0.9
+    assert summary["p_cooperate"]["C2"] > 0.9
+    assert summary["p_cooperate"]["C0"] < 0.2
+    assert summary["p_cooperate"]["D0"] < 0.2
     assert summary["self_play"] == pytest.approx([-1.0] * 3, abs=0.1)
     assert summary["lone_defector"] < -1.8
     assert summary["best_response_gain"] < 0.1
@@ -113,19 +113,19 @@ def test_loqa_learns_strict_conditional_cooperation(tmp_path: Path) -> None:
 )
 def test_runs_of_every_kind(tmp_path: Path, fields: dict[str, Any]) -> None:
     small = {"iterations": 6, "batch_size": 16, "evaluation_episodes": 8, "critic_warmup": 0}
-    config = config_class("public-goods").of_preset("default", **{**small, **fields})
+    config = PublicGoodsConfig.of_preset("default", **{**small, **fields})
     summary = loqa.train(config, tmp_path / "run")
     assert len(summary["self_play"]) == 3
     by_table = "obs" not in fields and "num_levels" not in fields and fields.get("actor") != "gru"
-    assert ("p_give" in summary) == by_table
-    assert ("p_give_2" in summary) == (fields.get("meets") == "learners")
+    assert ("p_cooperate" in summary) == by_table
+    assert ("p_cooperate_2" in summary) == (fields.get("meets") == "learners")
     assert ("learned" in summary) == (by_table and fields.get("meets") != "learners")
 
 
 def test_fixed_players_are_of_the_game() -> None:
     with pytest.raises(ValueError, match=r"fixed must be one of .*grim"):
         loqa.train(
-            config_class("public-goods").of_preset(
+            PublicGoodsConfig.of_preset(
                 "default", meets="fixed", fixed=("tit-for-tat",), iterations=1
             )
         )

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 import loqa
+from loqa import PublicGoodsConfig
 from loqa.games.public_goods import PublicGoodsSettings
-from loqa.training.config import config_class
 
 SMALL: dict[str, Any] = {"seed": 0, "batch_size": 64, "evaluation_episodes": 16}
 
 
 def run(out: Path, **fields: Any) -> dict[str, Any]:
-    config = config_class("public-goods").of_preset("default", **{**SMALL, **fields})
+    config = PublicGoodsConfig.of_preset("default", **{**SMALL, **fields})
     return loqa.train(config, out)
 
 
