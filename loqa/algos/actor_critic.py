@@ -10,6 +10,7 @@ from loqa.agents.outputs import SeatOutputs
 from loqa.algos.base import Algorithm, Context, Number
 from loqa.algos.learner import Learner, UpdateMetrics
 from loqa.algos.loqa import ActorLosses, LOQASettings, actor_losses
+from loqa.algos.opponent_model import OpponentModel
 from loqa.algos.registry import register
 from loqa.algos.settings import ActorCriticSettings
 from loqa.algos.trajectory import Trajectory
@@ -28,7 +29,11 @@ class ActorCritic(Algorithm):
 
     def __init__(self, agent: Agent, settings: ActorCriticSettings, context: Context) -> None:
         super().__init__(agent, settings, context)
-        self.reads_others = settings.shaping_weight != 0
+        self.model: OpponentModel | None = None
+        if getattr(settings, "opponent_model", "shared") != "shared" and settings.shaping_weight:
+            assert isinstance(settings, LOQASettings)
+            self.model = OpponentModel(agent, settings, context.processes)
+        self.reads_others = settings.shaping_weight != 0 and self.model is None
         self.learner = Learner(
             agent,
             settings,
@@ -47,22 +52,31 @@ class ActorCritic(Algorithm):
         seat: int = 0,
         iteration: int = 1,
     ) -> Mapping[str, Number]:
+        if self.model is not None:
+            trajectory, others = self.model.view(trajectory, seat)
         if iteration > self.settings.critic_warmup:
             # A recording has no room for as many observations as episodes are cut.
             update = self._update if trajectory.truncated is None else self.learner.update
             said: UpdateMetrics = update(trajectory, tuple(others), seat)
         else:
             said = self.learner.update(trajectory, others, seat, actor_step=False)
+        if self.model is not None:
+            self.model.learn(trajectory, seat)
         return said.numbers()
 
     def set_rates(self, **rates: float) -> None:
+        if not self.settings.shaping_weight:  # who is naive stays so, whatever others are told
+            rates.pop("shaping_weight", None)
         self.learner.set_rates(**rates)
 
     def state_dict(self) -> dict[str, Any]:
-        return self.learner.state_dict()
+        models = {} if self.model is None else {"opponent_model": self.model.state_dict()}
+        return {**self.learner.state_dict(), **models}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.learner.load_state_dict(state)
+        if self.model is not None:
+            self.model.load_state_dict(state["opponent_model"])
 
 
 register("loqa", ActorCritic, LOQASettings, "LOQA")

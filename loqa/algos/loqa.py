@@ -45,6 +45,9 @@ class LOQASettings(ActorCriticSettings):
         opponent_baseline: of the opponent's return in "loaded-dice"; "none" is its value v_k, "batch"
             moves that by the mean over the batch at each step, v_k + mean(R_k - v_k): the critic's
             common error, which says nothing of what the agent did, leaves the gradient.
+        opponent_model: where the opponent's values and policy come from. "shared": its own critic and actor,
+            or the agent's. "learned": the agent's model of it, from what it did and was paid. "mirrored":
+            the same, its rewards guessed from the agent's own (`loqa.algos.opponent_model`).
 
     Raises:
         ValueError: an unknown choice, n_step < 2 or a number out of its range.
@@ -57,6 +60,7 @@ class LOQASettings(ActorCriticSettings):
     current_reward_differentiable: bool = False
     stop_normaliser_gradient: bool = False
     opponent_baseline: Literal["none", "batch"] = "none"
+    opponent_model: Literal["shared", "learned", "mirrored"] = "shared"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -84,6 +84,12 @@ class TrainConfig:
             raise ValueError(
                 f"opponents must divide batch_size {loop.batch_size}, got {others.opponents}"
             )
+        if others.other_algo != "same":
+            theirs, mine = algorithms.entry(others.other_algo), algorithms.entry(self.algo)
+            if theirs.settings is not mine.settings:
+                raise ValueError(
+                    f"other_algo {others.other_algo} has other settings than {self.algo}"
+                )
         _checks.one_of("stop_at", stop_at, ("never", *self.record().thresholds))
         for part in self.parts():
             for field in dataclasses.fields(part):
@@ -108,9 +114,10 @@ class TrainConfig:
         names = ("env", "learning", *_COMMON)
         return [self.__dict__[name] for name in names]
 
-    def settings(self) -> Any:
-        """The algorithm's settings, with what is fixed by its name (the naive learner does not shape)."""
-        return dataclasses.replace(self.learning, **algorithms.entry(self.algo).fixed)
+    def settings(self, algo: str | None = None) -> Any:
+        """The settings of the run's algorithm, or of another one with the same settings, with what is fixed
+        by its name (the naive learner does not shape)."""
+        return dataclasses.replace(self.learning, **algorithms.entry(algo or self.algo).fixed)
 
     @classmethod
     def of_preset(cls, preset: str = "default", **fields: Any) -> Self:

@@ -107,6 +107,8 @@ class Others:
             an agent of its own that learns at the same time; "naive", a new learner in every iteration, which
             learns from each of its episodes (of algorithms that learn from several in a row); "fixed", the
             players of `fixed`.
+        other_algo: what the other seats learn by where they are learners: "same", or an algorithm that reads
+            the same settings (naive beside loqa).
         fixed: scripted players of the game, runs or checkpoints; one for each other seat, or one for all.
         take_turns: whether the agent that meets fixed players takes another seat in every iteration; else
             it sits in seat 0.
@@ -120,6 +122,7 @@ class Others:
     """
 
     meets: Literal["self", "past", "learners", "naive", "fixed"] = "self"
+    other_algo: str = "same"
     fixed: tuple[str, ...] = ()
     take_turns: bool = False
     opponents: int = 32
@@ -132,6 +135,8 @@ class Others:
         for name in ("opponents", "replay_capacity", "replay_every"):
             _checks.integer(name, getattr(self, name), 1, _MANY)
         _checks.real("early_opponents", self.early_opponents, 0, 1)
+        if self.other_algo != "same" and self.meets != "learners":
+            raise ValueError(f"other_algo needs meets learners, got {self.meets}")
         if (self.meets == "fixed") != bool(self.fixed):
             raise ValueError(f"meets fixed needs the players of --fixed, got {self.fixed}")
         if self.take_turns and self.meets != "fixed":

@@ -326,13 +326,13 @@ class Trainer:
         )
         return self.game.make_env(self.config.env, making)
 
-    def _make_algorithm(self, agent: Agent) -> Algorithm:
+    def _make_algorithm(self, agent: Agent, algo: str | None = None) -> Algorithm:
         loop = self.config.loop
         context = Context(
             self.processes, loop.exploration, self.record, loop.seed, self._play_beside
         )
-        entry = algorithms.entry(self.config.algo)
-        return entry.algorithm(agent, self.config.settings(), context)
+        entry = algorithms.entry(algo or self.config.algo)
+        return entry.algorithm(agent, self.config.settings(algo), context)
 
     def _make_opponents(
         self, players: int, sitting: Sequence[Policy | str] | None = None
@@ -343,7 +343,8 @@ class Trainer:
             return Past(self.agent, self.config, players, records, self.processes)
         if others.meets == "learners":
             agents = [make_agent(self.config, seat).to(self.device) for seat in range(1, players)]
-            learning = [self._make_algorithm(agent) for agent in agents]
+            theirs = None if others.other_algo == "same" else others.other_algo
+            learning = [self._make_algorithm(agent, theirs) for agent in agents]
             if self.algorithm.episodes > 1:
                 return MetaLearners(self.algorithm, learning, self.config, self._episodes)
             return Learning(learning)
