@@ -47,6 +47,8 @@ def changed(config: TrainConfig, name: str) -> dict[str, Any]:
         return {"meets": "fixed", "fixed": ("always-defect",)}
     if name == "take_turns":
         return {**changed(config, "fixed"), "take_turns": True}
+    if name == "other_algo":
+        return {"meets": "learners", "other_algo": "naive"}
     if name == "meets":
         return {"meets": "learners"}
     return {name: another(config, name)}
