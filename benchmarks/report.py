@@ -44,6 +44,7 @@ TABLES = {
     "train_coin_phases": tables_coin.phases,
     "train_ipd": tables_training.tables,
     "train_public_goods": tables_training.public_goods,
+    "train_unknown_values": tables_training.unknown_values,
     "train_rivals": tables_rivals.tables,
     "update_costs": tables_rivals.costs,
     "gpu_environments": tables_gpu.environments,

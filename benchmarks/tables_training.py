@@ -1,4 +1,4 @@
-"""Tables of benchmarks/train_ipd.py and train_public_goods.py."""
+"""Tables of benchmarks/train_ipd.py, train_public_goods.py and train_unknown_values.py."""
 
 from __future__ import annotations
 
@@ -62,5 +62,37 @@ def public_goods(results: dict[str, Any]) -> str:
         "",
         f"Seeds {first} to {last}, a run each; settings were found on seeds 0 to 5. Rewards a step without "
         "exploration: mean (lowest to highest). All give: -1, nobody: -2.",
+    ]
+    return "\n".join(lines)
+
+
+def unknown_values(results: dict[str, Any]) -> str:
+    """One line a row of pairs: what both agents answer, and what they earn."""
+    lines = [
+        "| pairs | four answers of tit-for-tat, both | and both open with C | mean P(C) of the first at the start, "
+        "after CC, CD, DC, DD | of the other | reward a step of the first | of the other | CPU s a run |",
+        "|---|---:|---:|---|---|---:|---:|---:|",
+    ]
+    for name, row in results["rows"].items():
+        first, last = row["seeds"]
+        answers = [
+            " ".join(f"{mean:.2f}" for _, mean, _ in row[key].values())
+            for key in ("p_cooperate", "p_cooperate_other")
+        ]
+        spread = row["lowest_mean_highest"]
+        earned = " | ".join(
+            "{1:.2f} ({0:.2f} to {2:.2f})".format(*spread[key])
+            for key in ("reward", "reward_of_the_other")
+        )
+        lines.append(
+            f"| {name} | {row['four_answers']} of {last - first + 1} | {row['four_answers_and_opening']} | "
+            f"{answers[0]} | {answers[1]} | {earned} | {spread['cpu_seconds'][1]:.1f} |"
+        )
+    first, last = next(iter(results["rows"].values()))["seeds"]
+    lines += [
+        "",
+        f"Seeds {first} to {last}, a run each; the settings are those of self-play, seeds 0 and 1 were looked at. "
+        "Rewards: without exploration, mean (lowest to highest). Tit-for-tat: at least .9 after CC and DC, at most "
+        ".2 after CD and DD.",
     ]
     return "\n".join(lines)

@@ -1,0 +1,107 @@
+"""Trains pairs of independent learners who do not know each other's values, and keeps what came out.
+
+    python benchmarks/train_unknown_values.py [--first-seed 100] [--seeds 20] [--only ROW ...]
+
+A pair is a run of `loqa train ipd --meets learners`: two agents with weights of their own, which share nothing.
+One thread, one run after the other. benchmarks/results/train_unknown_values.json keeps, of each row, how many
+pairs have the four answers right (P(C) at least .9 after CC and DC, at most .2 after CD and DD, both agents),
+how many open with C besides, lowest, mean and highest numbers, and each pair that has not. With --only, other
+rows' results stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from about import about
+
+import loqa
+from loqa import IPDConfig
+from loqa.games.answers import COOPERATES, DEFECTS
+
+RESULTS = Path(__file__).parent / "results" / "train_unknown_values.json"
+ROWS: dict[str, dict[str, Any]] = {
+    "shared: the other's own critic": {"opponent_model": "shared"},
+    "learned": {"opponent_model": "learned"},
+    "learned, MLP beside a table": {"opponent_model": "learned", "actor": "mlp"},
+    "learned, MLP alone": {
+        "opponent_model": "learned", "actor": "mlp", "actor_table": False, "actor_one_hot": True,
+    },
+    "mirrored": {"opponent_model": "mirrored"},
+    "learned, beside a naive learner": {"opponent_model": "learned", "other_algo": "naive"},
+    "naive, beside a naive learner": {"algo": "naive"},
+}  # fmt: skip
+STATES = ("start", "CC", "CD", "DC", "DD")
+
+
+def four_right(p: dict[str, float]) -> bool:
+    """Whether the answers after CC, CD, DC, DD are those of tit-for-tat."""
+    gives = min(p["CC"], p["DC"]) >= COOPERATES
+    return gives and max(p["CD"], p["DD"]) <= DEFECTS
+
+
+def results_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the pairs of a row have come to."""
+
+    def spread(values: list[float]) -> list[float]:
+        return [round(v, 4) for v in (min(values), sum(values) / len(values), max(values))]
+
+    def both(run: dict[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
+        return run["p_cooperate"], run["p_cooperate_other"]
+
+    right = [all(map(four_right, both(run))) for run in runs]
+    opens = [all(p["start"] >= COOPERATES for p in both(run)) for run in runs]
+    return {
+        "iterations": runs[0]["iterations"],
+        "seeds": [runs[0]["seed"], runs[-1]["seed"]],
+        "four_answers": sum(right),
+        "four_answers_and_opening": sum(a and b for a, b in zip(right, opens, strict=True)),
+        "lowest_mean_highest": {
+            "reward": spread([run["self_play"][0] for run in runs]),
+            "reward_of_the_other": spread([run["self_play"][1] for run in runs]),
+            "cpu_seconds": spread([run["cpu_seconds"] for run in runs]),
+        },
+        "p_cooperate": {s: spread([run["p_cooperate"][s] for run in runs]) for s in STATES},
+        "p_cooperate_other": {
+            s: spread([run["p_cooperate_other"][s] for run in runs]) for s in STATES
+        },
+        "not_right": {
+            run["seed"]: [[round(p, 3) for p in answers.values()] for answers in both(run)]
+            for run, good in zip(runs, right, strict=True)
+            if not good
+        },
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--first-seed", type=int, default=100)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for row in options.only:
+        runs = []
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
+            config = IPDConfig.of_preset("default", seed=seed, meets="learners", **ROWS[row])
+            began = time.process_time()
+            with tempfile.TemporaryDirectory() as name:
+                run = loqa.train(config, Path(name) / "run")
+            if run["status"] != "finished":  # a signal: the seeds after it would go on
+                raise SystemExit(f"{row}, seed {seed}: {run['status']}")
+            runs.append({**run, "cpu_seconds": time.process_time() - began})
+            print(row, seed, *(f"{p:.2f}" for p in run["p_cooperate"].values()), flush=True)
+        kept = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else {}
+        found = {**kept, row: results_of(runs)}
+        rows = {name: found[name] for name in ROWS if name in found}
+        RESULTS.write_text(json.dumps({**about(), "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
