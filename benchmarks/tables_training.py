@@ -70,7 +70,8 @@ def unknown_values(results: dict[str, Any]) -> str:
     """One line a row of pairs: what both agents answer, and what they earn."""
     lines = [
         "| pairs | four answers of tit-for-tat, both | and both open with C | mean P(C) of the first at the "
-        "start, after CC, CD, DC, DD | of the other | reward a step of the first | of the other | CPU s a run |",
+        "start, after CC, CD, DC, DD | of the other | reward a step of the first | of the other | "
+        "CPU s a run |",
         "|---|---:|---:|---|---|---:|---:|---:|",
     ]
     for name, row in results["rows"].items():
@@ -91,8 +92,8 @@ def unknown_values(results: dict[str, Any]) -> str:
     first, last = next(iter(results["rows"].values()))["seeds"]
     lines += [
         "",
-        f"Seeds {first} to {last}, a run each; the settings are those of self-play, seeds 0 and 1 were looked "
-        "at. Rewards: without exploration, mean (lowest to highest). Tit-for-tat: at least .9 after CC and DC, "
-        "at most .2 after CD and DD.",
+        f"Seeds {first} to {last}, a run each; the settings are those of self-play, seeds 0 and 1 were "
+        "looked at. Rewards: without exploration, mean (lowest to highest). Tit-for-tat: at least .9 after CC "
+        "and DC, at most .2 after CD and DD.",
     ]
     return "\n".join(lines)

@@ -4,9 +4,9 @@
 
 A pair is a run of `loqa train ipd --meets learners`: two agents with weights of their own, which share
 nothing. One thread, one run after the other. benchmarks/results/train_unknown_values.json keeps, of each row,
-how many pairs have the four answers right (P(C) at least .9 after CC and DC, at most .2 after CD and DD, both agents),
-how many open with C besides, lowest, mean and highest numbers, and each pair that has not. With --only, other
-rows' results stay.
+how many pairs have the four answers right (P(C) at least .9 after CC and DC, at most .2 after CD and DD, both
+agents), how many open with C besides, lowest, mean and highest numbers, and each pair that has not. With
+--only, other rows' results stay.
 """
 
 from __future__ import annotations
