@@ -16,7 +16,7 @@ from loqa.games.registry import played
 
 
 def add_watch(one: argparse.ArgumentParser) -> None:
-    one.add_argument("players", nargs="+", metavar="PLAYER", help=f"one a seat: {WHO}")
+    one.add_argument("players", nargs="+", metavar="PLAYER", help=f"one a seat, or one for all: {WHO}")
     one.add_argument(
         "--gif", metavar="FILE", help="write a film (gif, png, webp) instead of showing it here"
     )
@@ -33,6 +33,9 @@ def add_watch(one: argparse.ArgumentParser) -> None:
 def _watch(options: argparse.Namespace, console: Terminal) -> int:
     speed = _checks.real("speed", options.speed, 0.1, 50)
     players = [as_player(name) for name in options.players]
+    if len(players) == 1:  # meets itself in every seat
+        (alone,) = players
+        players *= 2 if alone.config is None else getattr(alone.config.env, "num_players", 2)
     asked = {
         "preset": options.preset,
         "height": options.height,

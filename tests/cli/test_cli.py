@@ -108,6 +108,8 @@ def test_watch_in_the_terminal_and_as_a_film(tmp_path, capsys):
     assert (code, out.strip()) == (0, str(film))
     with Image.open(film) as image:
         assert image.format == "GIF"
+    code, out, _ = run(capsys, "watch", "always-defect", "--steps", "1")
+    assert (code, out.count("always-defect")) == (0, 4)  # both seats, in both frames
     code, _, err = run(capsys, "watch", "always-cooperat", "random")
     assert code == 2
     assert "did you mean 'always-cooperate'" in err
