@@ -199,7 +199,7 @@ def test_action_out_of_range_is_told_later(device: str) -> None:
     given = random_actions(env, 3, dtype=torch.int64)
     given[1, 9, 0] = 256  # 0 in a byte
     out = env.rollout_scripted([None, "random"], 3, given.to(env.device))
-    assert out[1][1, 9, 0] == 127
+    assert out[1][1, 9, 0] == 255
     with pytest.raises(ValueError, match="taken for staying put"):
         env.check()
 
