@@ -152,8 +152,8 @@ class Agent(nn.Module):
     def acting(self, obs: Tensor, actions: Tensor, ends: Ends | None = None) -> SeatOutputs:
         """The actor's part of `evaluate`, with derivatives of every order; q is 0.
 
-        A recurrent actor goes step by step, and reads planes: the native sequence and the sum of rows have
-        the first derivative alone.
+        A recurrent actor goes step by step in torch, and reads planes: the native sequence and the sum of
+        rows have the first derivative alone.
         """
         actions = as_actions(actions, self.num_actions)
         rows = None
@@ -164,9 +164,11 @@ class Agent(nn.Module):
             table = self.log_probs(states).expand(obs.shape[0], -1, -1)
             rows = self._seen(obs) + offsets
         else:
-            if ends is None and self.actor.recurrent:
-                ends = Ends(torch.zeros_like(actions, dtype=torch.bool))
-            logits, _ = sequence(self.actor, self._actor_input(obs, 2, rows=False), ends, None)
+            inputs = self._actor_input(obs, 2, rows=False)
+            if ends is None:
+                logits = self.actor.every_order(inputs)
+            else:
+                logits, _ = sequence(self.actor, inputs, ends, None)
             table = logits.log_softmax(-1)
         return SeatOutputs(table, table.new_zeros(()).expand_as(table), actions, rows)
 

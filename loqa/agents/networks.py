@@ -108,6 +108,11 @@ class Head(nn.Module):
         output: Tensor = self(x)
         return output, state
 
+    def every_order(self, x: Features) -> Tensor:
+        """`forward` with derivatives of every order."""
+        output: Tensor = self(x)
+        return output
+
     def stepper(self) -> Step:
         """`step` with the parameters as they are now, for many steps: the same numbers without
         gradients, and what all steps have in common is computed once."""
@@ -275,9 +280,13 @@ class GRUHead(Head):
     def step(self, x: Features, state: Tensor) -> tuple[Tensor, Tensor]:
         return self.step_after_gates(self.gate_inputs(x), state)
 
-    def after_gates(self, inputs: Tensor) -> Tensor:
+    def every_order(self, x: Features) -> Tensor:
+        return self.after_gates(self.gate_inputs(x), every_order=True)
+
+    def after_gates(self, inputs: Tensor, every_order: bool = False) -> Tensor:
         """`forward` from `gate_inputs` on, `[T+1, B, 3H]` -> `[T+1, B, K]`."""
-        output: Tensor = self.linear_end(gru(inputs, self.weight_hh, self.bias_hn))
+        states = gru(inputs, self.weight_hh, self.bias_hn, every_order)
+        output: Tensor = self.linear_end(states)
         return output
 
     def step_after_gates(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -345,8 +354,19 @@ class StateHead(Head):
         index = self.states.index(x)
         if isinstance(self.network, MLPHead):
             return _look_up(self._plus_table(self.network(self._every_input())), index)
+        return self._by_gates(index)
+
+    def every_order(self, x: Features) -> Tensor:
+        assert isinstance(x, Tensor)
+        if isinstance(self.network, MLPHead):
+            return super().every_order(x)
+        return self._by_gates(self.states.index(x), every_order=True)
+
+    def _by_gates(self, index: Tensor, every_order: bool = False) -> Tensor:
+        assert isinstance(self.network, GRUHead)
         gates = self.network.gate_inputs(self._every_input())
-        return self._plus_table(self.network.after_gates(_look_up(gates, index)), index)
+        output = self.network.after_gates(_look_up(gates, index), every_order)
+        return self._plus_table(output, index)
 
     def step(self, x: Features, state: Tensor) -> tuple[Tensor, Tensor]:
         assert isinstance(x, Tensor)

@@ -238,3 +238,34 @@ def test_settings_are_checked() -> None:
         LOLASettings(objective="plain")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="inner_kl must be"):
         POLASettings(inner_kl=float("nan"))
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_a_recurrent_actor_acts_with_second_derivatives(table: bool) -> None:
+    fields = {"actor": "gru", "actor_table": table, "actor_one_hot": table, "layers_before_gru": 0}
+    config = loqa.IPDConfig(algo="lola", batch_size=3, episode_length=4, **fields)
+    torch.manual_seed(0)
+    agent = Trainer(config).agent.double()
+    if table:  # whose network begins at zero
+        torch.nn.init.normal_(agent.actor.network.linear_end.weight)  # type: ignore[union-attr]
+    obs, actions = torch.randint(5, (5, 3)), torch.randint(2, (4, 3))
+    acting = agent.acting(obs, actions).taken_log_probs
+    torch.testing.assert_close(acting, agent.evaluate(obs, actions).taken_log_probs)
+    weights = [one for one in agent.actor.parameters() if one.requires_grad]
+    first = torch.autograd.grad(acting.square().sum(), weights, create_graph=True)
+    norm = sum(one.square().sum() for one in first)
+    second = torch.autograd.grad(norm, weights)
+    direction = [torch.randn_like(one) for one in weights]
+    expected = sum((one * d).sum() for one, d in zip(second, direction, strict=True))
+
+    def moved(share: float) -> Tensor:
+        with torch.no_grad():
+            for one, d in zip(weights, direction, strict=True):
+                one += share * d
+        said = agent.acting(obs, actions).taken_log_probs
+        found = torch.autograd.grad(said.square().sum(), weights)
+        return sum(one.square().sum() for one in found)
+
+    step = 1e-5
+    upper, lower = moved(step), moved(-2 * step)
+    torch.testing.assert_close((upper - lower) / (2 * step), expected, rtol=1e-5, atol=1e-7)

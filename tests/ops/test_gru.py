@@ -90,6 +90,14 @@ def test_a_second_derivative_is_refused(kernel_device) -> None:
         torch.autograd.grad(gru(*arguments).sum(), arguments[0], create_graph=True)
 
 
+def test_every_order_has_the_values_of_the_native_steps_and_second_derivatives() -> None:
+    shapes = [(3, 2, 12), (12, 4), (4,)]
+    arguments = [_random(torch.float64, *s, seed=i).requires_grad_() for i, s in enumerate(shapes)]
+    torch.testing.assert_close(gru(*arguments, every_order=True), gru(*arguments))
+    assert torch.autograd.gradgradcheck(lambda *x: gru(*x, every_order=True), arguments)
+    assert gru(arguments[0][:0], *arguments[1:], every_order=True).shape == (0, 2, 4)
+
+
 @pytest.mark.parametrize("value", [0.0, 1e-6, -1e-4, 30.0, -30.0, 1e4, -1e4, float("nan")])
 def test_gates_at_the_edges(isa, value) -> None:
     inputs = torch.full((1, 18, 3), value).flatten(1)[None].contiguous()
