@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from loqa.algos.exact import ExactGame, game, train
+from loqa.algos.exact import ExactGame, game, meta_policy, train
 from loqa.algos.exact.lola import LOLASettings
 from loqa.algos.exact.meta_policy import (
     MetaPolicy,
@@ -105,6 +105,19 @@ def test_recorded_pairs_of_learners(recorded, name, pair):
 def as_ours(name, array):
     """A published parameter, in our layout: a run first, [inputs, units]."""
     return array.mT[None] if name.endswith("weight") else array[None, None]
+
+
+def test_the_parts_of_an_update_add_up_to_the_whole(monkeypatch):
+    learned = []
+    for size in (10_000, 4):  # 4 of 3 x 5 games a run
+        monkeypatch.setattr(meta_policy, "_PART", 2 * size)
+        settings = MFOSSettings(batch_size=3, meta_steps=5, meta_hidden=6)
+        meta = MFOS(game("ipd"), settings, runs=2, seed=3)
+        for iteration in (1, 2):
+            meta.iterate(iteration)
+        learned.append(meta.parameters())
+    for name, whole in learned[0].items():
+        torch.testing.assert_close(learned[1][name], whole, rtol=1e-4, atol=1e-5)
 
 
 def test_recorded_ppo(recorded):

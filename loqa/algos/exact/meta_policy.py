@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _EPSILON = 1e-5  # beside the standard deviation of returns
 _VALUE_WEIGHT = 0.5
+_PART = 2048  # games of all runs, of which gradients are computed at once
 
 
 @dataclass
@@ -115,11 +116,18 @@ class MetaPolicy:
         return self._network("critic", states)[..., 0]
 
     def _network(self, head: str, states: Tensor) -> Tensor:
-        found = states
-        for layer in (0, 2):
-            weight, bias = (self.weights[f"{head}.{layer}.{kind}"] for kind in ("weight", "bias"))
-            found = torch.baddbmm(bias, found if layer == 0 else torch.tanh(found), weight)
-        return found
+        """Games are columns of every product: as rows, of ten numbers each, they take three times as long.
+
+        tanh x is 2 sigmoid(2 x) - 1, whose 2 and 1 the layers take in: torch's sigmoid is six times as
+        fast on the CPU, and its derivative needs as little.
+        """
+        (weight, bias), (last, last_bias) = (
+            [self.weights[f"{head}.{layer}.{kind}"].mT for kind in ("weight", "bias")]
+            for layer in (0, 2)
+        )
+        columns = states.mT.contiguous()
+        hidden = torch.sigmoid(torch.baddbmm(2 * bias, 2 * weight, columns))
+        return torch.baddbmm(last_bias - last.sum(-1, keepdim=True), 2 * last, hidden).mT
 
     def improve(
         self, rollout: Rollout, optimizer: torch.optim.Optimizer, settings: MFOSSettings
@@ -134,13 +142,21 @@ class MetaPolicy:
         states, actions, old, returns = (
             _by_run(one) for one in (rollout.states, rollout.actions, rollout.log_probs, returns)
         )
+        # The mean over all games, in parts whose hidden units stay in the cache.
+        count = old.shape[-1]
+        size = max(_PART // len(old), 1 + count // 64)
         losses = []
         for _ in range(settings.epochs):
-            loss = self._loss(states, actions, old, returns, settings)
             optimizer.zero_grad()
-            torch.autograd.backward(loss.sum())
+            loss = torch.zeros_like(old[:, 0])
+            for first in range(0, count, size):
+                part = slice(first, first + size)
+                whole = (states[:, part], actions[:, part], old[:, part], returns[:, part])
+                found = self._loss(*whole, settings) * (whole[-1].shape[-1] / count)
+                torch.autograd.backward(found.sum())
+                loss += found.detach()
             optimizer.step()
-            losses.append(loss.detach())
+            losses.append(loss)
         return losses
 
     def _loss(

@@ -90,12 +90,16 @@ class MetaGame:
             `[..., 2 S]` (the opponent's update has to be guessed); rewards per step of both, `[2, ...]`,
             own first; the opponent's new logits.
         """
-        mine, theirs = (one.detach().requires_grad_() for one in (mine, theirs))
-        play = Play(self.game, Table(self.game.num_states), 1 - self.seat)
-        learned = self.learner.step(play, theirs, mine).detach()
-        with torch.no_grad():
-            rewards = torch.stack(self.game.values(mine, theirs, self.seat))
-            return torch.sigmoid(torch.cat([mine, theirs], -1)), self.game.weight * rewards, learned
+        mine, theirs = mine.detach(), theirs.detach().requires_grad_()
+        values = self.game.values(mine, theirs, self.seat)
+        if isinstance(self.learner, NaiveSettings):  # climbs the value that is paid
+            learned = self.learner.climb(values[1], theirs)
+        else:
+            play = Play(self.game, Table(self.game.num_states), 1 - self.seat)
+            learned = self.learner.step(play, theirs, mine.clone().requires_grad_())
+        rewards = self.game.weight * torch.stack(values).detach()
+        state = torch.sigmoid(torch.cat([mine, theirs], -1))
+        return state.detach(), rewards, learned.detach()
 
 
 class MFOS:

@@ -25,4 +25,8 @@ class NaiveSettings:
 
     def step(self, play: Play, mine: Tensor, theirs: Tensor) -> Tensor:
         """My parameters after an update: theta_i + alpha dV_i / dtheta_i, `[..., P]`."""
-        return mine + self.lr * gradient(play.values(mine, theirs)[0], mine)
+        return self.climb(play.values(mine, theirs)[0], mine)
+
+    def climb(self, value: Tensor, mine: Tensor) -> Tensor:
+        """The step on a value that is known already, a function of `mine`."""
+        return mine + self.lr * gradient(value, mine)
