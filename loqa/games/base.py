@@ -105,6 +105,7 @@ class Game:
         measure: further numbers of the episodes in self-play; NaN where nothing was counted.
         evaluated: what an evaluation says besides, by what it has said.
         thresholds: names of what an agent may reach, the weakest first.
+        no_threshold: why none of them can be reached with some settings; "" where they can.
         reached: which of them an evaluation reaches.
         answers: whether an evaluation says that the agent answers who always defects.
         metrics: further numbers of a line of metrics, whenever one is written.
@@ -137,6 +138,7 @@ class Game:
     measure: Callable[[Trajectory, Any], Mapping[str, Tensor]] = _nothing
     evaluated: Callable[[dict[str, Any]], dict[str, Any]] = _nothing
     thresholds: Sequence[str] = ()
+    no_threshold: Callable[[Any], str] = lambda settings: ""
     reached: Callable[[Mapping[str, Any], Any], Sequence[str]] = _none
     answers: Callable[[Mapping[str, Any], Any], bool] = _at_once
     metrics: Callable[[RunView], dict[str, Any]] = _nothing

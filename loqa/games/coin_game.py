@@ -123,8 +123,14 @@ def _evaluated(evaluation: dict[str, Any]) -> dict[str, Any]:
     return {"own_coin_share": statistics.pop("own_coin_share", None)}
 
 
+def _no_threshold(settings: CoinSettings) -> str:
+    if settings.rules == "loqa24":
+        return ""
+    return f"the thresholds are of rules loqa24, got rules {settings.rules}"
+
+
 def _reached(evaluation: Mapping[str, Any], settings: CoinSettings) -> Sequence[str]:
-    if settings.rules != "loqa24":  # whose thresholds they are
+    if _no_threshold(settings):
         return ()
     return reached(
         sum(evaluation["self_play"]) / settings.num_players,
@@ -201,6 +207,7 @@ COIN = register(
         measure=_measure,
         evaluated=_evaluated,
         thresholds=tuple(THRESHOLDS),
+        no_threshold=_no_threshold,
         reached=_reached,
         answers=_answers,
         adapted=_adapted,

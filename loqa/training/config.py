@@ -91,6 +91,8 @@ class TrainConfig:
                     f"other_algo {others.other_algo} has other settings than {self.algo}"
                 )
         _checks.one_of("stop_at", stop_at, ("never", *self.record().thresholds))
+        if stop_at != "never" and (why := self.record().no_threshold(self.env)):
+            raise ValueError(f"stop_at must be never, got {stop_at}: {why}")
         for part in self.parts():
             for field in dataclasses.fields(part):
                 if isinstance(value := getattr(part, field.name), float):

@@ -320,6 +320,7 @@ def test_settings_that_cannot_be() -> None:
         ({"opponents": 3}, "opponents must divide batch_size 8, got 3"),
         ({"height": 1, "width": 2}, "3 cells or more, got 1 x 2"),
         ({"stop_at": "solid"}, "stop_at must be one of"),
+        ({"stop_at": "weak", "rules": "mfos22"}, "must be never, got weak: .* of rules loqa24"),
         ({"matmul": "int4"}, "matmul must be one of"),
         ({"actor_hidden": 0}, "actor_hidden must be"),
         ({"critic_lambda": 1.5}, r"critic_lambda must be in \[0, 1\], got 1.5"),
