@@ -33,6 +33,7 @@ PAGES = (
 )
 TABLES = {
     "matrix_game": tables_environments.tables,
+    "native_games": tables_environments.tables,
     "coin_game": tables_environments.tables,
     "coin_instructions": tables_environments.instructions,
     "kernels": tables_kernels.tables,
