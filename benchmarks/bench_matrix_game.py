@@ -11,11 +11,13 @@ is installed). Every contender's result is compared with the reference before it
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from compared import CHECKED, check
 
 import loqa
 import loqa.reference
@@ -24,7 +26,6 @@ STEPS = 50
 BATCHES = (1, 512, 8192, 65536)
 PURE_PYTHON_BATCH = 512  # it takes the same time for each environment
 PAYOFF = np.array([-1, -3, 0, -2], np.float32)
-CHECKED = 64  # environments compared with the reference
 
 Results = tuple[np.ndarray, np.ndarray]
 
@@ -96,21 +97,6 @@ def contender(name: str, num_envs: int, obs: str) -> tuple[Callable[..., Any], C
     return env.step, env.rollout
 
 
-def check(
-    step: Callable[..., Any], rollout: Callable[..., Any], actions: np.ndarray, obs: str
-) -> None:
-    """The first and the last environments of the batch against the reference."""
-    few = np.unique(np.r_[: CHECKED // 2, -CHECKED // 2 : 0] % actions.shape[1])
-    reference = loqa.reference.make("ipd", len(few), obs=obs)
-    expected_obs, expected_rewards = reference.rollout(actions[:, few])
-    seen, rewards = (np.asarray(value) for value in rollout(actions)[:2])
-    np.testing.assert_array_equal(seen[:, few], expected_obs)
-    np.testing.assert_array_equal(rewards[:, few], expected_rewards)
-    seen, rewards = (np.asarray(value) for value in step(actions[0])[:2])
-    np.testing.assert_array_equal(seen[few], expected_obs[1])
-    np.testing.assert_array_equal(rewards[few], expected_rewards[0])
-
-
 @pytest.mark.parametrize("num_envs", BATCHES)
 @pytest.mark.parametrize("obs", ["index", "bits"])
 @pytest.mark.parametrize("call", ["rollout", "step"])
@@ -123,7 +109,7 @@ def test_matrix_game(
     steps = 3 if quick else STEPS
     actions = np.random.default_rng(0).integers(0, 2, (steps, num_envs, 2)).astype(np.uint8)
     step, rollout = contender(name, num_envs, obs)
-    check(step, rollout, actions, obs)
+    check(step, rollout, actions, partial(loqa.reference.make, "ipd", obs=obs))
     given: Any = torch.from_numpy(actions) if name.startswith("loqa") else actions
     if name == "jax":
         import jax

@@ -11,11 +11,13 @@ vectorised over B. Every contender's result is compared with the reference befor
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from compared import CHECKED, check
 
 import loqa
 import loqa.reference
@@ -23,7 +25,6 @@ import loqa.reference
 STEPS = 50
 BATCHES = (512, 8192, 65536)
 PURE_PYTHON_BATCH = 512  # it takes the same time for each environment
-CHECKED = 64  # environments compared with the reference
 GAMES: dict[str, dict[str, Any]] = {
     "n-ipd, 2 players": {"num_players": 2, "obs": "index", "obs_dtype": torch.int8},
     "n-ipd, 3 players": {"num_players": 3, "obs": "index", "obs_dtype": torch.int8},
@@ -105,22 +106,6 @@ def of_reference(rules: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in rules.items() if key != "obs_dtype"}
 
 
-def check(
-    step: Callable[..., Any], rollout: Callable[..., Any], actions: np.ndarray, game: str,
-    rules: dict[str, Any],
-) -> None:  # fmt: skip
-    """The first and the last environments of the batch against the reference."""
-    few = np.unique(np.r_[: CHECKED // 2, -CHECKED // 2 : 0] % actions.shape[1])
-    reference = loqa.reference.make(game, len(few), **of_reference(rules))
-    expected_obs, expected_rewards = reference.rollout(actions[:, few])
-    seen, rewards = (np.asarray(value) for value in rollout(actions)[:2])
-    np.testing.assert_array_equal(seen[:, few], expected_obs)
-    np.testing.assert_array_equal(rewards[:, few], expected_rewards)
-    seen, rewards = (np.asarray(value) for value in step(actions[0])[:2])
-    np.testing.assert_array_equal(seen[few], expected_obs[1])
-    np.testing.assert_array_equal(rewards[few], expected_rewards[0])
-
-
 @pytest.mark.parametrize("num_envs", BATCHES)
 @pytest.mark.parametrize("title", GAMES)
 @pytest.mark.parametrize("call", ["rollout", "step"])
@@ -137,7 +122,7 @@ def test_native_game(
     if not rules:
         actions = draw.random((steps, num_envs, players, 1), dtype=np.float32)
     step, rollout = contender(name, game, rules, num_envs)
-    check(step, rollout, actions, game, rules)
+    check(step, rollout, actions, partial(loqa.reference.make, game, **of_reference(rules)))
     given: Any = torch.from_numpy(actions) if name.startswith("loqa") else actions
     now, obs = given[0], rules.get("obs", "actions")
     about = {"game": title, "contender": name, "call": call, "obs": obs, "num_envs": num_envs}

@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
-import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from about import about
+from seeds import spread, train
 
-import loqa
-from loqa.training.config import config_class
+from loqa import PublicGoodsConfig
 
 RESULTS = Path(__file__).parent / "results" / "train_public_goods.json"
 ROWS: dict[str, dict[str, Any]] = {
@@ -49,10 +48,6 @@ def strict(run: dict[str, Any]) -> bool:
 
 def results_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """What the runs of a row have come to."""
-
-    def spread(values: list[float]) -> list[float]:
-        return [round(v, 4) for v in (min(values), sum(values) / len(values), max(values))]
-
     return {
         "iterations": runs[0]["iterations"],
         "exploration": runs[0]["exploration"],
@@ -60,8 +55,9 @@ def results_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
         "strict": sum(map(strict, runs)),
         "kinds": dict(Counter(run["learned"] for run in runs).most_common()),
         "lowest_mean_highest": {name: spread([run[name] for run in runs]) for name in NUMBERS},
-        "p_give": {
-            name: spread([run["p_give"][name] for run in runs]) for name in runs[0]["p_give"]
+        "p_cooperate": {
+            name: spread([run["p_cooperate"][name] for run in runs])
+            for name in runs[0]["p_cooperate"]
         },
         "not_strict": {
             run["seed"]: {name: round(run[name], 4) for name in NUMBERS[:-1]}
@@ -69,19 +65,6 @@ def results_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
             if not strict(run)
         },
     }
-
-
-def train(seed: int, fields: dict[str, Any], out: Path) -> dict[str, Any]:
-    """One run."""
-    config = config_class("public-goods").of_preset("default", seed=seed, **fields)
-    began = time.process_time()
-    run = loqa.train(config, out)
-    if run["status"] != "finished":  # a signal: the seeds after it would go on
-        raise SystemExit(f"seed {seed}: {run['status']}")
-    run["cpu_seconds"] = time.process_time() - began
-    run["self_play"] = sum(run["self_play"]) / len(run["self_play"])
-    run["exploration"] = config.loop.exploration
-    return run
 
 
 def main() -> None:
@@ -92,13 +75,15 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     for row in options.only:
-        runs = []
-        with tempfile.TemporaryDirectory() as name:
-            for seed in range(options.first_seed, options.first_seed + options.seeds):
-                runs.append(train(seed, ROWS[row], Path(name) / str(seed)))
-                print(
-                    row, seed, runs[-1]["learned"], f"{runs[-1]['cpu_seconds']:.1f} s", flush=True
-                )
+        config_of = partial(PublicGoodsConfig.of_preset, "default", **ROWS[row])
+        runs = train(
+            lambda seed, of=config_of: of(seed=seed),
+            range(options.first_seed, options.first_seed + options.seeds),
+            lambda run, row=row: print(row, run["seed"], run["learned"], flush=True),
+        )
+        for run in runs:
+            run["self_play"] = sum(run["self_play"]) / len(run["self_play"])
+            run["exploration"] = config_of().loop.exploration
         kept = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else {}
         found = {**kept, row: results_of(runs)}
         rows = {name: found[name] for name in ROWS if name in found}

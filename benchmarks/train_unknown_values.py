@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from about import about
+from seeds import spread, train
 
-import loqa
 from loqa import IPDConfig
 from loqa.games.answers import COOPERATES, DEFECTS
 
@@ -48,9 +47,6 @@ def four_right(p: dict[str, float]) -> bool:
 
 def results_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """What the pairs of a row have come to."""
-
-    def spread(values: list[float]) -> list[float]:
-        return [round(v, 4) for v in (min(values), sum(values) / len(values), max(values))]
 
     def both(run: dict[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
         return run["p_cooperate"], run["p_cooperate_other"]
@@ -87,16 +83,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     for row in options.only:
-        runs = []
-        for seed in range(options.first_seed, options.first_seed + options.seeds):
-            config = IPDConfig.of_preset("default", seed=seed, meets="learners", **ROWS[row])
-            began = time.process_time()
-            with tempfile.TemporaryDirectory() as name:
-                run = loqa.train(config, Path(name) / "run")
-            if run["status"] != "finished":  # a signal: the seeds after it would go on
-                raise SystemExit(f"{row}, seed {seed}: {run['status']}")
-            runs.append({**run, "cpu_seconds": time.process_time() - began})
-            print(row, seed, *(f"{p:.2f}" for p in run["p_cooperate"].values()), flush=True)
+        config_of = partial(IPDConfig.of_preset, "default", meets="learners", **ROWS[row])
+        runs = train(
+            lambda seed, of=config_of: of(seed=seed),
+            range(options.first_seed, options.first_seed + options.seeds),
+            lambda run, row=row: print(row, run["seed"], *run["p_cooperate"].values(), flush=True),
+        )
         kept = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else {}
         found = {**kept, row: results_of(runs)}
         rows = {name: found[name] for name in ROWS if name in found}

@@ -16,7 +16,9 @@ from loqa.games.registry import played
 
 
 def add_watch(one: argparse.ArgumentParser) -> None:
-    one.add_argument("players", nargs="+", metavar="PLAYER", help=f"one a seat, or one for all: {WHO}")
+    one.add_argument(
+        "players", nargs="+", metavar="PLAYER", help=f"one a seat, or one for all: {WHO}"
+    )
     one.add_argument(
         "--gif", metavar="FILE", help="write a film (gif, png, webp) instead of showing it here"
     )

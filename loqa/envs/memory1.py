@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from loqa.envs.base import PlayedEpisodes
 
 
 def tables_of(seats: Sequence[Any], num_envs: int) -> Tensor | None:
@@ -30,6 +32,22 @@ def tables_of(seats: Sequence[Any], num_envs: int) -> Tensor | None:
     if any(table.ndim == 3 for table in found):
         found = [_for_each(table, num_envs) for table in found]
     return torch.stack(found, -3)
+
+
+def play(env: Any, seats: Sequence[Any], sample: Callable[[Tensor], Any]) -> PlayedEpisodes | None:
+    """The next episode of each environment between policies of memory 1; None where one is not.
+
+    Args:
+        env: a simulator of the core.
+        seats: who plays.
+        sample: its rollout by what they do, see `tables_of`.
+    """
+    tables = tables_of(seats, env.num_envs)
+    if tables is None:
+        return None
+    env.reset()
+    obs, actions, rewards = sample(tables)
+    return PlayedEpisodes(obs, actions, rewards, (None,) * env.num_players)
 
 
 def _for_each(table: Tensor, num_envs: int) -> Tensor:

@@ -13,10 +13,10 @@ from loqa import _checks
 from loqa._native import core
 from loqa.envs import actions as given
 from loqa.envs import device as devices
+from loqa.envs import memory1
 from loqa.envs.autoreset import Rollout
 from loqa.envs.base import EnvSpec, PlayedEpisodes
 from loqa.envs.buffers import Lent, borrow
-from loqa.envs.memory1 import tables_of
 from loqa.envs.scripted import Scripted
 
 OBS_TYPES = {torch.int8: 0, torch.int64: 1, torch.float32: 2}
@@ -245,12 +245,10 @@ class NativeGame(Scripted):
         Returns:
             The episodes; None unless the game shows the index and every policy has `memory1()`.
         """
-        tables = tables_of(seats, self.num_envs) if self.spec.obs == "index" else None
-        if tables is None:
+        if self.spec.obs != "index":
             return None
-        self.reset()
-        played = self.rollout_memory1(tables, self.episode_length, exploration)
-        return PlayedEpisodes(*played, tables=(None,) * self.num_players)
+        steps = self.episode_length
+        return memory1.play(self, seats, lambda p: self.rollout_memory1(p, steps, exploration))
 
     def _play(
         self, players: core.GamePlayers, steps: int, chosen: Lent

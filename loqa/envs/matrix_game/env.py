@@ -13,12 +13,12 @@ from torch import Tensor
 from loqa import _checks
 from loqa._native import core
 from loqa.envs import device as devices
+from loqa.envs import memory1
 from loqa.envs.actions import probabilities_of
 from loqa.envs.autoreset import Rollout
 from loqa.envs.base import EnvSpec, PlayedEpisodes
 from loqa.envs.buffers import borrow
 from loqa.envs.matrix_game.presets import MATRIX_PRESETS, MatrixPreset, as_payoff
-from loqa.envs.memory1 import tables_of
 from loqa.envs.native import VectorEnv
 
 OBS_MODES = ("bits", "index", "onehot", "actions")
@@ -238,12 +238,10 @@ class MatrixGame(VectorEnv):
         """
         if self.num_actions != 2 or self.spec.obs != "index":
             return None
-        tables = tables_of(seats, self.num_envs)
-        if tables is None:
-            return None
-        self.reset()
-        played = self.rollout_memory1(tables[..., 0], self.episode_length, exploration)
-        return PlayedEpisodes(*played, tables=(None, None))
+        steps = self.episode_length
+        return memory1.play(
+            self, seats, lambda p: self.rollout_memory1(p[..., 0], steps, exploration)
+        )
 
     def _check_no_random_end(self, name: str) -> None:
         if self.end_probability > 0:
