@@ -45,7 +45,7 @@ def boards(results: dict[str, Any]) -> str:
     ]
     for run in results["training"]:
         times = [run["seconds_to_threshold"][name] for name in _THRESHOLDS]
-        times.append(run["held_since"]["strong"])
+        times.append(run["seconds_to_threshold_for_good"]["strong"])
         cells = [
             str(run["seed"]),
             *("-" if one is None else f"{one:.0f}" for one in times),

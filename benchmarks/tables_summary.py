@@ -108,7 +108,10 @@ def _learners(load: Load) -> Iterator[Row]:
 def _boards(load: Load) -> Iterator[Row]:
     results = load("train_coin_boards")
     for run in results["training"]:
-        first, held = run["seconds_to_threshold"]["strong"], run["held_since"]["strong"]
+        first, held = (
+            run["seconds_to_threshold"]["strong"],
+            run["seconds_to_threshold_for_good"]["strong"],
+        )
         yield _board(run["height"], f"{_whole(first)} s ({_whole(held)})", _machine(results, 1))
     results = load("gpu_boards")
     for board in (3, 5, 7):

@@ -25,7 +25,7 @@ def results(name: str) -> dict[str, Any]:
 def main() -> None:
     times = [
         Times("one CPU core", (run["height"], run["width"]), run["seconds_to_threshold"],
-              run["held_since"]["strong"])
+              run["seconds_to_threshold_for_good"]["strong"])
         for run in results("train_coin_boards")["training"]
     ]  # fmt: skip
     on_gpu = results("gpu_boards")

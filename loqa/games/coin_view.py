@@ -41,7 +41,7 @@ def outcome(summary: dict[str, Any]) -> str:
     if "self_play" not in summary:
         return "Stopped before the first evaluation"
     met = ", ".join(
-        f"{name} {_met(seconds, summary['held_since'][name])}"
+        f"{name} {_met(seconds, summary['seconds_to_threshold_for_good'][name])}"
         for name, seconds in summary["seconds_to_threshold"].items()
     )
     return "".join(

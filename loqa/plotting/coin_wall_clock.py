@@ -74,7 +74,7 @@ def plot_wall_clock(directories: Sequence[str | Path], out: Path) -> Path:
             raise ValueError(
                 f"{run.path} is a run of {run.game!r}; wall clock needs Coin Game runs"
             )
-        for name in ("seconds_to_threshold", "held_since"):
+        for name in ("seconds_to_threshold", "seconds_to_threshold_for_good"):
             if set(THRESHOLDS) - set(run.summary.get(name, {})):
                 raise ValueError(f"{run.path} has no {name} in its summary.json yet")
     return draw_wall_clock([_times(run) for run in runs], out)
@@ -84,7 +84,10 @@ def _times(run: Run) -> Times:
     device = str(run.summary.get("device", "cpu"))
     view = "" if run.settings.egocentric else ", absolute planes"
     board = int(run.config["height"]), int(run.config["width"])
-    first, held = run.summary["seconds_to_threshold"], run.summary["held_since"][_LAST]
+    first, held = (
+        run.summary["seconds_to_threshold"],
+        run.summary["seconds_to_threshold_for_good"][_LAST],
+    )
     return Times(f"{device.partition(':')[0].upper()}{view}", board, first, held)
 
 

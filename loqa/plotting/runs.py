@@ -66,7 +66,12 @@ class Run:
     @property
     def learned(self) -> list[dict[str, Any]]:
         """The metrics without times: alike if two runs did the same."""
-        timed = ("seconds", "phase_seconds", "seconds_to_threshold", "held_since")
+        timed = (
+            "seconds",
+            "phase_seconds",
+            "seconds_to_threshold",
+            "seconds_to_threshold_for_good",
+        )
         return [{key: value for key, value in line.items() if key not in timed}
                 for line in self.metrics]  # fmt: skip
 
@@ -193,7 +198,7 @@ def _are_times(value: Any) -> bool:
 _SUMMARY: dict[str, Check] = {
     "strategy": ("a text", lambda value: isinstance(value, str)),
     "seconds_to_threshold": ("times by name", _are_times),
-    "held_since": ("times by name", _are_times),
+    "seconds_to_threshold_for_good": ("times by name", _are_times),
 }
 
 

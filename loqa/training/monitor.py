@@ -30,8 +30,8 @@ class Monitor:
         shaping_weight: as it is steered.
         began: the iteration after which rates are annealed and the weight is steered, None before that.
         seconds_to_threshold: of each threshold of the game, until it was met first; None before that.
-        held_since: of each threshold, the seconds at the first of the evaluations that have all met it;
-            None where the newest does not.
+        seconds_to_threshold_for_good: of each threshold, the seconds at the first of the evaluations
+            that have all met it; None where the newest does not.
     """
 
     def __init__(self, trainer: Trainer) -> None:
@@ -44,7 +44,9 @@ class Monitor:
         self.began = None if waits else schedule.anneal_after
         self.evaluation: dict[str, Any] = {}
         self.seconds_to_threshold: dict[str, float | None] = dict.fromkeys(trainer.game.thresholds)
-        self.held_since: dict[str, float | None] = dict(self.seconds_to_threshold)
+        self.seconds_to_threshold_for_good: dict[str, float | None] = dict(
+            self.seconds_to_threshold
+        )
 
     @property
     def agent(self) -> Agent:
@@ -94,9 +96,9 @@ class Monitor:
         if answers and self._regular and trainer.iteration >= self.config.schedule.anneal_after:
             self.began = trainer.iteration
         met = game.reached(self.evaluation, settings)
-        for name, since in self.held_since.items():
+        for name, since in self.seconds_to_threshold_for_good.items():
             now = seconds if since is None else since
-            self.held_since[name] = now if name in met else None
+            self.seconds_to_threshold_for_good[name] = now if name in met else None
             if name in met and self.seconds_to_threshold[name] is None:
                 self.seconds_to_threshold[name] = seconds
 
@@ -115,7 +117,7 @@ class Monitor:
             line |= self.evaluation
             if self.seconds_to_threshold:
                 line["seconds_to_threshold"] = dict(self.seconds_to_threshold)
-                line["held_since"] = dict(self.held_since)
+                line["seconds_to_threshold_for_good"] = dict(self.seconds_to_threshold_for_good)
         return line
 
     def summary(self) -> dict[str, Any]:
@@ -123,7 +125,7 @@ class Monitor:
         found = {**self._trainer.game.summary(self), **self.evaluation}
         if self.seconds_to_threshold:
             found["seconds_to_threshold"] = self.seconds_to_threshold
-            found["held_since"] = self.held_since
+            found["seconds_to_threshold_for_good"] = self.seconds_to_threshold_for_good
         return found
 
     def state_dict(self) -> dict[str, Any]:
@@ -132,7 +134,7 @@ class Monitor:
             "shaping_weight": self.shaping_weight,
             "began": self.began,
             "seconds_to_threshold": self.seconds_to_threshold,
-            "held_since": self.held_since,
+            "seconds_to_threshold_for_good": self.seconds_to_threshold_for_good,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -140,7 +142,7 @@ class Monitor:
         self.shaping_weight = float(state["shaping_weight"])
         self.began = state["began"]
         self.seconds_to_threshold = dict(state["seconds_to_threshold"])
-        self.held_since = dict(state["held_since"])
+        self.seconds_to_threshold_for_good = dict(state["seconds_to_threshold_for_good"])
 
     def _played(self, purpose: str, script: str | None) -> Any:
         """Episodes of the agent against a scripted player in every other seat, or against itself."""

@@ -99,7 +99,7 @@ def _newest(path: Path) -> dict[str, Any]:
 def _leaves(tree: Any, where: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(tree, dict | list):
         for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
-            if "seconds" not in str(key) and key != "held_since":
+            if "seconds" not in str(key):
                 yield from _leaves(value, f"{where}/{key}")
     else:
         yield where, tree

@@ -56,7 +56,7 @@ def coin_run(path: Path, seed: int = 0, size: int = 3, **config: object) -> Path
         times = dict.fromkeys(times)  # type: ignore[arg-type]
     summary = {
         "seconds_to_threshold": times,
-        "held_since": times,
+        "seconds_to_threshold_for_good": times,
         "device": "cpu",
         "seconds": 200.0,
     }

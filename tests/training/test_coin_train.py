@@ -282,7 +282,7 @@ def test_a_threshold_holds_from_the_first_of_the_last_that_met_it(
     summary = _run(_config(evaluate_every=1, iterations=5), tmp_path)
     text = (tmp_path / "run" / "metrics.jsonl").read_text()
     seconds = [json.loads(line)["seconds"] for line in text.splitlines()]
-    first, held = summary["seconds_to_threshold"], summary["held_since"]
+    first, held = summary["seconds_to_threshold"], summary["seconds_to_threshold_for_good"]
     assert first["weak"] <= seconds[0] < held["weak"] <= seconds[2]
     assert (held["medium"], held["strong"], first["strong"]) == (None, None, None)
     said = outcome(summary)

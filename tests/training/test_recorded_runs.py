@@ -72,7 +72,7 @@ RUNS: dict[str, Any] = {
         },
     ),
 }
-SECONDS = ("seconds", "phase_seconds", "seconds_to_threshold", "held_since")
+SECONDS = ("seconds", "phase_seconds", "seconds_to_threshold", "seconds_to_threshold_for_good")
 FIRST = 3  # lines compared on another kind of machine
 WEIGHTS = json.loads((FOLDER / "weights.json").read_text()) if FOLDER.exists() else {}
 """Sums of the first weights of each run: torch's initialisers draw others in other versions."""
