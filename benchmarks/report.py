@@ -48,6 +48,8 @@ TABLES = {
     "train_unknown_values": tables_training.unknown_values,
     "train_rivals": tables_rivals.tables,
     "update_costs": tables_rivals.costs,
+    "published_code.lola": tables_rivals.published_lola,
+    "published_code.mfos": tables_rivals.published_mfos,
     "gpu_environments": tables_gpu.environments,
     "gpu_kernels": tables_gpu.kernels,
     "gpu_phases": tables_gpu.phases,

@@ -1,10 +1,16 @@
-"""Tables of benchmarks/train_rivals.py and update_costs.py."""
+"""Tables of benchmarks/train_rivals.py, update_costs.py and published_code.py."""
 
 from __future__ import annotations
 
+from statistics import median
 from typing import Any
 
 import tables_training
+from update_costs import PUBLISHED, REDUCED
+
+from loqa.plotting.coin_wall_clock import PUBLISHED as WALL_CLOCK
+
+_HOUR = 3600
 
 
 def tables(results: dict[str, Any]) -> str:
@@ -56,5 +62,68 @@ def costs(results: dict[str, Any]) -> str:
         "One update: CPU seconds, and how far the peak of the process rises. Where nothing else is said: "
         "3 x 3, 50 steps, two inner steps. POLA's is one of its outer steps. M-FOS's is of two (or as many "
         "as there are inner steps) of its 16 inner episodes, of 16 steps where no horizon is said.",
+        "",
+        lengths(results["updates"]),
+    ]
+    return "\n".join(lines)
+
+
+def lengths(updates: dict[str, Any]) -> str:
+    """What whole trainings on 3 x 3 would take one core, and how far three hours go."""
+    whole: dict[str, tuple[float, int]] = {}
+    for name, one in PUBLISHED.items():
+        seconds, count = whole.get(one.title, (0.0, 0))
+        cost = updates[f"{name}, published 3"]["seconds"] * one.parts
+        whole[one.title] = (seconds + cost * one.updates, count + one.updates)
+    for title, row, parts, count in REDUCED:
+        whole[title] = (updates[row]["seconds"] * parts * count, count)
+    lines = [
+        "| training on 3 x 3 | CPU seconds an update | updates | whole, core-hours | updates in three "
+        "core-hours | A100 seconds to weak, published |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for title, (seconds, count) in whole.items():
+        known = [times[0] for (name, level), times in WALL_CLOCK.items()
+                 if level == "weak" and title.startswith(name) and "published" not in title]  # fmt: skip
+        reduced = title in {one[0] for one in REDUCED}
+        lines.append(
+            f"| {title} | {seconds / count:.1f} | {count:,} | {seconds / _HOUR:.1f} | "
+            f"{min(count, 3 * _HOUR * count / seconds):.0f} | {known[0] if known and not reduced else ''} |"
+        )
+    return "\n".join(lines)
+
+
+def published_lola(results: dict[str, Any]) -> str:
+    """LOLA-DiCE, by look-aheads."""
+    return _in_turn(
+        {
+            f"{row['look_aheads']} look-ahead{'s' if row['look_aheads'] > 1 else ''}": row
+            for row in results["rows"]
+        }
+    )
+
+
+def published_mfos(results: dict[str, Any]) -> str:
+    """M-FOS in the exact game."""
+    return _in_turn(
+        {f"{row['batch']} games, 100 meta-steps, 4 epochs": row for row in results["rows"]}
+    )
+
+
+def _in_turn(rows: dict[str, Any]) -> str:
+    """CPU seconds an update, theirs and ours, measured in turn."""
+    lines = [
+        "| | theirs, s an update | ours, s an update | theirs / ours |",
+        "|---|---:|---:|---:|",
+    ]
+    for title, row in rows.items():
+        theirs, ours = (
+            f"{median(row[name]):.4f} ({min(row[name]):.4f} to {max(row[name]):.4f})"
+            for name in ("theirs", "ours")
+        )
+        lines.append(f"| {title} | {theirs} | {ours} | {row['ratio']:.1f} |")
+    lines += [
+        "",
+        "Median (lowest to highest) of CPU seconds; of the ratios of neighbours the median.",
     ]
     return "\n".join(lines)

@@ -4,7 +4,8 @@
                                       [--figure]
 
 All on one thread, one after the other. The league plays all pairs, both seats, of the agents of each
-learner's first four seeds and of the scripted players. benchmarks/results/train_rivals.json keeps what
+learner's first four seeds and of the scripted players. With --only and --runs the other learners' runs in
+the folder stay as they are, in the table and in the league. benchmarks/results/train_rivals.json keeps what
 report.py puts into loqa/algos/README.md. The picture, figures/rivals.png, has one seed of each of
 `IN_PICTURE` and M-FOS, which learns this game with exact returns alone; `--figure` makes the picture and
 nothing else.
@@ -18,7 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from about import about
+from about import about, commit
 from train_ipd import results_of
 
 import loqa
@@ -29,6 +30,10 @@ from loqa.training.exact import ExactConfig, train_exact
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "train_rivals.json"
+GRU = {"actor": "gru", "actor_one_hot": True, "layers_before_gru": 0}
+PROXIMAL = {
+    "inner_lr": 0.03, "actor_lr": 0.01, "outer_kl": 150.0, "outer_steps": 20, "iterations": 10,
+}  # fmt: skip
 LEARNERS: dict[str, dict[str, Any]] = {
     "naive": {"algo": "naive"},
     "naive, shared reward": {"algo": "naive", "shared_reward": True},
@@ -37,6 +42,18 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "LOLA-DiCE": {"algo": "lola"},
     "LOLA-DiCE, opponent model": {"algo": "lola", "opponent_model": True},
     "POLA-DiCE": {"algo": "pola"},
+    "Advantage Alignment": {"algo": "aa"},
+    "naive, GRU": {"algo": "naive", "actor": "gru"},
+    "Advantage Alignment, GRU": {"algo": "aa", "actor": "gru"},
+    # Of trial runs with seed 1; see loqa/algos/README.md.
+    "LOLA-DiCE, GRU": {
+        "algo": "lola",
+        **GRU,
+        "inner_lr": 0.03,
+        "actor_lr": 0.003,
+        "iterations": 120,
+    },
+    "POLA-DiCE, GRU": {"algo": "pola", **GRU, **PROXIMAL},
 }
 IN_PICTURE = ("naive", "naive, shared reward", "LOQA", "LOLA-DiCE", "POLA-DiCE")
 # Against naive learners, as in exact_games.py; about 8 minutes.
@@ -45,9 +62,20 @@ SCRIPTED = ("tft", "ac", "ad")
 _IN_LEAGUE = 4
 
 
+def place(name: str, seed: int, folder: Path) -> Path:
+    """A run's directory."""
+    return folder / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
+
+
+def there(name: str, first: int, folder: Path) -> list[dict[str, Any]]:
+    """Summaries of the runs that are there, as many as a league has."""
+    seeds = range(first, first + _IN_LEAGUE)
+    return [trained(name, seed, folder) for seed in seeds if place(name, seed, folder).exists()]
+
+
 def trained(name: str, seed: int, folder: Path) -> dict[str, Any]:
     """The summary of a run, from its directory if it is there already."""
-    out = folder / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
+    out = place(name, seed, folder)
     summary = out / "summary.json"
     if not summary.exists():
         config = loqa.IPDConfig.of_preset("default", seed=seed, **LEARNERS[name])
@@ -111,14 +139,20 @@ def main() -> None:
             seed = options.first_seed
             picture({one: Path(trained(one, seed, folder)["out"]) for one in IN_PICTURE}, folder)
             return
+        kept = json.loads(RESULTS.read_text())["training"] if RESULTS.exists() else {}
         runs: dict[str, list[dict[str, Any]]] = {}
-        for learner in options.only:
+        for learner in LEARNERS:
+            if learner not in options.only:
+                if options.runs and learner in kept:
+                    runs[learner] = there(learner, options.first_seed, folder)
+                continue
             runs[learner] = []
             for seed in range(options.first_seed, options.first_seed + options.seeds):
                 run = trained(learner, seed, folder)
                 runs[learner].append(run)
                 print(learner, seed, run["strategy"], f"{run['seconds']:.1f} s", flush=True)
-        found = {name: results_of(of_name) for name, of_name in runs.items()}
+            kept[learner] = {**results_of(runs[learner]), "commit": commit()}
+        found = {name: kept[name] for name in runs}
         league = league_of(runs)
         picture({name: Path(of_name[0]["out"]) for name, of_name in runs.items()}, folder)
     results = {**about(), "training": found, "league": league}

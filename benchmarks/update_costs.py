@@ -94,6 +94,13 @@ PUBLISHED: dict[str, Published] = {
     "mfos, each other": Published("M-FOS, 1,000 updates", {**_META, "self_play_decay": 1.0}, 64, 900),
 }  # fmt: skip
 
+# Smaller trainings that three hours of one core hold: title, the row whose cost is meant, how many of it make
+# one update, and updates.
+REDUCED: tuple[tuple[str, str, int, int], ...] = (
+    ("POLA-DiCE, 64 episodes, 32 units, 2 inner and 20 outer steps", "pola, grid 3", 20 * 2, 251),
+    ("M-FOS, 64 boards, 4 inner episodes, against naive learners", "mfos, inner 4", 1, 1000),
+)
+
 
 def rows() -> dict[str, dict[str, Any]]:
     """Name of a row -> fields of its configuration: one of three sizes varies, the others stay."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,18 @@ def test_the_defaults_are_the_published_ones() -> None:
     agent = Trainer(found.replace(batch_size=1)).agent
     assert agent.actor.board == (7, 3, 3)
     assert agent.actor.end.weight.shape == (4, 16)
+
+
+def test_every_step_of_an_inner_episode_is_a_move() -> None:
+    """The published code plays one step less: its last one resets the boards, and is learned from."""
+    env = Trainer(config(batch_size=8)).env
+    seen = [env.reset(seed=1).clone()]
+    for _ in range(env.spec.episode_length):
+        seen.append(env.step(torch.zeros(8, 2, dtype=torch.uint8))[0].clone())
+    for before, after in itertools.pairwise(torch.stack(seen).reshape(-1, 8, 2, 7, 3, 3)):
+        assert not torch.equal(before[:, 0, 0], after[:, 0, 0])
+        assert not before[:, :, 6].any()  # nothing that is learned from shows the end
+    assert seen[-1].reshape(8, 2, 7, 3, 3)[:, :, 6].all()
 
 
 @pytest.mark.parametrize(
