@@ -25,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 
 from loqa.agents.places import Features, linear
 from loqa.agents.states import PRISONERS, States
-from loqa.ops.gru import fold, gru, gru_step
+from loqa.ops.gru import fold, gru, gru_every_order, gru_step
 
 NUM_IPD_STATES = 5  # start, CC, CD, DC, DD
 
@@ -285,7 +285,8 @@ class GRUHead(Head):
 
     def after_gates(self, inputs: Tensor, every_order: bool = False) -> Tensor:
         """`forward` from `gate_inputs` on, `[T+1, B, 3H]` -> `[T+1, B, K]`."""
-        states = gru(inputs, self.weight_hh, self.bias_hn, every_order)
+        sequence = gru_every_order if every_order else gru
+        states = sequence(inputs, self.weight_hh, self.bias_hn)
         output: Tensor = self.linear_end(states)
         return output
 

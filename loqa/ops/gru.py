@@ -59,15 +59,13 @@ def _in_full_precision(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 @_in_full_precision
-def gru(inputs: Tensor, weight_hh: Tensor, bias_hn: Tensor, every_order: bool = False) -> Tensor:
+def gru(inputs: Tensor, weight_hh: Tensor, bias_hn: Tensor) -> Tensor:
     """Hidden states of whole sequences that start from h = 0.
 
     Args:
         inputs: `[T, B, 3H]`, i.
         weight_hh: `[3H, H]`, or `[G, 3H, H]` for stacked sets.
         bias_hn: `[H]` or `[G, H]`.
-        every_order: whether one set has derivatives of every order, by steps of torch operators: some
-            three times slower than the native steps, which have the first.
 
     Returns:
         `[T, B, H]`. First derivatives in all three exist for one set; stacked sets are constants.
@@ -75,19 +73,27 @@ def gru(inputs: Tensor, weight_hh: Tensor, bias_hn: Tensor, every_order: bool = 
     Raises:
         TypeError, ValueError: not tensors of one type on one device whose shapes fit together.
         RuntimeError: a second derivative is asked for (in the backward, where the steps are native;
-            under `torch.func` they are not).
+            under `torch.func` they are not). `gru_every_order` has them.
     """
-    size = _check_parameters(weight_hh, bias_hn)
-    if not isinstance(inputs, Tensor) or inputs.dim() != 3:
-        raise ValueError(f"inputs must be [T, B, {3 * size}], got {describe(inputs)}")
-    check_like("inputs", inputs, bias_hn, (*inputs.shape[:2], 3 * size))
-    _check_groups(inputs.shape[1], bias_hn)
+    _check_sequence(inputs, weight_hh, bias_hn)
     if weight_hh.ndim == 3:
         return _by_steps(inputs, weight_hh, bias_hn)
-    if every_order or not _native(inputs, weight_hh, bias_hn):
+    if not _native(inputs, weight_hh, bias_hn):
         return _by_operators(inputs, weight_hh, bias_hn)
     output: Tensor = _Gru.apply(inputs, weight_hh, bias_hn)  # type: ignore[no-untyped-call]
     return output
+
+
+@_in_full_precision
+def gru_every_order(inputs: Tensor, weight_hh: Tensor, bias_hn: Tensor) -> Tensor:
+    """`gru` of one set with derivatives of every order, by steps of torch operators.
+
+    It is some three times slower than the native steps, which have the first derivative.
+    """
+    _check_sequence(inputs, weight_hh, bias_hn)
+    if weight_hh.ndim == 3:
+        raise ValueError(f"weight_hh must be [3H, H], of one set, got {describe(weight_hh)}")
+    return _by_operators(inputs, weight_hh, bias_hn)
 
 
 @_in_full_precision
@@ -115,6 +121,14 @@ def gru_step(inputs: Tensor, state: Tensor, weight_hh: Tensor, bias_hn: Tensor) 
     following = torch.empty_like(state)
     _forward(inputs.contiguous(), hidden, bias_hn.contiguous(), state, following, None)
     return following
+
+
+def _check_sequence(inputs: Tensor, weight_hh: Tensor, bias_hn: Tensor) -> None:
+    size = _check_parameters(weight_hh, bias_hn)
+    if not isinstance(inputs, Tensor) or inputs.dim() != 3:
+        raise ValueError(f"inputs must be [T, B, {3 * size}], got {describe(inputs)}")
+    check_like("inputs", inputs, bias_hn, (*inputs.shape[:2], 3 * size))
+    _check_groups(inputs.shape[1], bias_hn)
 
 
 def _check_parameters(weight_hh: Tensor, bias_hn: Tensor) -> int:

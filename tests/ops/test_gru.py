@@ -8,7 +8,7 @@ import torch
 import loqa.ops.gru
 from loqa._native import core
 from loqa.agents.networks import GRUHead
-from loqa.ops.gru import GRUPolicy, affine, gru, gru_step
+from loqa.ops.gru import GRUPolicy, affine, gru, gru_every_order, gru_step
 
 RUN = loqa.ops.gru._run
 # Rounding of float32; the kernel's exp and tanh are good to 3e-7.
@@ -93,9 +93,9 @@ def test_a_second_derivative_is_refused(kernel_device) -> None:
 def test_every_order_has_the_values_of_the_native_steps_and_second_derivatives() -> None:
     shapes = [(3, 2, 12), (12, 4), (4,)]
     arguments = [_random(torch.float64, *s, seed=i).requires_grad_() for i, s in enumerate(shapes)]
-    torch.testing.assert_close(gru(*arguments, every_order=True), gru(*arguments))
-    assert torch.autograd.gradgradcheck(lambda *x: gru(*x, every_order=True), arguments)
-    assert gru(arguments[0][:0], *arguments[1:], every_order=True).shape == (0, 2, 4)
+    torch.testing.assert_close(gru_every_order(*arguments), gru(*arguments))
+    assert torch.autograd.gradgradcheck(lambda *x: gru_every_order(*x), arguments)
+    assert gru_every_order(arguments[0][:0], *arguments[1:]).shape == (0, 2, 4)
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-6, -1e-4, 30.0, -30.0, 1e4, -1e4, float("nan")])
