@@ -148,18 +148,19 @@ def _answers(evaluation: Mapping[str, Any], settings: CoinSettings) -> bool:
 
 
 def _adapted(settings: CoinSettings) -> dict[str, Any]:
-    """Steering towards 90% of what players earn who always cooperate: one coin in the time that all of
+    """Steering towards 85% of what players earn who always cooperate: one coin in the time that all of
     them need for a way to another cell. Of rules with more coins no such target is known.
 
-    Towards all of it the weight stays high, and agents on 3 x 3 that had come to cooperate retaliated
-    without end after 1,100 iterations.
+    Towards 95% or all of it the weight stays high, and agents on 3 x 3 that had come to cooperate
+    retaliated without end after 900 iterations. Once they cooperate it takes little weight to stay so,
+    and self-play pays more than it is steered to.
     """
     if settings.rules != "loqa24":
         return {}
     cells = [min(i, settings.height - i) + min(j, settings.width - j)
              for i in range(settings.height) for j in range(settings.width)]  # fmt: skip
     way = sum(cells) / (len(cells) - 1)
-    target = 0.9 / (settings.num_players * way)
+    target = 0.85 / (settings.num_players * way)
     # A weight moves as fast on every board while nothing is earned.
     return {"self_play_target": round(target, 4), "steering_rate": round(0.015 / target, 4)}
 
