@@ -23,18 +23,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loqa.ops import register as operators
 from loqa.ops.primitives import linear_scan, magic_box, n_step, n_step_vjp
 from loqa.ops.register import (
+    Launch,
     check_ends,
     check_rows,
     check_sequence,
     check_window,
-    codes,
     define,
     new,
-    rows,
-    sequence,
 )
 
 
@@ -68,13 +65,6 @@ def _causing(
     return out
 
 
-def _check_loaded_dice(rewards: Tensor, values: Tensor, logps: Tensor, ends: Tensor | None) -> None:
-    check_sequence("rewards", rewards)
-    check_rows("values", values, rewards, rewards.shape[0] + 1)
-    check_rows("logps", logps, rewards, rewards.shape[0])
-    check_ends(ends, rewards, rewards.shape[0])
-
-
 def _loaded_dice(
     rewards: Tensor,
     values: Tensor,
@@ -83,34 +73,17 @@ def _loaded_dice(
     dice_discount: float,
     shift: bool,
     ends: Tensor | None = None,
-) -> Tensor:
-    rewards = sequence("rewards", rewards)
-    _check_loaded_dice(rewards, values, logps, ends)
-    steps, out = rewards.shape[0], new(rewards)
-    ends = codes(ends, rewards, steps)
-    operators.launch("linear_scan", steps, rewards, (rewards, None, ends), (out,), gamma, True)
-    return out
+) -> Launch:
+    check_sequence("rewards", rewards)
+    steps = rewards.shape[0]
+    check_rows("values", values, rewards, steps + 1)
+    check_rows("logps", logps, rewards, steps)
+    check_ends(ends, rewards, steps)
+    reads = (rewards, None, ends)
+    return Launch("linear_scan", steps, rewards, reads, (new(rewards),), (gamma, True))
 
 
-def _loaded_dice_fake(
-    rewards: Tensor,
-    values: Tensor,
-    logps: Tensor,
-    gamma: float,
-    dice_discount: float,
-    shift: bool,
-    ends: Tensor | None = None,
-) -> Tensor:
-    _check_loaded_dice(rewards, values, logps, ends)
-    return new(rewards)
-
-
-def _loaded_dice_save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    rewards, values, logps, ctx.gamma, ctx.dice_discount, ctx.shift, ends = inputs
-    ctx.save_for_backward(rewards, values, logps, ends, output)
-
-
-def _loaded_dice_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+def _loaded_dice_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     rewards, values, logps, ends, returns = ctx.saved_tensors
     if torch.is_grad_enabled():  # R as a function of the rewards alone
         returns = linear_scan(rewards, None, ctx.gamma, True, ends)
@@ -124,16 +97,15 @@ def _loaded_dice_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
             total = _caused(grad, ctx.gamma, ctx.gamma * ctx.dice_discount, ctx.shift, ends)
             grad = grad + total * dice_weights(logps, ctx.dice_discount, ends)
         grad_rewards = linear_scan(grad, None, ctx.gamma, False, ends)
-    return grad_rewards, None, grad_logps, None, None, None, None
+    return grad_rewards, None, grad_logps
 
 
 loaded_dice = define(
     "loaded_dice(Tensor rewards, Tensor values, Tensor logps, float gamma, float dice_discount,"
     " bool shift, Tensor? ends=None) -> Tensor",
     _loaded_dice,
-    _loaded_dice_fake,
-    _loaded_dice_save,
     _loaded_dice_backward,
+    keeps=["rewards", "values", "logps", "ends", "output"],
 )
 
 
@@ -146,42 +118,18 @@ def _loaded_dice_vjp(
     dice_discount: float,
     shift: bool,
     ends: Tensor | None = None,
-) -> Tensor:
-    grad = sequence("grad", grad)
-    steps, out = grad.shape[0], new(grad)
-    returns = rows("returns", returns, grad, steps)
-    values = rows("values", values, grad, steps + 1)
-    check_rows("logps", logps, grad, steps)
-    ends = codes(ends, grad, steps)
-    operators.launch(
-        "loaded_dice_vjp", steps, grad,
-        (grad, returns, values, ends), (out,), gamma, dice_discount, shift,
-    )  # fmt: skip
-    return out
-
-
-def _loaded_dice_vjp_fake(
-    grad: Tensor,
-    returns: Tensor,
-    values: Tensor,
-    logps: Tensor,
-    gamma: float,
-    dice_discount: float,
-    shift: bool,
-    ends: Tensor | None = None,
-) -> Tensor:
+) -> Launch:
     check_sequence("grad", grad)
-    check_rows("returns", returns, grad, grad.shape[0])
-    _check_loaded_dice(grad, values, logps, ends)
-    return new(grad)
+    steps = grad.shape[0]
+    check_rows("returns", returns, grad, steps)
+    check_rows("values", values, grad, steps + 1)
+    check_rows("logps", logps, grad, steps)
+    check_ends(ends, grad, steps)
+    reads, numbers = (grad, returns, values, ends), (gamma, dice_discount, shift)
+    return Launch("loaded_dice_vjp", steps, grad, reads, (new(grad),), numbers)
 
 
-def _loaded_dice_vjp_save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    *tensors, ctx.gamma, ctx.dice_discount, ctx.shift, ends = inputs
-    ctx.save_for_backward(*tensors, ends)
-
-
-def _loaded_dice_vjp_backward(ctx: Any, direction: Tensor) -> tuple[Any, ...]:
+def _loaded_dice_vjp_backward(ctx: Any, direction: Tensor) -> tuple[Tensor | None, ...]:
     grad, returns, values, logps, ends = ctx.saved_tensors
     decay = ctx.gamma * ctx.dice_discount
     advantages = returns - values[:-1].detach()
@@ -197,10 +145,6 @@ def _loaded_dice_vjp_backward(ctx: Any, direction: Tensor) -> tuple[Any, ...]:
         total * weights,
         None,
         grad_logps + loads * before,
-        None,
-        None,
-        None,
-        None,
     )
 
 
@@ -208,9 +152,8 @@ loaded_dice_vjp = define(
     "loaded_dice_vjp(Tensor grad, Tensor returns, Tensor values, Tensor logps, float gamma,"
     " float dice_discount, bool shift, Tensor? ends=None) -> Tensor",
     _loaded_dice_vjp,
-    _loaded_dice_vjp_fake,
-    _loaded_dice_vjp_save,
     _loaded_dice_vjp_backward,
+    keeps=["grad", "returns", "values", "logps", "ends"],
 )
 
 
@@ -226,18 +169,6 @@ def _windows(x: Tensor, gamma: float, n: int, ends: Tensor | None) -> Tensor:
     return out
 
 
-def _check_n_step_dice(
-    rewards: Tensor, values: Tensor, centred: Tensor, logps: Tensor, n: int, ends: Tensor | None
-) -> None:
-    check_sequence("rewards", rewards)
-    steps = rewards.shape[0]
-    check_window(n, steps)
-    check_rows("values", values, rewards, steps + 1)
-    check_rows("centred", centred, rewards, steps)
-    check_rows("logps", logps, rewards, steps)
-    check_ends(ends, rewards, steps)
-
-
 def _n_step_dice(
     rewards: Tensor,
     values: Tensor,
@@ -246,35 +177,19 @@ def _n_step_dice(
     gamma: float,
     n: int,
     ends: Tensor | None = None,
-) -> Tensor:
-    rewards = sequence("rewards", rewards)
-    _check_n_step_dice(rewards, values, centred, logps, n, ends)
+) -> Launch:
+    check_sequence("rewards", rewards)
     steps = rewards.shape[0]
-    values, ends = rows("values", values, rewards, steps + 1), codes(ends, rewards, steps)
-    out = new(rewards, steps + 1 - n)
-    operators.launch("n_step", steps, rewards, (rewards, values, ends), (out,), gamma, n)
-    return out
+    check_window(n, steps)
+    check_rows("values", values, rewards, steps + 1)
+    check_rows("centred", centred, rewards, steps)
+    check_rows("logps", logps, rewards, steps)
+    check_ends(ends, rewards, steps)
+    writes = (new(rewards, steps + 1 - n),)
+    return Launch("n_step", steps, rewards, (rewards, values, ends), writes, (gamma, n))
 
 
-def _n_step_dice_fake(
-    rewards: Tensor,
-    values: Tensor,
-    centred: Tensor,
-    logps: Tensor,
-    gamma: float,
-    n: int,
-    ends: Tensor | None = None,
-) -> Tensor:
-    _check_n_step_dice(rewards, values, centred, logps, n, ends)
-    return new(rewards, rewards.shape[0] + 1 - n)
-
-
-def _n_step_dice_save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    _, _, centred, logps, ctx.gamma, ctx.n, ends = inputs
-    ctx.save_for_backward(centred, logps, ends)
-
-
-def _n_step_dice_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+def _n_step_dice_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     centred, logps, ends = ctx.saved_tensors
     grad_rewards = grad_values = grad_centred = grad_logps = None
     if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
@@ -287,16 +202,15 @@ def _n_step_dice_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         grad_centred = grad_centred - n_step_vjp(grad, ctx.gamma, ctx.n, ends)[0]
     if ctx.needs_input_grad[3]:
         grad_logps = n_step_dice_vjp(grad, centred, logps, ctx.gamma, ctx.n, ends)
-    return grad_rewards, grad_values, grad_centred, grad_logps, None, None, None
+    return grad_rewards, grad_values, grad_centred, grad_logps
 
 
 n_step_dice = define(
     "n_step_dice(Tensor rewards, Tensor values, Tensor centred, Tensor logps, float gamma,"
     " int n, Tensor? ends=None) -> Tensor",
     _n_step_dice,
-    _n_step_dice_fake,
-    _n_step_dice_save,
     _n_step_dice_backward,
+    keeps=["centred", "logps", "ends"],
 )
 
 
@@ -307,40 +221,18 @@ def _n_step_dice_vjp(
     gamma: float,
     n: int,
     ends: Tensor | None = None,
-) -> Tensor:
-    centred = sequence("centred", centred)
-    steps = centred.shape[0]
-    check_window(n, steps)
-    grad = rows("grad", grad, centred, steps + 1 - n)
-    check_rows("logps", logps, centred, steps)
-    ends, out = codes(ends, centred, steps), new(centred)
-    operators.launch("n_step_dice_vjp", steps, centred, (grad, centred, ends), (out,), gamma, n)
-    return out
-
-
-def _n_step_dice_vjp_fake(
-    grad: Tensor,
-    centred: Tensor,
-    logps: Tensor,
-    gamma: float,
-    n: int,
-    ends: Tensor | None = None,
-) -> Tensor:
+) -> Launch:
     check_sequence("centred", centred)
     steps = centred.shape[0]
     check_window(n, steps)
     check_rows("grad", grad, centred, steps + 1 - n)
     check_rows("logps", logps, centred, steps)
     check_ends(ends, centred, steps)
-    return new(centred)
+    reads = (grad, centred, ends)
+    return Launch("n_step_dice_vjp", steps, centred, reads, (new(centred),), (gamma, n))
 
 
-def _n_step_dice_vjp_save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    *tensors, ctx.gamma, ctx.n, ends = inputs
-    ctx.save_for_backward(*tensors, ends)
-
-
-def _n_step_dice_vjp_backward(ctx: Any, direction: Tensor) -> tuple[Any, ...]:
+def _n_step_dice_vjp_backward(ctx: Any, direction: Tensor) -> tuple[Tensor | None, ...]:
     grad, centred, logps, ends = ctx.saved_tensors
     gamma, n, count = ctx.gamma, ctx.n, grad.shape[0]
     caused, moved = _running_sum(logps, ends), _running_sum(direction, ends)
@@ -353,14 +245,13 @@ def _n_step_dice_vjp_backward(ctx: Any, direction: Tensor) -> tuple[Any, ...]:
     own = grad * grad_grad
     grad_caused = centred * grad_centred - torch.cat([own, torch.zeros_like(logps[count:])])
     grad_logps = linear_scan(grad_caused, None, 1.0, True, ends)
-    return grad_grad, grad_centred, grad_logps, None, None, None
+    return grad_grad, grad_centred, grad_logps
 
 
 n_step_dice_vjp = define(
     "n_step_dice_vjp(Tensor grad, Tensor centred, Tensor logps, float gamma, int n,"
     " Tensor? ends=None) -> Tensor",
     _n_step_dice_vjp,
-    _n_step_dice_vjp_fake,
-    _n_step_dice_vjp_save,
     _n_step_dice_vjp_backward,
+    keeps=["grad", "centred", "logps", "ends"],
 )

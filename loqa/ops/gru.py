@@ -27,20 +27,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from loqa._native import core
+from loqa.ops import register
 from loqa.ops.register import address_of, check_like, check_range, describe, is_plain
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_Kernels = tuple[Any, Any]  # of a step and of its gradient
-_CPU: dict[torch.dtype, _Kernels] = {
-    torch.float32: (core.gru_step_f32, core.gru_step_vjp_f32),
-    torch.float64: (core.gru_step_f64, core.gru_step_vjp_f64),
-}
-_CUDA: dict[torch.dtype, _Kernels] = {
-    torch.float32: (core.gru_step_f32_cuda, core.gru_step_vjp_f32_cuda),
-    torch.float64: (core.gru_step_f64_cuda, core.gru_step_vjp_f64_cuda),
-}
-_FORWARD, _BACKWARD = 0, 1
+_SUFFIXES = {torch.float32: "f32", torch.float64: "f64"}  # of the kernels
 
 
 def _in_full_precision(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -280,13 +272,13 @@ def _native(*tensors: Tensor) -> bool:
     """Whether all can be read from memory, and nobody records or transforms what torch does."""
     like = tensors[0]
     return (
-        like.dtype in _CPU
+        like.dtype in _SUFFIXES
         and (like.is_cpu or (like.is_cuda and core.has_cuda))
         and is_plain(*tensors)
     )
 
 
-def _launch(which: int, like: Tensor, *args: Tensor | int | None) -> None:
+def _launch(kernel: str, like: Tensor, *args: Tensor | int | None) -> None:
     """Runs a native kernel in the precision and on the device of `like`.
 
     A tensor, contiguous, stands for its address, None for an array that is left out.
@@ -294,17 +286,7 @@ def _launch(which: int, like: Tensor, *args: Tensor | int | None) -> None:
     numbers = [
         address_of(arg) if isinstance(arg, Tensor) else 0 if arg is None else arg for arg in args
     ]
-    _run(which, like, *numbers)
-
-
-def _run(which: int, like: Tensor, *numbers: int) -> None:
-    """On a GPU, on torch's current stream."""
-    if like.is_cuda:
-        device = like.get_device()
-        with torch.cuda.device(device):
-            _CUDA[like.dtype][which](*numbers, torch._C._cuda_getCurrentRawStream(device))
-    else:
-        _CPU[like.dtype][which](*numbers, torch.get_num_threads())
+    register.run(f"{kernel}_{_SUFFIXES[like.dtype]}", like, *numbers)
 
 
 def _by_steps(inputs: Tensor, weight_hh: Tensor, bias_hn: Tensor) -> Tensor:
@@ -350,7 +332,7 @@ def _forward(
     rows, size = state.shape
     sets = bias_hn.shape[0] if bias_hn.ndim == 2 else 1
     _launch(
-        _FORWARD, state, inputs, hidden, bias_hn, state, following, saved,
+        "gru_step", state, inputs, hidden, bias_hn, state, following, saved,
         rows, size, max(rows // sets, 1),
     )  # fmt: skip
 
@@ -397,7 +379,7 @@ def _backward(
     direct = torch.empty_like(carried)
     for t in reversed(range(steps)):
         _launch(
-            _BACKWARD, grad,
+            "gru_step_vjp", grad,
             carried, grad[t], saved[t], states[t], grad_inputs[t], grad_hidden[t], direct,
             batch, size,
         )  # fmt: skip

@@ -14,18 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loqa.ops import register as operators
 from loqa.ops.register import (
+    Launch,
     check_ends,
     check_like,
     check_rows,
     check_sequence,
     check_window,
-    codes,
     define,
     new,
-    rows,
-    sequence,
 )
 
 
@@ -38,34 +35,16 @@ def magic_box(x: Tensor) -> Tensor:
 
 def _linear_scan(
     x: Tensor, carry: Tensor | None, decay: float, reverse: bool, ends: Tensor | None = None
-) -> Tensor:
-    x = sequence("x", x)
-    steps, out = x.shape[0], new(x)
-    if carry is not None:
-        check_like("carry", carry, x, x.shape[1:])
-        operators.address_of(carry)  # it holds its elements: then it can be a row
-        carry = rows("carry", carry[None], x, 1)
-    ends = codes(ends, x, steps)
-    operators.launch("linear_scan", steps, x, (x, carry, ends), (out,), decay, reverse)
-    return out
-
-
-def _linear_scan_fake(
-    x: Tensor, carry: Tensor | None, decay: float, reverse: bool, ends: Tensor | None = None
-) -> Tensor:
+) -> Launch:
     check_sequence("x", x)
     if carry is not None:
         check_like("carry", carry, x, x.shape[1:])
-    check_ends(ends, x, x.shape[0])
-    return new(x)
+    steps = x.shape[0]
+    check_ends(ends, x, steps)
+    return Launch("linear_scan", steps, x, (x, carry, ends), (new(x),), (decay, reverse))
 
 
-def _linear_scan_save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    _, _, ctx.decay, ctx.reverse, ends = inputs
-    ctx.save_for_backward(ends)
-
-
-def _linear_scan_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+def _linear_scan_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     (ends,) = ctx.saved_tensors
     grad_x = linear_scan(grad, None, ctx.decay, not ctx.reverse, ends)
     grad_carry = None
@@ -79,15 +58,14 @@ def _linear_scan_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
             grad_carry = ctx.decay * last
         else:
             grad_carry = ctx.decay * grad_x[0]
-    return grad_x, grad_carry, None, None, None
+    return grad_x, grad_carry
 
 
 linear_scan = define(
     "linear_scan(Tensor x, Tensor? carry, float decay, bool reverse, Tensor? ends=None) -> Tensor",
     _linear_scan,
-    _linear_scan_fake,
-    _linear_scan_save,
     _linear_scan_backward,
+    keeps=["ends"],
 )
 
 
@@ -97,78 +75,43 @@ linear_scan = define(
 
 def _advantage(
     rewards: Tensor, values: Tensor, gamma: float, lam: float, ends: Tensor | None = None
-) -> Tensor:
-    rewards = sequence("rewards", rewards)
-    steps, out = rewards.shape[0], new(rewards)
-    values = rows("values", values, rewards, steps + 1)
-    ends = codes(ends, rewards, steps)
-    operators.launch("advantage", steps, rewards, (rewards, values, ends), (out,), gamma, lam)
-    return out
-
-
-def _advantage_fake(
-    rewards: Tensor, values: Tensor, gamma: float, lam: float, ends: Tensor | None = None
-) -> Tensor:
+) -> Launch:
     check_sequence("rewards", rewards)
-    check_rows("values", values, rewards, rewards.shape[0] + 1)
-    check_ends(ends, rewards, rewards.shape[0])
-    return new(rewards)
+    steps = rewards.shape[0]
+    check_rows("values", values, rewards, steps + 1)
+    check_ends(ends, rewards, steps)
+    reads = (rewards, values, ends)
+    return Launch("advantage", steps, rewards, reads, (new(rewards),), (gamma, lam))
 
 
-def _advantage_save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    _, _, ctx.gamma, ctx.lam, ends = inputs
-    ctx.save_for_backward(ends)
+def _advantage_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    found: tuple[Tensor, Tensor] = advantage_vjp(grad, ctx.gamma, ctx.lam, *ctx.saved_tensors)
+    return found
 
 
-def _advantage_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    return *advantage_vjp(grad, ctx.gamma, ctx.lam, *ctx.saved_tensors), None, None, None
-
-
-def _advantage_vjp(
-    grad: Tensor, gamma: float, lam: float, ends: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    grad = sequence("grad", grad)
-    steps = grad.shape[0]
-    ends = codes(ends, grad, steps)
-    grad_rewards, grad_values = new(grad), new(grad, steps + 1)
-    if steps == 0:
-        grad_values.zero_()
-    operators.launch(
-        "advantage_vjp", steps, grad, (grad, ends), (grad_rewards, grad_values), gamma, lam
-    )
-    return grad_rewards, grad_values
-
-
-def _advantage_vjp_fake(
-    grad: Tensor, gamma: float, lam: float, ends: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def _advantage_vjp(grad: Tensor, gamma: float, lam: float, ends: Tensor | None = None) -> Launch:
     check_sequence("grad", grad)
-    check_ends(ends, grad, grad.shape[0])
-    return new(grad), new(grad, grad.shape[0] + 1)
+    steps = grad.shape[0]
+    check_ends(ends, grad, steps)
+    writes = (new(grad), new(grad, steps + 1))
+    return Launch("advantage_vjp", steps, grad, (grad, ends), writes, (gamma, lam))
 
 
-def _advantage_vjp_save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    _, ctx.gamma, ctx.lam, ends = inputs
-    ctx.save_for_backward(ends)
-
-
-def _advantage_vjp_backward(ctx: Any, rewards: Tensor, values: Tensor) -> tuple[Any, ...]:
-    return advantage(rewards, values, ctx.gamma, ctx.lam, *ctx.saved_tensors), None, None, None
+def _advantage_vjp_backward(ctx: Any, rewards: Tensor, values: Tensor) -> tuple[Tensor | None, ...]:
+    return (advantage(rewards, values, ctx.gamma, ctx.lam, *ctx.saved_tensors),)
 
 
 advantage = define(
     "advantage(Tensor rewards, Tensor values, float gamma, float lam, Tensor? ends=None) -> Tensor",
     _advantage,
-    _advantage_fake,
-    _advantage_save,
     _advantage_backward,
+    keeps=["ends"],
 )
 advantage_vjp = define(
     "advantage_vjp(Tensor grad, float gamma, float lam, Tensor? ends=None) -> (Tensor, Tensor)",
     _advantage_vjp,
-    _advantage_vjp_fake,
-    _advantage_vjp_save,
     _advantage_vjp_backward,
+    keeps=["ends"],
 )
 
 
@@ -178,90 +121,50 @@ advantage_vjp = define(
 
 def _n_step(
     rewards: Tensor, values: Tensor, gamma: float, n: int, ends: Tensor | None = None
-) -> Tensor:
-    rewards = sequence("rewards", rewards)
+) -> Launch:
+    check_sequence("rewards", rewards)
     steps = rewards.shape[0]
     check_window(n, steps)
-    values = rows("values", values, rewards, steps + 1)
-    ends = codes(ends, rewards, steps)
-    out = new(rewards, steps + 1 - n)
-    operators.launch("n_step", steps, rewards, (rewards, values, ends), (out,), gamma, n)
-    return out
+    check_rows("values", values, rewards, steps + 1)
+    check_ends(ends, rewards, steps)
+    writes = (new(rewards, steps + 1 - n),)
+    return Launch("n_step", steps, rewards, (rewards, values, ends), writes, (gamma, n))
 
 
-def _n_step_fake(
-    rewards: Tensor, values: Tensor, gamma: float, n: int, ends: Tensor | None = None
-) -> Tensor:
-    check_sequence("rewards", rewards)
-    check_window(n, rewards.shape[0])
-    check_rows("values", values, rewards, rewards.shape[0] + 1)
-    check_ends(ends, rewards, rewards.shape[0])
-    return new(rewards, rewards.shape[0] + 1 - n)
-
-
-def _n_step_save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    _, _, ctx.gamma, ctx.n, ends = inputs
-    ctx.save_for_backward(ends)
-
-
-def _n_step_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    return *n_step_vjp(grad, ctx.gamma, ctx.n, *ctx.saved_tensors), None, None, None
+def _n_step_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    found: tuple[Tensor, Tensor] = n_step_vjp(grad, ctx.gamma, ctx.n, *ctx.saved_tensors)
+    return found
 
 
 _MOST_STEPS = 2**31 - 1  # no sum of sizes overflows
 
 
-def _windows_of(grad: Tensor, n: int) -> int:
-    """T, of the cotangent [T + 1 - n, ...] of windows."""
+def _n_step_vjp(grad: Tensor, gamma: float, n: int, ends: Tensor | None = None) -> Launch:
+    check_sequence("grad", grad)
     steps = grad.shape[0] - 1 + n
     if n < 1 or grad.shape[0] < 1 or steps > _MOST_STEPS:
         raise ValueError(
             f"grad must be [T + 1 - n, ...] with 1 <= n <= T <= {_MOST_STEPS}, got {list(grad.shape)} "
             f"and n = {n}"
         )
-    return steps
-
-
-def _n_step_vjp(
-    grad: Tensor, gamma: float, n: int, ends: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    grad = sequence("grad", grad)
-    steps = _windows_of(grad, n)
-    ends = codes(ends, grad, steps)
-    grad_rewards, grad_values = new(grad, steps), new(grad, steps + 1)
-    operators.launch("n_step_vjp", steps, grad, (grad, ends), (grad_rewards, grad_values), gamma, n)
-    return grad_rewards, grad_values
-
-
-def _n_step_vjp_fake(
-    grad: Tensor, gamma: float, n: int, ends: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    check_sequence("grad", grad)
-    steps = _windows_of(grad, n)
     check_ends(ends, grad, steps)
-    return new(grad, steps), new(grad, steps + 1)
+    writes = (new(grad, steps), new(grad, steps + 1))
+    return Launch("n_step_vjp", steps, grad, (grad, ends), writes, (gamma, n))
 
 
-def _n_step_vjp_save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    _, ctx.gamma, ctx.n, ends = inputs
-    ctx.save_for_backward(ends)
-
-
-def _n_step_vjp_backward(ctx: Any, rewards: Tensor, values: Tensor) -> tuple[Any, ...]:
-    return n_step(rewards, values, ctx.gamma, ctx.n, *ctx.saved_tensors), None, None, None
+def _n_step_vjp_backward(ctx: Any, rewards: Tensor, values: Tensor) -> tuple[Tensor | None, ...]:
+    return (n_step(rewards, values, ctx.gamma, ctx.n, *ctx.saved_tensors),)
 
 
 n_step = define(
     "n_step(Tensor rewards, Tensor values, float gamma, int n, Tensor? ends=None) -> Tensor",
     _n_step,
-    _n_step_fake,
-    _n_step_save,
     _n_step_backward,
+    keeps=["ends"],
 )
 n_step_vjp = define(
     "n_step_vjp(Tensor grad, float gamma, int n, Tensor? ends=None) -> (Tensor, Tensor)",
     _n_step_vjp,
-    _n_step_vjp_fake,
-    _n_step_vjp_save,
     _n_step_vjp_backward,
+    keeps=["ends"],
 )

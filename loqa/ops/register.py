@@ -6,8 +6,8 @@ directly (`torch.ops.loqa.*`) reads and writes no memory but that of its argumen
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -86,34 +86,6 @@ def check_window(n: int, steps: int) -> None:
         raise ValueError(f"n must be between 1 and T = {steps}, got {n}")
 
 
-def sequence(name: str, x: Tensor) -> Tensor:
-    """`x` as kernels read it, contiguous, checked as the first array of a call."""
-    if type(x) not in _PLAIN:
-        x = _plain(x)
-    check_sequence(name, x)
-    if not (x.is_cpu or x.is_cuda):
-        raise ValueError(f"{name} must be on cpu or cuda, got {describe(x)}")
-    return _contiguous(x)
-
-
-def rows(name: str, x: Tensor, like: Tensor, steps: int) -> Tensor:
-    """`x` as kernels read it, contiguous, checked to have `steps` rows like those of `like`."""
-    if type(x) not in _PLAIN:
-        x = _plain(x)
-    check_rows(name, x, like, steps)
-    return _contiguous(x)
-
-
-def codes(ends: Tensor | None, like: Tensor, steps: int) -> Tensor | None:
-    """`ends` as kernels read them."""
-    if ends is None:
-        return None
-    if type(ends) not in _PLAIN:
-        ends = _plain(ends)
-    check_ends(ends, like, steps)
-    return _contiguous(ends)
-
-
 def new(like: Tensor, steps: int | None = None) -> Tensor:
     """An uninitialised contiguous array as wide as `like`, [steps, ...]."""
     if steps is None:
@@ -121,38 +93,50 @@ def new(like: Tensor, steps: int | None = None) -> Tensor:
     return like.new_empty((steps, *like.shape[1:]))
 
 
-def launch(
-    name: str,
-    steps: int,
-    like: Tensor,
-    reads: tuple[Tensor | None, ...],
-    writes: tuple[Tensor, ...],
-    *numbers: float,
-) -> None:
-    """Runs `core.<name>` on `steps` rows as wide as those of `like`, on its device.
+class Launch(NamedTuple):
+    """A call of a kernel on `steps` rows as wide as those of `like`, on its device.
 
-    Args:
-        reads: contiguous arrays; None for one that is left out.
-        writes: arrays of `new`.
+    Attributes:
+        kernel: its name in the core.
+        reads: arrays of any strides; None for one that is left out.
+        writes: arrays of `new`, the results.
         numbers: the kernel's other arguments.
     """
+
+    kernel: str
+    steps: int
+    like: Tensor
+    reads: tuple[Tensor | None, ...]
+    writes: tuple[Tensor, ...]
+    numbers: tuple[float, ...]
+
+
+def _launch(call: Launch) -> Any:
+    """Runs a kernel and returns its results; of no steps they are zeros."""
+    kernel, steps, like, reads, writes, numbers = call
     code = _DTYPE_CODES[like.dtype]
-    unaligned = 7 if code else 3
-    addresses = []
+    unaligned = 7 if code else 3  # NumPy can make such arrays
+    addresses, copies = [], []
     for x in reads:
-        address = 0 if x is None else address_of(x)
-        if address & unaligned and x is not None:  # NumPy can make such arrays
-            return launch(name, steps, like, _aligned(reads), writes, *numbers)
+        address = (
+            0 if x is None else address_of(x)
+        )  # torch copies with no look at the storage's size
+        if x is not None and (address & unaligned or not x.is_contiguous()):
+            copies.append(x.clone(memory_format=torch.contiguous_format))
+            address = copies[-1].data_ptr()
         addresses.append(address)
-    addresses += [x.data_ptr() for x in writes]
-    _run(name, like, code, *addresses, *numbers, steps, _width(like))
+    for x in writes:
+        addresses.append((x if steps else x.zero_()).data_ptr())
+    run(kernel, like, code, *addresses, *numbers, steps, _width(like))
+    return _results(writes)
 
 
-def _aligned(arrays: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
-    return tuple(None if x is None else x.clone() for x in arrays)
+def _results(writes: tuple[Tensor, ...]) -> Any:
+    return writes if len(writes) > 1 else writes[0]
 
 
-def _run(name: str, like: Tensor, *numbers: Any) -> None:
+def run(name: str, like: Tensor, *numbers: Any) -> None:
+    """Calls `core.<name>` on the device of `like`; on a GPU on torch's current stream."""
     if like.is_cuda:
         device = like.get_device()
         with torch.cuda.device(device):
@@ -228,13 +212,6 @@ def _plain(x: Tensor) -> Tensor:
         return Tensor.as_subclass(x, Tensor)
 
 
-def _contiguous(x: Tensor) -> Tensor:
-    if x.is_contiguous():
-        return x
-    address_of(x)  # torch copies without a look at the size of the storage
-    return x.contiguous()
-
-
 def _width(like: Tensor) -> int:
     """Sequences in an array [T, ...]."""
     return like.numel() // like.shape[0] if like.shape[0] else 0
@@ -242,18 +219,49 @@ def _width(like: Tensor) -> int:
 
 def define(
     schema: str,
-    kernel: Callable[..., Any],
-    fake: Callable[..., Any],
-    save: Callable[..., None],
-    backward: Callable[..., Any],
+    plan: Callable[..., Launch],
+    backward: Callable[..., tuple[Tensor | None, ...]],
+    keeps: Sequence[str],
 ) -> Callable[..., Any]:
-    """Registers `loqa::<schema>` and returns the fastest differentiable way to call it."""
+    """Registers `loqa::<schema>` and returns the fastest differentiable way to call it.
+
+    Args:
+        schema: its arguments; those that can have a gradient come first.
+        plan: checks the arguments and makes the results; reads no array.
+        backward: gradients of the first arguments, from a context and the cotangents; numbers are
+            attributes of the context.
+        keeps: arguments that it reads from `ctx.saved_tensors`, or "output".
+    """
     name = "loqa::" + schema.partition("(")[0]
+    listed = schema.partition("(")[2].partition(")")[0].split(", ")
+    places = {one.partition("=")[0].split()[1]: place for place, one in enumerate(listed)}
+    saved = [places.get(one) for one in keeps]
+    numbers = [(one, places[one]) for one in places if "Tensor" not in listed[places[one]]]
+
+    def kernel(*args: Any) -> Any:
+        call = plan(*args)
+        if not (call.like.is_cpu or call.like.is_cuda):
+            first = plan.__code__.co_varnames[0]
+            raise ValueError(f"{first} must be on cpu or cuda, got {describe(call.like)}")
+        return _launch(call)
+
+    def dispatched(*args: Any) -> Any:
+        return kernel(*(arg if type(arg) in _PLAIN else _plain(arg) for arg in args))
+
+    def save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.save_for_backward(*(output if at is None else inputs[at] for at in saved))
+        for attribute, at in numbers:
+            setattr(ctx, attribute, inputs[at])
+
+    def gradients(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        found = backward(ctx, *cotangents)
+        return *found, *(None,) * (len(listed) - len(found))
+
     _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
-    _library.impl(name, kernel, "CPU")
-    _library.impl(name, kernel, "CUDA")
-    torch.library.register_fake(name, fake, lib=_library)
-    torch.library.register_autograd(name, backward, setup_context=save, lib=_library)
+    _library.impl(name, dispatched, "CPU")
+    _library.impl(name, dispatched, "CUDA")
+    torch.library.register_fake(name, lambda *args: _results(plan(*args).writes), lib=_library)
+    torch.library.register_autograd(name, gradients, setup_context=save, lib=_library)
     operator = getattr(torch.ops.loqa, name.removeprefix("loqa::")).default
 
     def batched(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, Any]:
@@ -277,7 +285,7 @@ def define(
 
     # What register_autograd makes takes three times as long as `eager`, and torch.func (grad, vmap,
     # jacrev) refuses both: it wants a separate setup_context, which takes as long again.
-    parts = {"backward": staticmethod(backward)}
+    parts: dict[str, Any] = {"backward": staticmethod(gradients)}
     eager: Any = type(
         f"{name}_eager", (torch.autograd.Function,), {"forward": staticmethod(forward), **parts}
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-import loqa.ops.gru
 from loqa._native import core
 from loqa.agents.networks import GRUHead
+from loqa.ops import register
 from loqa.ops.gru import GRUPolicy, affine, gru, gru_every_order, gru_step
 
-RUN = loqa.ops.gru._run
+RUN = register.run
 # Rounding of float32; the kernel's exp and tanh are good to 3e-7.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 5e-6}
 
@@ -60,7 +60,7 @@ def test_small_sequences_on_every_device(kernel_device, dtype, steps, batch, siz
     out = gru(*there)
     got = [out, *torch.autograd.grad(out, there, cotangent.to(kernel_device))]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loqa.ops.gru, "_run", RUN)
+        patch.setattr(register, "run", RUN)
         here = [x.requires_grad_() for x in arguments]
         expected = gru(*here)
         wanted = [expected, *torch.autograd.grad(expected, here, cotangent)]

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from loqa import ops
 from loqa._native import core
-from loqa.ops import register as _operators
+from loqa.ops import register
 from loqa.reference import kernels as reference
 
-RUN = _operators._run
+RUN = register.run
 
 
 def gradients(call: Call, module: object, inputs: list[Tensor]) -> list[Tensor]:
@@ -173,7 +173,7 @@ def test_small_threads_of_the_gpu_give_the_bits_of_the_cpu(
     inputs = draw(19, 37, dtype=dtype)
     got = gradients(ALL[name], ops, [x.to(kernel_device) for x in inputs])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_operators, "_run", RUN)
+        patch.setattr(register, "run", RUN)
         expected = gradients(ALL[name], ops, inputs)
     assert all(torch.equal(a.cpu(), b) for a, b in zip(got, expected, strict=True))
 

@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-import loqa.ops.gru
 from loqa._native import core
-from loqa.ops import register as _operators
+from loqa.ops import register
 
 Call = Callable[..., Tensor]
 
@@ -73,12 +72,8 @@ def use_device(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
     def run_kernel(kernel: str, like: Tensor, *numbers: object) -> None:
         getattr(core, f"{kernel}_cuda")(*numbers, 0)
 
-    def run_gru(which: int, like: Tensor, *numbers: int) -> None:
-        loqa.ops.gru._CUDA[like.dtype][which](*numbers, 0)
-
     core.emulate_cuda(True)
-    monkeypatch.setattr(_operators, "_run", run_kernel)
-    monkeypatch.setattr(loqa.ops.gru, "_run", run_gru)
+    monkeypatch.setattr(register, "run", run_kernel)
     return "cpu"
 
 
