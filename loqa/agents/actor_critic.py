@@ -8,7 +8,6 @@ five-state index of the prisoner's dilemma and heads without memory it evaluates
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -36,7 +35,6 @@ from loqa.agents.outputs import (
 )
 from loqa.agents.places import Features, Places, are_places, as_rows, ones
 from loqa.agents.states import States
-from loqa.ops.gru import GRUPolicy
 
 if TYPE_CHECKING:
     from loqa.training.config import TrainConfig
@@ -305,65 +303,6 @@ def sequence(
         output, state = head.step(x[t], state)
         outputs.append(output)
     return torch.stack(outputs), torch.cat(finals) if finals else None
-
-
-def evaluate_stacked(
-    agent: Agent, parameters: Mapping[str, Tensor], obs: Tensor, actions: Tensor
-) -> SeatOutputs:
-    """Evaluate N parameter sets of one architecture, each on its own B/N consecutive episodes.
-
-    Episode b belongs to set b // (B/N); N = B is one agent for each episode.
-
-    Args:
-        agent: gives the architecture; its own parameters are not used.
-        parameters: name -> `[N, ...]`, the names of `agent.named_parameters()`.
-        obs: `[T+1, B, ...]`, B divisible by N.
-        actions: `[T, B]` integers.
-
-    Returns:
-        A full `SeatOutputs`.
-
-    Raises:
-        ValueError: B is not divisible by N, or obs and actions do not fit together.
-    """
-    num_sets = next(iter(parameters.values())).shape[0]
-    steps, batch = obs.shape[:2]
-    if batch % num_sets or actions.shape != (steps - 1, batch):
-        raise ValueError(
-            f"obs [T+1, B, ...] and actions [T, B] must have B divisible by {num_sets} parameter "
-            f"sets, got {list(obs.shape)} and {list(actions.shape)}"
-        )
-    actor_input = agent._actor_input(obs, 2, rows=False)
-    critic_input = append_time(agent._features(obs, 2, agent.critic, rows=False))
-    assert isinstance(actor_input, Tensor)
-    assert isinstance(critic_input, Tensor)
-    log_probs = _stacked_head(agent.actor, "actor.", parameters, actor_input).log_softmax(-1)
-    q_values = _stacked_head(agent.critic, "critic.", parameters, critic_input)
-    return SeatOutputs(log_probs, q_values, as_actions(actions, q_values.shape[-1]))
-
-
-def _stacked_head(head: Head, prefix: str, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """`[T+1, B, ...]` -> `[T+1, B, K]`, each set on its own B/N episodes."""
-    if isinstance(head, GRUHead):
-        policy = GRUPolicy.of(parameters, prefix)
-        state, outputs = policy.initial_state(x.shape[1]), []
-        for one in x:
-            output, state = policy.step(one, state)
-            outputs.append(output)
-        return torch.stack(outputs)
-    own = {
-        name.removeprefix(prefix): value
-        for name, value in parameters.items()
-        if name.startswith(prefix)
-    }
-    num_sets = next(iter(own.values())).shape[0]
-    groups = x.reshape(len(x), num_sets, -1, *x.shape[2:])
-
-    def call(values: dict[str, Tensor], group: Tensor) -> Tensor:
-        output: Tensor = torch.func.functional_call(head, values, (group,))
-        return output
-
-    return torch.func.vmap(call, in_dims=(0, 1), out_dims=1)(own, groups).flatten(1, 2)
 
 
 def build_agent(

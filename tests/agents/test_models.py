@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from loqa.agents.actor_critic import Agent, build_agent, evaluate_stacked
+from loqa.agents.actor_critic import Agent, build_agent
 from loqa.agents.networks import (
     GRUHead,
     LogitsHead,
@@ -190,26 +190,6 @@ def test_other_q_logsumexp_leaves_the_taken_action_out() -> None:
         for b in range(3):
             others = [q_values[t, b, k] / 2 for k in range(4) if k != actions[t, b]]
             torch.testing.assert_close(got[t, b], torch.stack(others).logsumexp(0))
-
-
-@pytest.mark.parametrize("kinds", [("logits", "mlp"), ("gru", "mlp"), ("gru", "gru")])
-@pytest.mark.parametrize("episodes_each", [1, 3])
-def test_stacked_agents_equal_each_agent_alone(kinds: tuple[str, str], episodes_each: int) -> None:
-    agents = [_agent(*kinds, seed=10 * i) for i in range(4)]
-    stacked = {
-        name: torch.stack([agent.state_dict()[name] for agent in agents])
-        for name in agents[0].state_dict()
-    }
-    obs, actions = _ipd_batch(6, 4 * episodes_each)
-    together = evaluate_stacked(agents[0], stacked, obs, actions)
-    for i, agent in enumerate(agents):
-        part = slice(i * episodes_each, (i + 1) * episodes_each)
-        alone = agent.evaluate(obs[:, part], actions[:, part])
-        torch.testing.assert_close(together.values[:, part], alone.values)
-        torch.testing.assert_close(together.taken_log_probs[:, part], alone.taken_log_probs)
-        torch.testing.assert_close(together.taken_q_values[:, part], alone.taken_q_values)
-    with pytest.raises(ValueError, match="divisible by 4"):
-        evaluate_stacked(agents[0], stacked, obs[:, 1:], actions[:, 1:])
 
 
 def test_wrong_settings_and_shapes_are_named() -> None:

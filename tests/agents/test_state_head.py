@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from loqa.agents.actor_critic import Agent, build_agent, evaluate_stacked
+from loqa.agents.actor_critic import Agent, build_agent
 from loqa.agents.networks import GRUHead, MLPHead, StateHead
+from loqa.agents.sets import AgentSets
 from loqa.agents.states import PRISONERS
 
 KINDS = ["mlp", "gru"]
@@ -127,17 +128,20 @@ def test_without_a_table_the_last_layer_is_as_drawn() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_stacked_sets_are_evaluated_one_by_one(kind: str) -> None:
+def test_stacked_sets_play_as_each_alone(kind: str) -> None:
     agents = [_agent(kind), _agent(kind, stirred=False)]
     index = _states()
-    actions = torch.zeros(7, 6, dtype=torch.int64)
     stacked = {
         name: torch.stack([dict(agent.named_parameters())[name].detach() for agent in agents])
         for name, _ in agents[0].named_parameters()
     }
-    found = evaluate_stacked(agents[0], stacked, index, actions).log_prob_table
+    sets, found = AgentSets(agents[0], stacked), []
+    state = sets.initial_state(index.shape[1])
+    for obs in index:
+        log_probs, state = sets.step(obs, state)
+        found.append(log_probs)
     expected = [agent.log_probs(index[:, 3 * n : 3 * n + 3]) for n, agent in enumerate(agents)]
-    torch.testing.assert_close(found, torch.cat(expected, 1))
+    torch.testing.assert_close(torch.stack(found), torch.cat(expected, 1))
 
 
 def test_what_is_not_of_states_is_refused() -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from loqa_golden import FULL, SMALL, Golden, load, relative_error
+from rollouts import evaluate_sets
 from torch import Tensor
 
-from loqa.agents.actor_critic import Agent, evaluate_stacked
+from loqa.agents.actor_critic import Agent
 from loqa.agents.outputs import SeatOutputs
 from loqa.algos.learner import Learner
 from loqa.algos.loqa import (
@@ -102,7 +103,7 @@ def test_sequence_forwards(file: tuple[str, bool], prefix: str) -> None:
         "agent": agent.evaluate(trajectory.obs[:, :, seat], trajectory.actions[:, :, seat])
     }
     if any(key.startswith("opponents/") for key in golden.arrays):
-        evaluations["opponent"] = evaluate_stacked(
+        evaluations["opponent"] = evaluate_sets(
             agent,
             golden.parameters("opponents", torch.float64),
             trajectory.obs[:, :, 1 - seat],

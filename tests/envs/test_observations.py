@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import loqa
-from loqa.agents.actor_critic import Agent, build_agent, evaluate_stacked
+from loqa.agents.actor_critic import Agent, build_agent
 from loqa.agents.networks import MLPHead
 from loqa.agents.states import PRISONERS
 from loqa.training.trainer import make_agent
@@ -108,9 +108,6 @@ def test_actions_are_integers_in_range() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             one.evaluate(obs, actions)
-        parameters = {name: value[None] for name, value in one.named_parameters()}
-        with pytest.raises(ValueError, match=message):
-            evaluate_stacked(one, parameters, obs, actions)
 
 
 def test_agents_of_runs_declare_what_they_read() -> None:

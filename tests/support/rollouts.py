@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.func import functional_call
 
-from loqa.agents.actor_critic import build_agent
+from loqa.agents.actor_critic import Agent, build_agent
 from loqa.agents.native import StackedHead
 from loqa.agents.outputs import SeatOutputs
 from loqa.agents.places import ones
@@ -49,6 +51,18 @@ def planes(trajectory: Trajectory, env: Any) -> Trajectory:
         return trajectory
     seen = ones(trajectory.obs, 4 * env.height * env.width)
     return replace(trajectory, obs=seen.reshape(*seen.shape[:3], *board))
+
+
+def evaluate_sets(
+    agent: Agent, parameters: Mapping[str, Tensor], obs: Tensor, actions: Tensor
+) -> SeatOutputs:
+    """What N parameter sets `[N, ...]` say, each by itself of its own B / N consecutive episodes."""
+    said = [
+        functional_call(agent, {name: values[n] for name, values in parameters.items()}, (seen,))
+        for n, seen in enumerate(obs.chunk(len(next(iter(parameters.values()))), 1))
+    ]
+    log_probs, q_values = (torch.cat(tables, 1) for tables in zip(*said, strict=True))
+    return SeatOutputs(log_probs, q_values, actions.long())
 
 
 class Heads:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 from kernel_cases import DEVICES
-from rollouts import actor, rollout
+from rollouts import actor, evaluate_sets, rollout
 
-from loqa.agents.actor_critic import Agent, evaluate_stacked
+from loqa.agents.actor_critic import Agent
 from loqa.agents.sets import AgentSets
 from loqa.cli.main import main
 from loqa.envs import make
@@ -67,7 +67,7 @@ def test_rollout_is_on_policy_and_records_the_opponents() -> None:
     trajectory, recorded = rollout(env, (AgentSets.of(agent), opponents), draws, seed=5)
     with torch.no_grad():
         own = agent.log_probs(trajectory.obs[:, :, 0])
-    expected = evaluate_stacked(
+    expected = evaluate_sets(
         agent, _stack(others), trajectory.obs[:, :, 1], trajectory.actions[:, :, 1]
     )
     assert recorded is not None
