@@ -3,15 +3,13 @@
 Where more than two play, a pair is one X among Ys (`loqa.evaluation.lineups`), and beside the pairs stands
 what each agent earns in all line-ups.
 
-Results of pairs are kept in `pairs.jsonl`, one line each as soon as it is known, under a key made of
-what the two agents do and how they were played: a league that is interrupted, or grows, plays only
-what is missing.
+Results of seatings are kept in `seatings.jsonl`, one line each as soon as it is known, under a key made of
+what the agents do and how they were played: a league that is interrupted, or grows, plays only what is
+missing.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,23 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from loqa import _checks
 from loqa._native import core
 from loqa.agents.player import Player, with_digest
 from loqa.evaluation.evaluate import Estimate
 from loqa.evaluation.groups import distinct, group_names, named_apart
-from loqa.evaluation.league_store import Pair, Store, in_order
-from loqa.evaluation.lineups import Lineups, SeatingStore, Standing, pairs_of, standings_of
-from loqa.evaluation.match_settings import Settings, make_env, settings_of
-from loqa.evaluation.matches import Match
+from loqa.evaluation.league_store import Store
+from loqa.evaluation.lineups import Lineups, Pair, Seating, Standing, pairs_of, standings_of
+from loqa.evaluation.match_settings import make_env, settings_of
 from loqa.evaluation.players import as_player, expand
 from loqa.evaluation.spread import spread
 from loqa.runtime.torch_settings import usual_torch
 from loqa.storage.files import output_directory, write_json, write_text
 
-_BLOCK = 500
 INTERVALS = "bootstrap over agents; * one agent on each side: over episodes"
 Report = Callable[[int, int], None]
 
@@ -166,8 +161,7 @@ def league(
             A directory stands for the agents in it. The same run twice is one agent.
         episodes: of each pair, an even number of 4 or more. Of A > 2 players each seating has 1 / A of
             them, rounded up: one X among Ys sits in A seats.
-        out: directory for pairs.jsonl (A > 2: seatings.jsonl), league.json, league.csv, league.tex, and
-            heatmaps.
+        out: directory for seatings.jsonl, league.json, league.csv, league.tex, and heatmaps.
         game, seed, settings: as in `loqa.evaluate`.
         num_threads: pairs that are played at once; all cores by default.
         groups: name of an agent -> algorithm, instead of what its file says. By default runs are of one
@@ -206,19 +200,23 @@ def league(
         warnings.warn(f"not stored, played anew each time: {told}", stacklevel=2)
     with output_directory(out, "league") as directory:
         how: dict[str, Any] = {"episodes": episodes, "seed": seed, **rules}
+        store = Store(directory, played, rules, episodes)
+        lineups = Lineups(players, count, max_seatings, seed)
+
+        def sitting(part: Sequence[Seating]) -> list[list[Player]]:
+            return [[players[one] for one in seating] for seating in part]
+
+        def play(part: Sequence[Seating], stop: threading.Event) -> None:
+            for seating in sitting(part):
+                store.play(seating, stop)
+
+        spread(
+            lineups.parts, lambda part: all(map(store.has, sitting(part))), play, threads, report
+        )
+        pairs = pairs_of(lineups, players, store)
         standings: Sequence[Standing] = ()
-        if count == 2:
-            store = Store(directory, played, rules, episodes)
-            couples = list(itertools.combinations_with_replacement(players, 2))
-            _play_missing(couples, store, played, episodes, threads, report)
-            pairs, changed = [store.pair(a, b) for a, b in couples], store.changed
-        else:
-            seatings = SeatingStore(directory, played, rules, math.ceil(episodes / count))
-            lineups = Lineups(players, count, max_seatings, seed)
-            sitting = [[players[one] for one in seating] for seating in lineups.seatings]
-            spread(sitting, seatings.has, seatings.play, threads, report)
-            pairs, changed = pairs_of(lineups, players, seatings), seatings.changed
-            standings = standings_of(lineups, players, seatings)
+        if count > 2:
+            standings = standings_of(lineups, players, store)
             how |= {"seatings": len(lineups.drawn), "seatings_in_all": lineups.total}
         of_agent = {
             one.name: (groups or {}).get(one.name, group)
@@ -232,7 +230,7 @@ def league(
             how,
             tuple(pairs),
             tuple(_group_pairs(pairs, counted, ordered=count > 2)),
-            {**unknown, **changed},
+            {**unknown, **store.changed},
             tuple(standings),
         )
         if directory is not None:
@@ -271,52 +269,6 @@ def _counted(players: Sequence[Player], group_of: Mapping[str, str]) -> dict[str
             seen.add(what)
             found[one.name] = group_of[one.name]
     return found
-
-
-# --- playing
-
-
-def _play_missing(
-    couples: Sequence[tuple[Player, Player]],
-    store: Store,
-    settings: Settings,
-    episodes: int,
-    threads: int,
-    report: Report | None,
-) -> None:
-    def play(couple: tuple[Player, Player], stop: threading.Event) -> None:
-        _play_pair(couple, store, settings, episodes, stop)
-
-    spread(couples, lambda couple: store.has(*couple), play, threads, report)
-
-
-def _play_pair(
-    couple: tuple[Player, Player],
-    store: Store,
-    settings: Settings,
-    episodes: int,
-    stop: threading.Event,
-) -> None:
-    """Plays and stores one pair: for each seating the mean and standard error of both, and how many
-    episodes."""
-    first, second = players = in_order(*couple)
-    alone = first.digest == second.digest
-    share = episodes if alone else episodes // 2
-    seats = []
-    for stream in range(1 if alone else 2):
-        order = (stream, 1 - stream)
-        match = Match(
-            (players[order[0]], players[order[1]]), settings, min(_BLOCK, share), 1, False
-        )
-        parts: list[torch.Tensor] = []
-        while sum(len(part) for part in parts) < share:
-            if stop.is_set():
-                return
-            parts.append(match.play(len(parts)).rewards)
-        rewards = torch.cat(parts)[:share]
-        each = [Estimate.of_samples(rewards[:, who]) for who in order]
-        seats.append([*([one.mean, one.standard_error] for one in each), [float(share)]])
-    store.add(first, second, seats)
 
 
 # --- algorithms

@@ -1,4 +1,4 @@
-"""What a league keeps: the results of its pairs, in memory and in pairs.jsonl."""
+"""What a league keeps: what each seat earns in each seating, in memory and in seatings.jsonl."""
 
 from __future__ import annotations
 
@@ -6,124 +6,103 @@ import hashlib
 import json
 import math
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from loqa.agents.player import Player, with_digest
 from loqa.evaluation.evaluate import Estimate
 from loqa.evaluation.match_settings import Settings
+from loqa.evaluation.matches import Match
 from loqa.storage.files import append_line, write_text
 from loqa.storage.reading import read_lines, wrong
 
-_FORMAT = 2
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two agents' mean rewards per step, over both seatings.
-
-    Attributes:
-        first, second: their names. In a pair of one agent with itself, seat 0 and seat 1.
-        reward: of (first, second).
-        seats: of (first, second) with first in seat 0, then with first in seat 1; one entry for an
-            agent with itself.
-        episodes: in all.
-    """
-
-    first: str
-    second: str
-    reward: tuple[Estimate, Estimate]
-    seats: tuple[tuple[Estimate, Estimate], ...]
-    episodes: int
-
-
-def in_order(first: Player, second: Player) -> tuple[Player, Player]:
-    """Both in an order that does not depend on who is named first."""
-    return (first, second) if first.digest <= second.digest else (second, first)
+_FORMAT = 3
+_BLOCK = 500
 
 
 class Store:
-    """Results of pairs by key, in memory and, if there is a directory, in its pairs.jsonl."""
+    """Mean reward and its error of each seat, by seating; in seatings.jsonl if there is a directory.
+
+    Args:
+        directory: of the league, or None.
+        settings, rules: of the matches; results of others are not taken for these.
+        episodes: of one agent among others, an equal part in each seat.
+    """
 
     def __init__(
         self, directory: Path | None, settings: Settings, rules: Mapping[str, Any], episodes: int
     ) -> None:
-        self.directory = directory
-        self.rules = rules
-        self.episodes = episodes
+        self._file = None if directory is None else directory / "seatings.jsonl"
+        self._settings, self._episodes = settings, episodes
         self.changed: dict[str, str] = {}
-        self._how = json.dumps(
-            [_FORMAT, settings.game, rules, settings.seed, episodes], sort_keys=True
-        )
-        self._lines: dict[str, dict[str, Any]] = {}
+        how = [_FORMAT, settings.game, rules, settings.seed, episodes]
+        self._how = json.dumps(how, sort_keys=True)
         self._lock = threading.Lock()
-        if directory is not None:
-            self._lines = _read_lines(directory / "pairs.jsonl")
+        self._lines = {} if self._file is None else _read_lines(self._file)
 
-    def key(self, first: Player, second: Player) -> str:
-        """The same for (first, second) and (second, first)."""
-        first, second = in_order(first, second)
-        text = f"{self._how}/{first.digest}/{second.digest}"
+    def _key(self, players: Sequence[Player]) -> str:
+        text = "/".join([self._how, *(one.digest for one in players)])
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def has(self, first: Player, second: Player) -> bool:
-        return self.key(first, second) in self._lines
+    def has(self, players: Sequence[Player]) -> bool:
+        return self._key(players) in self._lines
 
-    def add(self, first: Player, second: Player, seats: list[list[list[float]]]) -> None:
-        key = self.key(first, second)
-        line = {"key": key, "first": first.name, "second": second.name, "seats": seats}
-        changed = [one for one in (first, second) if changes(one)]
-        stays = not (changed or first.unknown or second.unknown)
+    def rewards(self, players: Sequence[Player]) -> list[tuple[float, float]]:
+        """(mean, standard error) of each seat."""
+        return [(mean, error) for mean, error in self._lines[self._key(players)]["rewards"]]
+
+    def episodes_of(self, players: Sequence[Player]) -> int:
+        """Of a seating. Two players who are one agent have no other: they play all."""
+        alone = len(players) == 2 and players[0].digest == players[1].digest
+        return self._episodes if alone else math.ceil(self._episodes / len(players))
+
+    def play(self, players: Sequence[Player], stop: threading.Event) -> None:
+        """Plays a seating and keeps what it came to; nothing if it is stopped on the way."""
+        episodes = self.episodes_of(players)
+        match = Match(players, self._settings, min(_BLOCK, episodes), 1, False)
+        parts: list[torch.Tensor] = []
+        while sum(len(part) for part in parts) < episodes:
+            if stop.is_set():
+                return
+            parts.append(match.play(len(parts)).rewards)
+        paid = torch.cat(parts)[:episodes]
+        each = [Estimate.of_samples(paid[:, seat]) for seat in range(len(players))]
+        rewards = [[one.mean, one.standard_error] for one in each]
+        key, names = self._key(players), [one.name for one in players]
+        line = {"key": key, "names": names, "rewards": rewards, "episodes": episodes}
+        changed = [one for one in players if _changes(one)]
+        stays = not changed and not any(one.unknown for one in players)
         with self._lock:
             self._lines[key] = line
             self.changed |= {one.name: "it changes while it plays" for one in changed}
-            if self.directory is not None and stays:
-                append_line(self.directory / "pairs.jsonl", line)
-
-    def pair(self, first: Player, second: Player) -> Pair:
-        seats = self._lines[self.key(first, second)]["seats"]
-        if in_order(first, second)[0] is not first:
-            seats = [[others, mine, count] for mine, others, count in reversed(seats)]
-        each = tuple((Estimate.normal(*one), Estimate.normal(*other)) for one, other, _ in seats)
-        total = []
-        for who in (0, 1):
-            error = math.sqrt(sum(seat[who].standard_error ** 2 for seat in each)) / len(each)
-            total.append(Estimate.normal(sum(seat[who].mean for seat in each) / len(each), error))
-        count = sum(int(counted[0]) for _, _, counted in seats)
-        return Pair(first.name, second.name, (total[0], total[1]), each, count)
+            if self._file is not None and stays:
+                append_line(self._file, line)
 
 
 def _read_lines(path: Path) -> dict[str, dict[str, Any]]:
-    """Lines of a pairs.jsonl by key; a line cut short by a crash is dropped from the file too."""
-    lines = read_lines(path, {"key": str, "first": str, "second": str, "seats": list})
+    """Lines of a seatings.jsonl by key; a line cut short by a crash is dropped from the file too."""
+    lines = read_lines(path, {"key": str, "names": list, "rewards": list, "episodes": int})
     for number, line in enumerate(lines, 1):
-        if not 1 <= len(line["seats"]) <= 2 or not all(map(_is_seating, line["seats"])):
-            problem = wrong(f"line {number}, seats", "mean and error of both, and episodes", line)
+        if len(line["rewards"]) != len(line["names"]) or not all(map(_is_paid, line["rewards"])):
+            problem = wrong(f"line {number}, rewards", "mean and error of each seat", line)
             raise problem.of(path, "is damaged")
     if path.exists() and not path.read_bytes().endswith(b"\n"):
         write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
     return {line["key"]: line for line in lines}
 
 
-def _is_seating(value: Any) -> bool:
-    """Whether it is [[mean, standard error], [mean, standard error], [episodes]]."""
+def _is_paid(value: Any) -> bool:
     return (
         isinstance(value, list)
-        and [len(part) if isinstance(part, list) else 0 for part in value] == [2, 2, 1]
-        and all(
-            isinstance(number, int | float)
-            and not isinstance(number, bool)
-            and math.isfinite(number)
-            and abs(number) < 2**53
-            for part in value
-            for number in part
-        )
+        and len(value) == 2
+        and all(type(one) in (int, float) and math.isfinite(one) for one in value)
     )
 
 
-def changes(player: Player) -> bool:
+def _changes(player: Player) -> bool:
     """Whether a policy that is not of this package is another one than before it played."""
     if player.policy is None or type(player.policy).__module__.startswith("loqa."):
         return False

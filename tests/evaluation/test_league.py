@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from test_published import head_arrays, pola_arrays, reference_agents
 import loqa
 from loqa.agents.memory1 import discounted_value
 from loqa.cli.main import main
+from loqa.evaluation.league_store import Store
 
 POOL = {"ac": "ac", "ad": "ad", "tft": "tft", "mixed": [0.8, 0.9, 0.2, 0.7, 0.1]}
 
@@ -33,7 +33,7 @@ def test_values_are_exact_ones(tmp_path: Path) -> None:
         assert pair.episodes == 400
         assert len(pair.seats) == (1 if pair.first == pair.second else 2)
     written = {path.name for path in tmp_path.iterdir()}
-    assert {"league.json", "league.csv", "league.tex", "pairs.jsonl"} < written
+    assert {"league.json", "league.csv", "league.tex", "seatings.jsonl"} < written
     assert (tmp_path / "agents.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (tmp_path / "algorithms.svg").read_text()[:1000]
     assert json.loads((tmp_path / "league.json").read_text())["names"] == list(POOL)
@@ -42,37 +42,36 @@ def test_values_are_exact_ones(tmp_path: Path) -> None:
 
 def test_only_missing_pairs_are_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     played = []
-    module = sys.modules["loqa.evaluation.league"]  # `loqa.league` is its function
-    real = module._play_pair
+    real = Store.play
 
-    def counting(couple, *rest):
-        played.append(tuple(one.name for one in couple))
-        return real(couple, *rest)
+    def counting(self, players, stop):
+        played.append(tuple(one.name for one in players))
+        return real(self, players, stop)
 
-    monkeypatch.setattr(module, "_play_pair", counting)
+    monkeypatch.setattr(Store, "play", counting)
     settings = {"episodes": 100, "game": "ipd", "out": tmp_path}
     first = loqa.league(["ac", "ad"], **settings)
-    assert len(played) == 3
+    assert len(played) == 4
     grown = loqa.league(["ac", "ad", "random"], **settings)
-    assert len(played) == 6
+    assert len(played) == 9
     assert grown.pairs[0] == first.pairs[0]
     # A line cut short by a crash is played again, and only that one.
-    file = tmp_path / "pairs.jsonl"
+    file = tmp_path / "seatings.jsonl"
     file.write_text(file.read_text()[:-20])
     assert loqa.league(["ac", "ad", "random"], **settings) == grown
-    assert len(played) == 7
-    loqa.league(["ac", "ad"], **{**settings, "seed": 1})
     assert len(played) == 10
+    loqa.league(["ac", "ad"], **{**settings, "seed": 1})
+    assert len(played) == 14
     # In another order nothing is played, and everybody keeps its numbers.
     other = loqa.league(["random", "ad", "ac"], **settings)
-    assert len(played) == 10
+    assert len(played) == 14
     np.testing.assert_array_equal(other.matrix[::-1, ::-1], grown.matrix)
     for pair in other.pairs:
         twin = next(p for p in grown.pairs if {p.first, p.second} == {pair.first, pair.second})
         if pair.first != twin.first:
             assert pair.seats == tuple(seat[::-1] for seat in reversed(twin.seats))
     file.write_text("{}\n")
-    with pytest.raises(ValueError, match=r"pairs.jsonl is damaged"):
+    with pytest.raises(ValueError, match=r"seatings.jsonl is damaged"):
         loqa.league(["ac", "ad"], **settings)
 
 
@@ -86,8 +85,8 @@ def test_interrupted_and_resumed(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         loqa.league(agents, episodes=100, game="ipd", out=tmp_path, report=interrupt, num_threads=1)
-    kept = (tmp_path / "pairs.jsonl").read_text().count("\n")
-    assert 4 <= kept < 10
+    kept = (tmp_path / "seatings.jsonl").read_text().count("\n")
+    assert 4 <= kept < 16
     assert loqa.league(agents, episodes=100, game="ipd", out=tmp_path) == whole
     assert threading.active_count() < 8
 
@@ -183,9 +182,9 @@ def test_command_league(tmp_path: Path, capsys) -> None:
     code, text, _ = run(capsys, *arguments)
     assert code == 0
     assert "tit-for-tat" in text
-    before = (tmp_path / "pairs.jsonl").read_text()
+    before = (tmp_path / "seatings.jsonl").read_text()
     assert run(capsys, *arguments)[0] == 0
-    assert (tmp_path / "pairs.jsonl").read_text() == before
+    assert (tmp_path / "seatings.jsonl").read_text() == before
 
 
 def test_watch_agents(tmp_path: Path, capsys) -> None:

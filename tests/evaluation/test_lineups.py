@@ -14,8 +14,8 @@ import pytest
 import loqa
 from loqa.cli.main import main
 from loqa.evaluation.evaluate import evaluate
-from loqa.evaluation.league_store import Pair
-from loqa.evaluation.lineups import Lineups, SeatingStore
+from loqa.evaluation.league_store import Store
+from loqa.evaluation.lineups import Lineups, Pair
 from loqa.evaluation.players import as_player
 
 AGENTS = ["always-cooperate", "always-defect", "random"]
@@ -82,8 +82,8 @@ def test_a_sample_is_stated_and_fair() -> None:
     assert len(set(part.drawn)) == 40
     assert part.drawn == Lineups(players, 3, 40, 5).drawn != Lineups(players, 3, 40, 6).drawn
     beside = {seating for each in part.among.values() for seating in each}
-    assert set(part.seatings) == {*part.drawn, *beside}
-    assert len(beside) == 4 + 4 * 3 * 3
+    assert {seating for (seating,) in part.parts} == {*part.drawn, *beside}
+    assert len(beside) == 4 + (4 * 3 - 2) * 3 + 2  # two of the four are one agent
     full = loqa.league(AGENTS, **THREE)
     some = loqa.league(AGENTS, **THREE, max_seatings=14, seed=0)
     assert (some.settings["seatings"], some.settings["seatings_in_all"]) == (14, 27)
@@ -95,13 +95,13 @@ def test_a_sample_is_stated_and_fair() -> None:
 
 def test_only_what_is_missing_is_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     played = []
-    real = SeatingStore.play
+    real = Store.play
 
-    def counting(self: SeatingStore, players: Any, stop: threading.Event) -> None:
+    def counting(self: Store, players: Any, stop: threading.Event) -> None:
         played.append(tuple(one.name for one in players))
         real(self, players, stop)
 
-    monkeypatch.setattr(SeatingStore, "play", counting)
+    monkeypatch.setattr(Store, "play", counting)
     first = loqa.league(AGENTS[:2], out=tmp_path, **THREE)
     assert len(played) == 8
     file = tmp_path / "seatings.jsonl"

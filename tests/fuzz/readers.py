@@ -98,15 +98,14 @@ class Targets:
         np.savez_compressed(directory / "deflated.npz", **pola_arrays(),
                             meta=np.array(json.dumps({"grid": [3, 3], "algorithm": "POLA"})))  # fmt: skip
         np.savez(directory / "stored.npz", **pola_arrays())
-        seats = [[[0.1, 0.01], [0.2, 0.02], [50.0]]] * 2
-        (directory / "pairs.jsonl").write_text(
-            "".join(json.dumps({"key": str(n), "first": "a", "second": "b", "seats": seats}) + "\n"
-                    for n in range(3))
+        line = {"names": ["a", "b"], "rewards": [[0.1, 0.01], [0.2, 0.02]], "episodes": 50}
+        (directory / "seatings.jsonl").write_text(
+            "".join(json.dumps({"key": str(n), **line}) + "\n" for n in range(3))
         )  # fmt: skip
         self.seeds: dict[str, bytes] = {
             name: (directory / name).read_bytes()
             for name in ("exported.safetensors", "published.safetensors", "deflated.npz",
-                         "stored.npz", "pairs.jsonl")
+                         "stored.npz", "seatings.jsonl")
         }  # fmt: skip
         for protocol in (0, 2, 4):
             tree = {"agent0": {"params": nested(pola_arrays())}, "hp": {"lr": 1e-3, "seed": 3}}
@@ -138,7 +137,7 @@ class Targets:
             return self._read_in_run(self.runs["coin"], self.block, name, data)
         path = self.directory / f"input.{name.rpartition('.')[2]}"
         path.write_bytes(data)
-        if name == "pairs.jsonl":
+        if name == "seatings.jsonl":
             return _read_lines(path)
         if name.endswith(".pkl"):
             return import_pickle(path, self.directory / "imported.safetensors")

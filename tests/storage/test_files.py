@@ -176,8 +176,8 @@ def test_an_output_directory_is_made_and_goes_if_nothing_came_of_it(tmp_path: Pa
         assert new.exists()
     assert not new.exists()
     with output_directory(str(new), "league"):
-        (new / "pairs.jsonl").touch()
-    assert [path.name for path in new.iterdir()] == ["pairs.jsonl"]
+        (new / "seatings.jsonl").touch()
+    assert [path.name for path in new.iterdir()] == ["seatings.jsonl"]
 
 
 def test_a_full_disk_keeps_nobody_from_a_lock(tmp_path: Path) -> None:
