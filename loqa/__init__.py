@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from loqa.envs.registry import make as make
     from loqa.evaluation.evaluate import evaluate as evaluate
     from loqa.evaluation.league import league as league
+    from loqa.sweeps.grid import Grid as Grid
+    from loqa.sweeps.sweep import sweep as sweep
     from loqa.training.config import CoinConfig as CoinConfig
     from loqa.training.config import IPDConfig as IPDConfig
     from loqa.training.config import MatrixConfig as MatrixConfig
@@ -30,6 +32,7 @@ _get, __all__ = lazy(
     {
         "CoinConfig": "loqa.training.config",
         "EnvSpec": "loqa.envs.base",
+        "Grid": "loqa.sweeps.grid",
         "IPDConfig": "loqa.training.config",
         "algos": "loqa.algos",
         "envs": "loqa.envs",
@@ -43,6 +46,7 @@ _get, __all__ = lazy(
         "ops": "loqa.ops",
         "reference": "loqa.reference",
         "resume": "loqa.training.train",
+        "sweep": "loqa.sweeps.sweep",
         "train": "loqa.training.train",
     },
 )

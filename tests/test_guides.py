@@ -4,6 +4,7 @@ is looked at. Trainings at full length are the benchmarks'."""
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ REPLACED: dict[str, dict[str, str]] = {
         '"iterations": 200': '"iterations": 130, "batch_size": 64, "evaluation_episodes": 64'
     },
     "networks.md": {"batch_size=64": "batch_size=8, opponents=2, evaluation_episodes=8"},
+    "sweeps.md": {
+        'softmax_temperature": [3, 26]': 'softmax_temperature": [3, 26], "iterations": [2]',
+        "seed=seed, **fields": "seed=seed, iterations=2, **fields",
+        "(100, 101, 102)": "(100,)",
+        "n_trials=20": "n_trials=2",
+    },
     "own_policy.md": {"episodes=200": "episodes=8"},
     "many_players.md": {
         "iterations=500": "iterations=2, batch_size=8",
@@ -32,7 +39,7 @@ REPLACED: dict[str, dict[str, str]] = {
     "simulator.md": {"4096": "16", "8192": "16"},
     "gpu.md": {"65536": "16"},
 }
-LOOKED_AT = ("own_environment.md", "native_game.md", "own_algorithm.md")
+LOOKED_AT = ("own_environment.md", "sweeps.md", "native_game.md", "own_algorithm.md")
 PAGES = [pages.ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 PAGES = [page for page in PAGES if pages.blocks(page.read_text()) and page.name not in LOOKED_AT]
 
@@ -61,6 +68,18 @@ def test_own_environment(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
         (1, 0): (0.78, 0.26),
     }.items():
         assert _earned(said["Fishery"], actions) == pytest.approx(earned, abs=0.005)
+
+
+def test_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optuna's recipe too, where it is installed."""
+    there = find_spec("optuna") is not None
+    monkeypatch.setattr(pages, "OPTIONAL", () if there else ("import optuna",))
+    said = pages.run(GUIDES / "sweeps.md", monkeypatch, REPLACED["sweeps.md"])
+    assert [len(row.runs) for row in said["table"].settings.rows] == [2, 2]
+    assert Path("runs/temperature/report.html").exists()
+    if not there:
+        pytest.skip("optuna is not installed: its recipe was not run")
+    assert set(said["study"].best_params) == {"actor_lr", "shaping_weight"}
 
 
 def test_own_algorithm(monkeypatch: pytest.MonkeyPatch) -> None:

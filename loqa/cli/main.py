@@ -24,8 +24,10 @@ from loqa.storage.reading import out_of_memory
 COMMANDS = {
     "train": ("train", "train an agent in a new run directory"),
     "resume": ("train", "go on with a run, bit for bit"),
+    "sweep": ("sweep", "train seeds and settings side by side, and compare them"),
     "export": ("train", "write the agent of a run alone, to share it"),
     "plot": ("plot", "draw the figures of a run or a league, or runs side by side, seeds together"),
+    "report": ("report", "write one HTML page about runs, sweeps or leagues"),
     "eval": ("evaluate", "play an agent against others, in both seats"),
     "league": ("evaluate", "all pairs of agents, in both seats"),
     "import": ("evaluate", "turn a published pickle into safetensors, without running it"),

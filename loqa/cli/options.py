@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from loqa.algos import registry as algorithms
-from loqa.training.config import TrainConfig
+from loqa.training.config import TrainConfig, full_name
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-_SHORT = {"game": "stage_game"}  # other names of fields
 _OPTIONS = """
 Attributes:
     preset: named settings that the other options start from.
@@ -93,7 +92,7 @@ def tyro_forms(given: Sequence[str], kinds: dict[str, Any]) -> Iterator[str]:
             continue
         option, equals, value = token.partition("=")
         name = option.removeprefix("--").replace("-", "_")
-        name = name if name in kinds else _SHORT.get(name, name)
+        name = full_name(name, kinds)
         if name not in kinds:
             yield token
             continue

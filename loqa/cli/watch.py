@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import argparse
 import time
-from importlib import import_module
 
 from loqa import _checks
 from loqa.cli.players import WHO
 from loqa.cli.terminal import DONE, Terminal
-from loqa.evaluation.match_settings import settings_of
-from loqa.evaluation.matches import actor
+from loqa.evaluation.films import film_of
 from loqa.evaluation.players import as_player
-from loqa.games.registry import played
 
 
 def add_watch(one: argparse.ArgumentParser) -> None:
@@ -34,27 +31,14 @@ def add_watch(one: argparse.ArgumentParser) -> None:
 
 def _watch(options: argparse.Namespace, console: Terminal) -> int:
     speed = _checks.real("speed", options.speed, 0.1, 50)
-    players = [as_player(name) for name in options.players]
-    if len(players) == 1:  # meets itself in every seat
-        (alone,) = players
-        players *= 2 if alone.config is None else getattr(alone.config.env, "num_players", 2)
     asked = {
         "preset": options.preset,
         "height": options.height,
         "width": options.width,
         "episode_length": options.steps,
     }
-    films = {one.env_name: one.film for one, _ in played() if one.film}
-    shown = settings_of(players, options.game or next(iter(films)), asked, None, options.seed)
-    if shown.game not in films:
-        raise ValueError(f"{shown.game} cannot be shown, {' and '.join(films)} can")
-    film = import_module(films[shown.game])
-    env = shown.matches.make(
-        1, num_players=len(players), seed=options.seed, num_threads=1, **shown.make
-    )
-    names = [player.name for player in players]
-    act = actor(env, players, options.seed)
-    frames = film.frames_of(env, act, env.episode_length, names=names)
+    players = [as_player(name) for name in options.players]
+    film, frames = film_of(players, options.game, asked, options.seed)
     if options.gif:
         console.say(str(film.save_gif(options.gif, frames, speed)))
         return DONE

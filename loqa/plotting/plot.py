@@ -10,26 +10,31 @@ import numpy as np
 from loqa.plotting.league import plot_heatmap
 from loqa.plotting.runs import Group, figures_of, group_runs, label_groups, read_run
 from loqa.plotting.style import check_suffix, save
+from loqa.plotting.sweeps import draw_sweep
 from loqa.storage.reading import FileError, read_object, reading
 
 
 def plot_run(
     directory: str | Path, out: Path | None = None, labels: Sequence[str] | None = None
 ) -> list[Path]:
-    """Draws a run or a league, and returns the files.
+    """Draws a run, a sweep or a league, and returns the files.
 
     Args:
-        directory: of a run or a league.
-        out: one file for everything; by default a run's figures go into its figures/ and a league's
-            heatmaps beside its league.json.
+        directory: of a run, a sweep or a league.
+        out: one file for everything, of a sweep its curves; by default the figures of a run or a sweep go
+            into its figures/ and a league's heatmaps beside its league.json.
         labels: one name for the run, instead of what its configuration says.
 
     Raises:
-        FileNotFoundError: the directory holds neither.
+        FileNotFoundError: the directory holds none of them.
         ValueError: its files are damaged, it has no metrics yet, or `out` has an unknown suffix.
     """
     if out is not None:
         check_suffix(out)
+    if (Path(directory) / "sweep.json").is_file():
+        if labels:
+            raise ValueError("--label names runs, a sweep names its settings itself")
+        return _plot_sweep(Path(directory), out)
     if (Path(directory) / "league.json").is_file():
         if labels:
             raise ValueError("--label names runs, a league names its agents itself")
@@ -79,6 +84,13 @@ def plot_wall_clock(directories: Sequence[str | Path], out: Path) -> Path:
         raise ValueError(f"{run.path} is a run of {run.game!r}, which has no published times")
     drawn: Path = draw(directories, out)
     return drawn
+
+
+def _plot_sweep(directory: Path, out: Path | None) -> list[Path]:
+    drawn = draw_sweep(directory)
+    if out is not None:
+        return [save(drawn["curves"], out)]
+    return [save(one, directory / "figures" / f"{name}.png") for name, one in drawn.items()]
 
 
 def _plot_league(directory: Path, out: Path | None) -> list[Path]:

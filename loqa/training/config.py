@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any, ClassVar, Literal, Self
 
@@ -20,6 +20,7 @@ NOT_LEARNED = frozenset({"time_limit", "num_threads", "log_every", "checkpoint_e
 RESUMABLE = NOT_LEARNED | {"iterations", "device"}
 """Fields that may change when a run goes on."""
 
+_SHORT = {"game": "stage_game", "temperature": "softmax_temperature"}
 _COMMON: dict[str, type[Any]] = {
     "network": Network,
     "others": Others,
@@ -300,6 +301,11 @@ def _places(kinds: tuple[tuple[str, type[Any]], ...]) -> dict[str, str]:
                 )
             found[field.name] = part
     return found
+
+
+def full_name(name: str, kinds: Collection[str]) -> str:
+    """The field that is meant on the command line: `--game` is stage_game where there is such a field."""
+    return name if name in kinds or _SHORT.get(name) not in kinds else _SHORT[name]
 
 
 def _known(kinds: Mapping[str, type[Any]], values: Mapping[str, Any]) -> dict[str, Any]:

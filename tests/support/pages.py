@@ -34,13 +34,16 @@ SHORT: dict[str, dict[str, str]] = {
     "train ipd --preset paper": _TRAIN,
     "train matrix --exact": {"--runs": "2", "--updates": "2"},
     "resume": {"--iterations": "3"},
+    "sweep": {"--seed": "0..1", "--workers": "1", "--set": "iterations=2"},
     "eval": {"--episodes": "8"},
     "league": {"--episodes": "4"},
     "exploit": {"--iterations": "1", "--episodes": "8", "--simulations": "2"},
     "watch": {"--steps": "2"},
 }  # fmt: skip
+# Blocks that are left out: of libraries that are not installed.
+OPTIONAL: tuple[str, ...] = ()
 # Commands that no test runs: what another test or .ci/run does, or what needs other machines.
-NOT_RUN = ("python -m pip install", "python benchmarks/", "seq 0 9 | xargs")
+NOT_RUN = ("python -m pip install", "python benchmarks/")
 
 
 def blocks(text: str) -> list[tuple[str, str]]:
@@ -67,6 +70,8 @@ def run(
         if language == "bash":
             shell(code)
             continue
+        if code.startswith(OPTIONAL):
+            continue
         for old, new in (replaced or {}).items():
             code = code.replace(old, new)
         exec(compile(code, f"{page.name}, block {number}", "exec"), names)
@@ -79,7 +84,7 @@ def shell(code: str) -> None:
         subprocess.run(["bash", "-n"], input=code, text=True, check=True)
     for line in code.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
-        if not words or code.startswith("#!") or line.startswith(NOT_RUN):
+        if not words or code.startswith("#!") or line.startswith(NOT_RUN) or "ray" in words:
             continue
         if words[0] == "torchrun":  # one process here
             words = words[words.index("-m") + 1 :]
@@ -102,7 +107,7 @@ def short(arguments: list[str]) -> list[str]:
     less = SHORT[max(known, key=len)] if known else {}
     kept = list(arguments)
     for option in (*less, "--device", "--matmul"):
-        while option in kept:
+        while option in kept and option != "--set":  # which may be given again
             place = kept.index(option)
             del kept[place : place + 2]
     return [*kept, *(word for pair in less.items() for word in pair)]

@@ -1,0 +1,46 @@
+"""Films of games between players."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from loqa.agents.player import Player
+from loqa.evaluation.match_settings import settings_of
+from loqa.evaluation.matches import actor
+from loqa.games.registry import played
+
+
+def film_of(
+    players: Sequence[Player],
+    game: str | None = None,
+    asked: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> tuple[Any, Iterable[Any]]:
+    """A game between players, one a seat.
+
+    Args:
+        players: in the order of their seats; one alone meets itself in every seat.
+        game: by its name in specs; by default the first that can be shown.
+        asked: its rules, where they shall not be the agents' own.
+        seed: of the episode and of what players draw.
+
+    Returns:
+        The module that shows the game (`text_frame`, `save_gif`), and the frames.
+
+    Raises:
+        ValueError: the game cannot be shown.
+    """
+    players = list(players)
+    if len(players) == 1:
+        (alone,) = players
+        players *= 2 if alone.config is None else getattr(alone.config.env, "num_players", 2)
+    films = {one.env_name: one.film for one, _ in played() if one.film}
+    shown = settings_of(players, game or next(iter(films)), dict(asked or {}), None, seed)
+    if shown.game not in films:
+        raise ValueError(f"{shown.game} cannot be shown, {' and '.join(films)} can")
+    film = import_module(films[shown.game])
+    env = shown.matches.make(1, num_players=len(players), seed=seed, num_threads=1, **shown.make)
+    names = [player.name for player in players]
+    return film, film.frames_of(env, actor(env, players, seed), env.episode_length, names=names)

@@ -1,0 +1,1 @@
+"""Pages of HTML that show runs, sweeps and leagues."""
