@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
 import kills
 
 TINY = {"batch_size": 4, "episode_length": 4, "log_every": 1}
-LONG = {**TINY, "iterations": 800}
+LONG = {**TINY, "iterations": 500}
 TWO = loqa.Grid("ipd", [0, 1], {name: [value] for name, value in LONG.items()})
 OWN = """
 import os, signal
@@ -203,7 +203,9 @@ def test_ctrl_c_saves_all_runs(everybody: bool, tmp_path: Path, whole: Path) -> 
     assert not held(out)
     for name in names(out):
         assert RunDirectory(out / name).latest_checkpoint() is not None
-        assert RunDirectory(out / name).metrics()[-1]["iteration"] < 800
+        assert RunDirectory(out / name).metrics()[-1]["iteration"] < 500
+    if not everybody:  # from here on it is the same
+        return
     table = loqa.sweep(TWO, out)
     assert not table.unfinished
     assert kills.difference(out / table.settings.rows[0].runs[1], whole) == ""
