@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from loqa.storage.reading import read_object
 from loqa.sweeps.directory import ENDED, check_same
+from loqa.training.config import TrainConfig
 from loqa.training.run_directory import RunDirectory, config_of
 from loqa.training.train import TrainingError, resume, train
 
@@ -85,8 +86,16 @@ def _outcome(task: Task) -> Outcome:
             and (status := read_object(run.summary_file)["status"]) in ENDED
         ):
             return Outcome(status)
-        return Outcome(resume(run.path)["status"])
+        return Outcome(resume(run.path, **_time_left(config, run))["status"])
     except (TrainingError, ValueError, OSError) as error:
         return Outcome("failed", str(error))
     except Exception as error:  # of a user's environment, for example: the other runs go on
         return Outcome("failed", f"{type(error).__name__}: {error}")
+
+
+def _time_left(config: TrainConfig, run: RunDirectory) -> dict[str, float]:
+    """A limit is of the whole run: who was stopped must not learn for longer than the others."""
+    lines = run.metrics()
+    if config.time_limit is None or not lines:
+        return {}
+    return {"time_limit": max(0.0, config.time_limit - lines[-1]["seconds"])}

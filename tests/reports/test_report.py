@@ -104,12 +104,12 @@ def test_a_league_of_a_run_and_another_run(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     ipd(tmp_path / "one")
     ipd(tmp_path / "other", algo="naive")
-    loqa.league(["one", "tit-for-tat", "always-defect"], episodes=2, out="one")
+    loqa.league(["one", "tit-for-tat", "always-defect"], episodes=4, out="one")
     assert main(["report", "one", "other"]) == 0
     page = page_of(Path("report.html"))
     assert page.text.count("League: mean reward per step") == 1
     assert "tit-for-tat" in page.text
-    loqa.league(["tit-for-tat", "always-defect"], episodes=2, out="league")
+    loqa.league(["tit-for-tat", "always-defect"], episodes=4, out="league")
     assert main(["report", "league"]) == 0
     matrix = json.loads(Path("league/league.json").read_text())["matrix"]
     assert f"{matrix[0][1]:.3f}" in page_of(Path("league/report.html")).text

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 import loqa
 from loqa.cli.main import main
 from loqa.sweeps import sweep as sweeps
+from loqa.sweeps.work import Task, work
 from loqa.training.run_directory import RunDirectory
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
@@ -232,6 +234,25 @@ def test_a_changed_run_is_refused(tmp_path: Path) -> None:
     run.write_config(run.config().replace(iterations=5))
     table = loqa.sweep(grid, tmp_path / "out")
     assert "was changed: it is iterations 5, the sweep's is iterations 2" in table.failed[name]
+
+
+def test_a_time_limit_is_of_the_whole_run(tmp_path: Path) -> None:
+    """One that was stopped goes on for what is left of it; one that met it has ended."""
+    settings = {"iterations": [10**6], "time_limit": [0.2], "batch_size": [4], "log_every": [1]}
+    grid = loqa.Grid("ipd", [0], settings)
+    path = tmp_path / "out" / "ipd-loqa-seed0"
+    loqa.sweep(grid, tmp_path / "out")
+    ended = json.loads((path / "summary.json").read_text())
+    assert ended["status"] == "time limit"
+    (row,) = loqa.sweep(grid, tmp_path / "out").settings.rows
+    assert row.measures["seconds"].values == (ended["seconds"],)  # nothing was done
+
+    (path / "summary.json").unlink()  # as if it had been killed just before its end
+    (config,) = grid
+    task = Task(str(path), {"game": "ipd", **config.to_dict()})
+    assert work(asdict(task)) == {"status": "time limit", "error": ""}
+    again = json.loads((path / "summary.json").read_text())
+    assert again["iterations"] == ended["iterations"] + 1
 
 
 def test_python_takes_any_configurations(tmp_path: Path) -> None:
