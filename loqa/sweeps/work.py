@@ -93,7 +93,7 @@ def _outcome(task: Task) -> Outcome:
         return Outcome("failed", f"{type(error).__name__}: {error}")
 
 
-def _time_left(config: TrainConfig, run: RunDirectory) -> dict[str, float]:
+def _time_left(config: TrainConfig, run: RunDirectory) -> dict[str, Any]:
     """A limit is of the whole run: who was stopped must not learn for longer than the others."""
     lines = run.metrics()
     if config.time_limit is None or not lines:
