@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from loqa.plotting.runs import Group, read_run
 from loqa.plotting.style import GREY, legend_above, new_figure, say_empty, series, wrap
@@ -20,6 +21,7 @@ from loqa.training.config import TrainConfig
 
 _CURVE_REPEATS = 1000  # resamples at each point of a curve
 _MOST_POINTS = 200  # of a curve
+_LEAST_SPAN = 0.02  # of rewards: less than that is nothing
 
 
 def draw_sweep(path: str | Path) -> dict[str, Figure]:
@@ -84,6 +86,11 @@ def draw_table(found: Comparison) -> Figure:
             place.plot(known, [number] * len(known), ".", color=GREY, alpha=0.6, ms=5)
             place.hlines(number, measure.iqm.low, measure.iqm.high, color=colour, lw=7, alpha=0.4)
             place.plot(measure.iqm.value, number, "|", color=colour, ms=14, mew=2.5)
+        left, right = place.get_xlim()
+        if right - left < _LEAST_SPAN:
+            middle = (left + right) / 2
+            place.set_xlim(middle - _LEAST_SPAN / 2, middle + _LEAST_SPAN / 2)
+        place.xaxis.set_major_locator(MaxNLocator(5))
         labels = [wrap(row.label, 2.5) for row in found.rows]
         place.set_yticks(range(len(labels)), labels if column == 0 else [""] * len(labels))
         place.set_ylim(len(labels) - 0.5, -0.5)

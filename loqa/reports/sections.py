@@ -81,7 +81,7 @@ def run_section(path: Path) -> Section:
     config, summary = run.settings, run.summary
     lines = [*describe(config), f"directory: {path}"]
     if summary:
-        lines.append(f"{summary.get('status', 'ended')}: {game(run.game).outcome(summary)}")
+        lines += [summary.get("status", "ended"), *game(run.game).outcome(summary).splitlines()]
     if "strategy" in summary:
         lines.append(f"Strategy learned: {summary['strategy']}")
     drawn = figures_of(run.game).draw_run(Group(run.title, (run,)), together=False)

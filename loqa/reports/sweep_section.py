@@ -6,7 +6,7 @@ from pathlib import Path
 
 from loqa._checks import plural
 from loqa.plotting.sweeps import draw_sweep
-from loqa.reports.sections import Section, Table, drawing, flat
+from loqa.reports.sections import Section, Table, drawing
 from loqa.storage.reading import read_object
 from loqa.sweeps.directory import SweepDirectory
 from loqa.sweeps.statistics import Interval
@@ -29,23 +29,37 @@ def sweep_section(path: Path) -> Section:
     comparisons = [table.settings, *table.fields.values()]
     tables = [one for found in comparisons for one in _tables(found)]
     pictures = [drawing(name, figure) for name, figure in draw_sweep(path).items()]
-    runs = []
-    for row in table.settings.rows:
-        for name in row.runs:
-            said = dict(flat(read_object(directory.run(name).summary_file)))
-            runs.append(Table(name, ("", ""), list(said.items())))
-    return Section(f"Sweep {path.name}", lines, tables, pictures, runs)
+    return Section(
+        f"Sweep {path.name}", lines, tables, pictures, [_runs(table.settings, directory)]
+    )
+
+
+def _runs(found: Comparison, directory: SweepDirectory) -> Table:
+    """A row for each run that has ended."""
+    rewards = _rewards(found)
+    texts = list(dict.fromkeys(name for row in found.rows for name in row.counts))
+    rows = []
+    for row in found.rows:
+        for place, name in enumerate(row.runs):
+            summary = read_object(directory.run(name).summary_file)
+            values = [row.measures[one].values[place] if one in row.measures else None
+                      for one in rewards]  # fmt: skip
+            numbers = ["" if one is None else f"{one:.4f}" for one in values]
+            said = [str(summary.get(one, "")) for one in texts]
+            rows.append([name, summary["status"], f"{summary['seconds']:.1f}", *numbers, *said])
+    head = ["run", "ended", "seconds", *map(_plain, rewards), *map(_plain, texts)]
+    return Table("Runs", head, rows)
 
 
 def _tables(found: Comparison) -> list[Table]:
-    rewards = rewards_among(dict.fromkeys(name for row in found.rows for name in row.measures))
+    rewards = _rewards(found)
     rows = []
     for row in found.rows:
         cells = [_cell(row.measures[name].iqm) if name in row.measures else "" for name in rewards]
         counts = ["; ".join(f"{count} {text}" for text, count in one.items())
                   for one in row.counts.values()]  # fmt: skip
         rows.append([row.label, str(len(row.runs)), *cells, *counts[:1]])
-    head = ["setting", "runs", *(name.replace("_", " ") for name in rewards), "came to"]
+    head = ["setting", "runs", *map(_plain, rewards), "came to"]
     tables = [
         Table(
             "Reward per step: interquartile mean over runs and 95% bootstrap interval", head, rows
@@ -54,10 +68,18 @@ def _tables(found: Comparison) -> list[Table]:
     for measure, matrix in found.improvement.items():
         labels = [row.label for row in found.rows]
         chances = [[label, *map(_cell, line)] for label, line in zip(labels, matrix, strict=True)]
-        said = measure.replace("_", " ")
-        caption = f"Probability that a run of the row earns more than one of the column, {said}"
+        what = "a run of the row earns more than one of the column"
+        caption = f"Probability that {what}, {_plain(measure)}"
         tables.append(Table(caption, ["", *labels], chances))
     return tables
+
+
+def _rewards(found: Comparison) -> list[str]:
+    return rewards_among(dict.fromkeys(name for row in found.rows for name in row.measures))
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _cell(one: Interval | None) -> str:
