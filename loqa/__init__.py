@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from loqa.sweeps.grid import Grid as Grid
     from loqa.sweeps.sweep import sweep as sweep
     from loqa.training.config import CoinConfig as CoinConfig
+    from loqa.training.config import ContinuousIPDConfig as ContinuousIPDConfig
+    from loqa.training.config import CournotConfig as CournotConfig
     from loqa.training.config import IPDConfig as IPDConfig
     from loqa.training.config import MatrixConfig as MatrixConfig
     from loqa.training.config import PublicGoodsConfig as PublicGoodsConfig
@@ -39,6 +41,8 @@ _get, __all__ = lazy(
         "games": "loqa.games",
         "MatrixConfig": "loqa.training.config",
         "PublicGoodsConfig": "loqa.training.config",
+        "ContinuousIPDConfig": "loqa.training.config",
+        "CournotConfig": "loqa.training.config",
         "evaluate": "loqa.evaluation.evaluate",
         "league": "loqa.evaluation.league",
         "load_agent": "loqa.training.train",

@@ -35,11 +35,12 @@ from loqa.agents.outputs import (
 )
 from loqa.agents.places import Features, Places, are_places, as_rows, ones
 from loqa.agents.states import States
+from loqa.runtime.distributed import ProcessGroup
 
 if TYPE_CHECKING:
     from loqa.training.config import TrainConfig
 
-OBSERVES = ("states", "features")
+OBSERVES = ("states", "features", "actions")
 
 
 class Agent(nn.Module):
@@ -52,6 +53,7 @@ class Agent(nn.Module):
       0 start, 1 CC, 2 CD, 3 DC, 4 DD, own action first), or its bits `[T+1, B, K + M]`.
     - "features": `[T+1, B, ...]` of any dtype, as many numbers (flattened) as the actor has inputs;
       `[T+1, B]` where it has one. Fewer integers are places of ones (`loqa.agents.places`).
+    - "actions": the last actions of all players `[T+1, B, 1 + n]` (`loqa.agents.hats`).
 
     Whether an index or an action is in range is looked at on the CPU only: elsewhere a look would wait
     for the device.
@@ -59,7 +61,7 @@ class Agent(nn.Module):
     Args:
         actor: head with K outputs, the logits of the policy.
         critic: head with K outputs, q(s, .).
-        observes: "states" or "features"; by default "states" if the actor has four inputs.
+        observes: one of these; by default "states" if the actor has four inputs, else "features".
         config: of the run that the agent is of, if it is of one.
         iteration: of that run.
     """
@@ -162,13 +164,15 @@ class Agent(nn.Module):
             table = self.log_probs(states).expand(obs.shape[0], -1, -1)
             rows = self._seen(obs) + offsets
         else:
-            inputs = self._actor_input(obs, 2, rows=False)
-            if ends is None:
-                logits = self.actor.every_order(inputs)
-            else:
-                logits, _ = sequence(self.actor, inputs, ends, None)
-            table = logits.log_softmax(-1)
+            table = self._every_order(obs, ends).log_softmax(-1)
         return SeatOutputs(table, table.new_zeros(()).expand_as(table), actions, rows)
+
+    def _every_order(self, obs: Tensor, ends: Ends | None) -> Tensor:
+        """The actor's outputs `[T+1, B, K]` with derivatives of every order."""
+        inputs = self._actor_input(obs, 2, rows=False)
+        if ends is None:
+            return self.actor.every_order(inputs)
+        return sequence(self.actor, inputs, ends, None)[0]
 
     def _by_state(self, obs: Tensor) -> bool:
         """Whether all that the heads can say is a table of steps and states."""
@@ -178,26 +182,51 @@ class Agent(nn.Module):
         self, obs: Tensor, actions: Tensor, table: Tensor | None, ends: Ends | None
     ) -> SeatOutputs:
         """Full tables, also of the observations at which episodes were cut."""
-        resets = None if ends is None else ends.resets
         final = None if ends is None else ends.final_obs
-        features = self._features(obs, 2, self.critic)
-        time = step_index(features, resets)
-        said = of_final = None
+        said = None
         if table is None:
             seen = None if final is None else self._actor_input(final, 1)
             logits, said = sequence(self.actor, self._actor_input(obs, 2), ends, seen)
             table = logits.log_softmax(-1)
-        if final is not None:
-            assert ends is not None
-            assert ends.truncated is not None
-            after = time[:-2][ends.truncated[:-1]] + 1
-            of_final = append(self._features(final, 1, self.critic), after)
-        q_values, q_final = sequence(self.critic, append(features, time), ends, of_final)
+        q_values, q_final = self._criticised(obs, ends)
         tables = None
         if said is not None and q_final is not None:
             assert ends is not None
             tables = FinalTables(said.log_softmax(-1), q_final, ends.where)
         return SeatOutputs(table, q_values, actions, final=tables)
+
+    def _criticised(self, obs: Tensor, ends: Ends | None) -> tuple[Tensor, Tensor | None]:
+        """What the critic says, also of the observations at which episodes were cut."""
+        resets = None if ends is None else ends.resets
+        final = None if ends is None else ends.final_obs
+        features = self._features(obs, 2, self.critic)
+        time = step_index(features, resets)
+        of_final = None
+        if final is not None:
+            assert ends is not None
+            assert ends.truncated is not None
+            after = time[:-2][ends.truncated[:-1]] + 1
+            of_final = append(self._features(final, 1, self.critic), after)
+        return sequence(self.critic, append(features, time), ends, of_final)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the critic is fitted (`fit`), and not trained."""
+        return False
+
+    def fit(self, obs: Tensor, returns: Tensor, processes: ProcessGroup) -> None:
+        """Fits the critic to a seat's observations `[T+1, B, ...]` and discounted returns `[T, B]`."""
+        raise NotImplementedError
+
+    def answer(self, outputs: Tensor) -> Tensor:
+        """What `step` says, of the actor's outputs `[..., K]`."""
+        return outputs.log_softmax(-1)
+
+    def said(
+        self, answers: Tensor, q_values: Tensor, actions: Tensor, final: FinalTables | None = None
+    ) -> SeatOutputs:
+        """What its heads said of a seat step by step: answers and q `[T+1, B, K]`."""
+        return SeatOutputs(answers, q_values, actions.long(), final=final)
 
     def initial_state(self, batch_size: int) -> Tensor:
         """State of the actor before the first step, `[B, S]`."""
@@ -216,16 +245,16 @@ class Agent(nn.Module):
         Raises:
             ValueError: the observation is not what the agent declares.
         """
-        logits, state = self.actor.step(self._actor_input(obs, 1), state)
-        return logits.log_softmax(-1), state
+        outputs, state = self.actor.step(self._actor_input(obs, 1), state)
+        return self.answer(outputs), state
 
     def stepper(self) -> Step:
         """`step` with the parameters as they are now, see `Head.stepper`."""
         step = self.actor.stepper()
 
         def call(obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-            logits, state = step(self._actor_input(obs, 1), state)
-            return logits.log_softmax(-1), state
+            outputs, state = step(self._actor_input(obs, 1), state)
+            return self.answer(outputs), state
 
         return call
 
@@ -355,21 +384,21 @@ def build_agent(
     if actor == "logits":
         actor_head = LogitsHead(states)
     else:
-        actor_head = network = _build_head(
+        actor_head = network = build_head(
             "actor", actor, states.count if actor_one_hot else num_features, num_actions,
             actor_hidden, actor_layers_before_gru, generator, obs_shape,
         )  # fmt: skip
         if actor_one_hot or actor_table:
             assert not isinstance(network, CNNHead)  # a board has no states
             actor_head = StateHead(network, actor_table, states)
-    critic_head = _build_head(
+    critic_head = build_head(
         "critic", critic, num_features + 1, num_actions, critic_hidden, critic_layers_before_gru,
         generator, obs_shape,
     )  # fmt: skip
     return Agent(actor_head, critic_head, observes, config)
 
 
-def _build_head(
+def build_head(
     role: str,
     kind: str,
     inputs: int,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -84,8 +85,8 @@ class SeatOutputs:
             return following
         return self.final.put(following, self.final.q_table.amax(-1))
 
-    def other_q_logsumexp(self, temperature: float) -> Tensor:
-        """log sum over b != a_t of exp(q_t(b) / temperature), `[T, B]`."""
+    def other_q_logsumexp(self, temperature: float) -> Tensor | None:
+        """log sum over b != a_t of exp(q_t(b) / temperature), `[T, B]`; None where actions are numbers."""
         num_actions = self.q_table.shape[-1]
         if num_actions == 2:  # one other action: its value is the sum
             return self._of_action((self.q_table / temperature).flip(-1))
@@ -109,7 +110,7 @@ class SeatOutputs:
             final = replace(final, log_prob_table=mixed(final.log_prob_table))
         return replace(self, log_prob_table=mixed(self.log_prob_table), final=final)
 
-    def detach(self) -> SeatOutputs:
+    def detach(self) -> Self:
         """The same numbers as constants."""
         final = self.final
         if final is not None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from loqa.agents.actor_critic import Agent
 from loqa.agents.fingerprint import CannotFingerprintError, fingerprint
+from loqa.agents.gaussian import GaussianAgent
 from loqa.agents.policy import Policy
 from loqa.agents.strategies import Machine
 
@@ -78,7 +79,11 @@ def with_digest(player: Player) -> Player:
     policy = player.policy
     if policy is None:
         return player
-    parts = (policy.actor, policy.critic, policy.observes) if type(policy) is Agent else (policy,)
+    parts: tuple[Any, ...] = (policy,)
+    if type(policy) is Agent:
+        parts = (policy.actor, policy.critic, policy.observes)
+    elif type(policy) is GaussianAgent:
+        parts = (policy.actor, policy.critic, policy.observes, policy.box)
     try:
         return replace(player, digest=fingerprint(*parts), unknown="")
     except CannotFingerprintError as error:

@@ -1,8 +1,8 @@
 """Policies: whatever can sit in a seat and say how likely it is to take each action.
 
 The protocol is small: `initial_state(B)` before the first step, then `step(obs, state)` for
-log-probabilities and the next state. `loqa.agents.actor_critic.Agent` has it; here are the networks
-that other work published.
+log-probabilities (of a box the action) and the next state. `loqa.agents.actor_critic.Agent` has it; here
+are the networks that other work published.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ class Policy(Protocol):
         """State before the first step of an episode, `[B, S]`."""
 
     def step(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities `[B, K]` for this seat's observations `[B, ...]`, and the next state."""
+        """Log-probabilities `[B, K]` for this seat's observations `[B, ...]`, and the next state. Where
+        actions are numbers of a box: the action `[B, D]`, inside it; who explores plays a Gaussian around it.
+        """
 
 
 class PolicyError(ValueError):

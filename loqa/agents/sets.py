@@ -50,9 +50,9 @@ class AgentSets:
         return self._actor.initial_state(batch_size)
 
     def step(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities `[B, K]` for observations `[B, ...]`, and the next state."""
-        logits, state = self._actor.step(self._input(obs, self.agent.actor), state)
-        return logits.log_softmax(-1), state
+        """What `Agent.step` answers to observations `[B, ...]`, and the next state."""
+        outputs, state = self._actor.step(self._input(obs, self.agent.actor), state)
+        return self.agent.answer(outputs), state
 
     def critic_state(self, batch_size: int) -> Tensor:
         """State of the critic before the first step."""

@@ -23,6 +23,7 @@ class ActorCritic(Algorithm):
         losses: of the actor.
     """
 
+    in_boxes = True
     rates = ("entropy_bonus", "shaping_weight", "actor_lr", "network_lr", "critic_lr")
     losses: ClassVar[staticmethod[..., ActorLosses]] = staticmethod(actor_losses)
     settings: ActorCriticSettings

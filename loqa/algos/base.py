@@ -70,11 +70,14 @@ class Algorithm(ABC):
         rates: names of settings that may change from one update to the next.
         reads_others: whether `update` takes what the other seats' critics say.
         keeps_seat: whether it remembers who sits where, so that the agent must stay in its seat.
+        in_boxes: whether it learns where actions are numbers of a box, which takes no more of a policy than
+            differentiable log-densities.
     """
 
     rates: Sequence[str] = ()
     reads_others: bool = False
     keeps_seat: bool = False
+    in_boxes: bool = False
 
     @property
     def batches_beside(self) -> int:

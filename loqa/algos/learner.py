@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from loqa import ops
 from loqa.agents.actor_critic import Agent
 from loqa.agents.outputs import SeatOutputs
 from loqa.algos.base import Number
@@ -81,7 +82,8 @@ class Learner:
     One `update` is the published order: actor step, critic step on the same episodes with the
     updated parameters, then target = ema target + (1 - ema) agent. The actor step is Adam over both
     heads if its loss reaches the critic ("td0" with `advantage_gradient`), else over the actor
-    alone; the critic step is Adam over the critic, the only head its loss reaches.
+    alone; the critic step is Adam over the critic, the only head its loss reaches. A critic that is fitted
+    (`Agent.fits`) is so first of all, and not trained.
 
     Args:
         agent: trained in place.
@@ -170,6 +172,8 @@ class Learner:
             # Any number but 0: what is recorded has the term, its weight is on the device.
             settings = replace(settings, entropy_bonus=1.0)
         rewards, ends = trajectory.seat(player).rewards, trajectory.ends
+        if self.agent.fits:
+            self._fit(trajectory, player)
         own = self._evaluate(trajectory, player)
         evaluation = own.detach()
         opponents = []
@@ -201,13 +205,24 @@ class Learner:
             )
         targets = critic_targets(rewards, target, settings, ends)
         critic_loss = critic_losses(own, targets).mean()
-        gradients = torch.autograd.grad(critic_loss, self._critic_parameters)
-        self._processes.mean_(gradients)
-        apply(self.critic_optimizer, self._critic_parameters, gradients)
+        if not self.agent.fits:
+            gradients = torch.autograd.grad(critic_loss, self._critic_parameters)
+            self._processes.mean_(gradients)
+            apply(self.critic_optimizer, self._critic_parameters, gradients)
 
         with torch.no_grad():
             torch._foreach_lerp_(self._target_parameters, self._parameters, 1 - settings.target_ema)
         return UpdateMetrics(losses.detach(), critic_loss.detach(), grad_norm, evaluation)
+
+    def _fit(self, trajectory: Trajectory, player: int) -> None:
+        """A critic that is fitted, before it speaks of these episodes."""
+        if trajectory.ends is not None:
+            raise ValueError(
+                "critic ridge has a mean return for each step: episodes must have T steps"
+            )
+        own = trajectory.seat(player)
+        returns = ops.discounted_returns(own.rewards, self.settings.gamma)
+        self.agent.fit(own.obs, returns, self._processes)
 
     def _evaluate(
         self, trajectory: Trajectory, seat: int, agent: Agent | None = None

@@ -100,6 +100,7 @@ class LOLA(Algorithm):
 
     rates = ("actor_lr", "critic_lr")
     keeps_seat = True
+    in_boxes = True
     settings: LOLASettings | POLASettings
 
     def __init__(
@@ -338,10 +339,12 @@ ALONE: dict[str, Any] = {
     "early_opponents": 0.0,
     "actor_table": False,
 }
+# A Gaussian has no other noise than exploration.
+NOISE: dict[str, Any] = {"continuous-ipd": {"exploration": 0.4}, "cournot": {"exploration": 0.2}}
 register(
     "lola",
     LOLA,
     LOLASettings,
     "LOLA-DiCE",
-    defaults={"": {**ALONE, "gamma": 0.96, "actor_lr": 0.02}},
+    defaults={"": {**ALONE, "gamma": 0.96, "actor_lr": 0.02}, **NOISE},
 )

@@ -41,7 +41,7 @@ class LOQASettings(ActorCriticSettings):
             current reward stays constant because both players move at once.
         stop_normaliser_gradient: whether the log-normaliser of pihat is a constant. With it
             d log pihat / d Qhat is 1/tau; without it is (1 - pihat)/tau, which vanishes for an
-            opponent that is sure of its action.
+            opponent that is sure of its action. Of actions that are numbers it is 1/tau in any case.
         opponent_baseline: of the opponent's return in "loaded-dice"; "none" is its value v_k, "batch"
             moves that by the mean over the batch at each step, v_k + mean(R_k - v_k): the critic's
             common error, which says nothing of what the agent did, leaves the gradient.
@@ -272,20 +272,26 @@ def opponent_q_values(
 
 
 def opponent_log_probs(
-    q_values: Tensor, other_q_logsumexp: Tensor, settings: LOQASettings
+    q_values: Tensor, other_q_logsumexp: Tensor | None, settings: LOQASettings
 ) -> Tensor:
     """log pihat(b_t|s_t), the softmax in which the taken action's value is Qhat.
 
     With x = Qhat / tau and y = log sum_{b' != b} exp(q(b') / tau): log pihat = x - log(e^x + e^y).
 
+    Where actions are numbers, pihat(b) = e^{q(b)/tau} / Int e^{q(b')/tau} db', and log pihat = x less the
+    logarithm of an integral in which the one point b has no mass: d log pihat / dx = 1.
+
     Args:
         q_values: `[S, B]`, Qhat.
-        other_q_logsumexp: `[S, B]`, y, a constant.
+        other_q_logsumexp: `[S, B]`, y, a constant; None where actions are numbers, and log pihat is then x
+            less what does not depend on it.
 
     Returns:
         `[S, B]`; with `stop_normaliser_gradient` its derivative in x is 1.
     """
     scaled = q_values / settings.softmax_temperature
+    if other_q_logsumexp is None:
+        return scaled
     log_probs = F.logsigmoid(scaled - other_q_logsumexp.detach())
     if settings.stop_normaliser_gradient:
         return log_probs.detach() + (scaled - scaled.detach())
@@ -315,7 +321,8 @@ def shaping_loss(
     q_values = opponent_q_values(
         log_probs, opponent_rewards, opponent.values, settings, ends, opponent.next_values
     )
-    others = opponent.other_q_logsumexp(settings.softmax_temperature)[: q_values.shape[0]]
+    others = opponent.other_q_logsumexp(settings.softmax_temperature)
+    others = None if others is None else others[: q_values.shape[0]]
     return -(opponent_log_probs(q_values, others, settings) * advantage).mean(0)
 
 

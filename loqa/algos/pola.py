@@ -18,7 +18,7 @@ that recurrent actors are computed step by step in torch (`Agent.acting`).
 
 from __future__ import annotations
 
-from loqa.algos.lola import ALONE, LOLA
+from loqa.algos.lola import ALONE, LOLA, NOISE
 from loqa.algos.lookahead import POLASettings
 from loqa.algos.registry import register
 
@@ -39,5 +39,5 @@ register(
     LOLA,
     POLASettings,
     "POLA-DiCE",
-    defaults={"": {**ALONE, "gamma": 0.96}, "ipd": TABLE, "matrix": TABLE},
+    defaults={"": {**ALONE, "gamma": 0.96}, "ipd": TABLE, "matrix": TABLE, **NOISE},
 )

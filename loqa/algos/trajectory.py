@@ -19,7 +19,8 @@ class Trajectory:
         obs: `[T+1, B, A, ...]`; `obs[t]` is what `actions[t]` was chosen from. Features; places of the
             ones among them (integers, the Coin Game's "cells"); or integers `[T+1, B, A]` for the
             five-state index of the prisoner's dilemma.
-        actions: `[T, B, A]` integers.
+        actions: `[T, B, A]` integers; or `[T, B, A, D]` floats where they are numbers of a box, as they were
+            drawn, before they were clipped to it.
         rewards: `[T, B, A]`; `rewards[t]` is paid for `actions[t]`.
         terminated: `[T, B]` bool, whether an episode ends with step t for good: what comes after is
             worth nothing. None: nowhere.
@@ -47,11 +48,14 @@ class Trajectory:
         shape = self.rewards.shape
         if len(shape) != 3 or shape[0] < 1:
             raise ValueError(f"rewards must be [T, B, A] with T >= 1, got {list(shape)}")
-        if self.actions.shape != shape or self.actions.is_floating_point():
+        numbers = self.actions.is_floating_point()
+        if self.actions.shape[:3] != shape or self.actions.ndim != 3 + numbers:
             raise ValueError(
-                f"actions must be integers {list(shape)} like rewards, "
+                f"actions must be integers {list(shape)} like rewards, or floats {[*shape, 'D']}, "
                 f"got {list(self.actions.shape)} {self.actions.dtype}"
             )
+        if numbers and self.actions.is_cpu and not bool(self.actions.isfinite().all()):
+            raise ValueError("actions must be finite, got NaN or infinity")
         expected = (shape[0] + 1, *shape[1:])
         if self.obs.shape[:3] != expected:
             raise ValueError(
@@ -141,8 +145,8 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Seat:
-    """One player's part of a `Trajectory`: `obs [T+1, B, ...]`, `actions` and `rewards [T, B]`, and where
-    episodes end."""
+    """One player's part of a `Trajectory`: `obs [T+1, B, ...]`, `actions [T, B]` (or `[T, B, D]`), `rewards
+    [T, B]`, and where episodes end."""
 
     obs: Tensor
     actions: Tensor

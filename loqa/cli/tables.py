@@ -139,7 +139,7 @@ def game_text(result: MatchResult) -> str:
         mine, other = result.rules["payoff"]
         sides = [mine] if mine == other else [mine, other]
         text += f", payoff {' and '.join(value_text(np.ravel(side).tolist()) for side in sides)}"
-    else:
+    if "height" in result.rules:
         text += f", board {result.rules['height']} x {result.rules['width']}"
     return f"{text}, {result.episode_length} {plural(result.episode_length, 'step')}"
 

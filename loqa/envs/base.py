@@ -38,8 +38,10 @@ class EnvSpec:
     source: str = ""
     """Where the rules come from."""
     action_box: tuple[float, float] | None = None
-    """The lowest and the highest number of an action, which is one float, `[B, A, 1]` for all; None where
+    """The lowest and the highest number of an action, which is D floats, `[B, A, D]` for all; None where
     actions are 0..K-1."""
+    action_size: int = 1
+    """D, numbers in an action of a box."""
 
 
 class Env(Protocol):
@@ -68,7 +70,7 @@ class Env(Protocol):
 
     def step(self, actions: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Observations `[B, A, *obs_shape]`, rewards `[B, A]`, terminated and truncated `[B]` after
-        actions `[B, A]`."""
+        actions `[B, A]`, or `[B, A, D]` of a box, inside it."""
 
 
 class PlayedEpisodes(NamedTuple):

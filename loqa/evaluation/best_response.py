@@ -163,7 +163,10 @@ class _Settings:
 def _config(played: Settings, env: Any, training: ResponseSettings, seed: int) -> TrainConfig:
     """A run on the environment of matches, whatever their rules."""
     rules, spec = played.matches, env.spec
-    inputs = Inputs(rules.observes, rules.num_inputs(env), spec.num_actions, tuple(spec.obs_shape))
+    shape = tuple(spec.obs_shape)
+    inputs = Inputs(
+        rules.observes, rules.num_inputs(env), spec.num_actions, shape, "", spec.action_box
+    )
     found = Game(
         name=played.game,
         env_name=played.game,

@@ -22,7 +22,7 @@ def film_of(
 
     Args:
         players: in the order of their seats; one alone meets itself in every seat.
-        game: by its name in specs; by default the first that can be shown.
+        game: by its name in specs; by default the first of theirs that can be shown.
         asked: its rules, where they shall not be the agents' own.
         seed: of the episode and of what players draw.
 
@@ -37,10 +37,13 @@ def film_of(
         (alone,) = players
         players *= 2 if alone.config is None else getattr(alone.config.env, "num_players", 2)
     films = {one.env_name: one.film for one, _ in played() if one.film}
-    shown = settings_of(players, game or next(iter(films)), dict(asked or {}), None, seed)
+    shared = [name for name in films if all(name in one.games for one in players)]
+    first = next(iter(shared or films))
+    shown = settings_of(players, game or first, dict(asked or {}), None, seed)
     if shown.game not in films:
         raise ValueError(f"{shown.game} cannot be shown, {' and '.join(films)} can")
     film = import_module(films[shown.game])
-    env = shown.matches.make(1, num_players=len(players), seed=seed, num_threads=1, **shown.make)
+    settings = {"num_players": len(players), **shown.make}
+    env = shown.matches.make(1, seed=seed, num_threads=1, **settings)
     names = [player.name for player in players]
     return film, film.frames_of(env, actor(env, players, seed), env.episode_length, names=names)

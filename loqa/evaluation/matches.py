@@ -62,26 +62,36 @@ class Actors:
         ]
 
     def choose(self, obs: Tensor, draw: Tensor) -> Tensor:
-        """Actions `[B, A]` for observations `[B, A, ...]`, by inversion of uniform numbers `[B, A]`.
+        """Actions `[B, A]` for observations `[B, A, ...]`, by inversion of uniform numbers `[B, A]`; of a box
+        `[B, A, D]`, as the policies say.
 
         Raises:
             PolicyError: a policy fails, or its answer is none.
         """
-        actions: Tensor
-        if self._scripted:
-            actions = self.env.scripted_actions(self._scripts)
-        else:
-            size = (self.env.num_envs, len(self.sitters))
-            actions = torch.empty(size, dtype=torch.uint8, device="cpu")
+        actions = self._scripted_actions() if self._scripted else self._nothing()
         for seat, one in enumerate(self.sitters):
             state = self.states[seat]
             if state is not None:
                 log_probs, self.states[seat] = one.answer(obs[:, seat], state)
+                if self.env.spec.action_box is not None:
+                    actions[:, seat] = log_probs
+                    continue
                 edges = log_probs.exp().cumsum(-1)
                 one.check_sums(edges[:, -1])
                 chosen = (draw[:, seat, None] * edges[:, -1:] >= edges[:, :-1]).sum(-1)
                 actions[:, seat] = 1 - chosen if one.swapped else chosen
         return actions
+
+    def _scripted_actions(self) -> Tensor:
+        actions: Tensor = self.env.scripted_actions(self._scripts)
+        return actions
+
+    def _nothing(self) -> Tensor:
+        """Memory for actions."""
+        spec, size = self.env.spec, (self.env.num_envs, len(self.sitters))
+        if spec.action_box is None:
+            return torch.empty(size, dtype=torch.uint8, device="cpu")
+        return torch.empty((*size, spec.action_size), dtype=torch.float32, device="cpu")
 
 
 class Match:

@@ -19,7 +19,7 @@ class Sitter:
     """A player of an environment, itself a policy (`loqa.agents.policy.Policy`).
 
     Every answer is checked: shapes and types, and that the probabilities of each row sum to 1 (NaN does
-    not).
+    not), or that the numbers of an action are inside the box.
 
     Args:
         env: which knows the scripted players.
@@ -57,18 +57,21 @@ class Sitter:
         return self._checked_state("initial_state", state, batch_size)
 
     def step(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities `[B, K]` of the game's actions, and the next state.
+        """Log-probabilities `[B, K]` of the game's actions (or `[B, D]`, its action in a box), and the next
+        state.
 
         Raises:
             PolicyError: the policy fails, or its answer is none.
         """
         log_probs, state = self.answer(obs, state)
+        if self.env.spec.action_box is not None:
+            return log_probs, state
         self.check_sums(log_probs.exp().sum(-1))
         return log_probs.flip(-1) if self.swapped else log_probs, state
 
     def answer(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities `[B, K]` of the actions as the player calls them, sums not checked, and the
-        next state.
+        """Log-probabilities `[B, K]` of the actions as the player calls them, sums not checked (or `[B, D]`,
+        its action in a box), and the next state.
 
         Raises:
             PolicyError: as in `step`.
@@ -78,7 +81,9 @@ class Sitter:
         obs = obs.clone()
         if self.swapped:
             obs = self._rules.swapped(obs)
-        size = (len(obs), self.env.spec.num_actions)
+        spec = self.env.spec
+        box = spec.action_box
+        size = (len(obs), spec.num_actions if box is None else spec.action_size)
         try:
             answer = self.policy.step(obs, state)
         except Exception as error:
@@ -86,7 +91,8 @@ class Sitter:
                 f"{self.name} failed in step(obs {list(obs.shape)} {obs.dtype}, state "
                 f"{list(state.shape)} {state.dtype}): {type(error).__name__}: {error}"
             ) from error
-        wanted = f"{self.name}: step must return log-probabilities {list(size)} and the next state"
+        what = "log-probabilities" if box is None else "actions"
+        wanted = f"{self.name}: step must return {what} {list(size)} and the next state"
         if not isinstance(answer, tuple | list) or len(answer) != 2:
             raise PolicyError(f"{wanted}, got {_told(answer)}")
         log_probs = answer[0]
@@ -94,6 +100,12 @@ class Sitter:
             log_probs.shape == size and log_probs.is_floating_point() and log_probs.is_cpu
         ):
             raise PolicyError(f"{wanted} (floating, on the CPU), got {_told(log_probs)}")
+        if box is not None and not bool(((log_probs >= box[0]) & (log_probs <= box[1])).all()):
+            outside = log_probs[~((log_probs >= box[0]) & (log_probs <= box[1]))][0]
+            raise PolicyError(
+                f"{self.name}: step must return actions in [{box[0]:g}, {box[1]:g}], "
+                f"got {float(outside):g}"
+            )
         following = self._checked_state("step", answer[1], len(obs))
         return log_probs.float() if log_probs.dtype.itemsize < 4 else log_probs, following
 

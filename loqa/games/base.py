@@ -55,11 +55,12 @@ class Inputs:
     """What an agent of a game reads and chooses from.
 
     Attributes:
-        observes: "states" (an index) or "features", see `loqa.agents.actor_critic.Agent`.
+        observes: "states" (an index), "features" or "actions", see `loqa.agents.actor_critic.Agent`.
         num_features: of an observation, flattened.
-        num_actions: K.
+        num_actions: K; 0 where actions are numbers of a box.
         obs_shape: of an observation; convolutions read [C, H, W].
         view: how it is seen, where a game has several ways.
+        action_box, action_size: see `loqa.EnvSpec`.
     """
 
     observes: str
@@ -67,6 +68,8 @@ class Inputs:
     num_actions: int
     obs_shape: tuple[int, ...] = ()
     view: str = ""
+    action_box: tuple[float, float] | None = None
+    action_size: int = 1
 
 
 def _nothing(*args: Any) -> dict[str, Any]:

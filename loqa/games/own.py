@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from loqa import _checks
-from loqa.envs.adapters.own import CheckedEnv, EnvError
+from loqa.envs.adapters.own import CheckedEnv, EnvError, check_box
 from loqa.envs.adapters.parallel import from_parallel_env, is_parallel_env
 from loqa.envs.base import Env, EnvSpec
 from loqa.games.base import Game, Inputs, Making, RunView
@@ -27,7 +27,9 @@ MakeEnv = Callable[..., Any]
 """make_env(num_envs, seed, device) -> Env, or make_env() -> PettingZoo ParallelEnv."""
 _GIVEN: ContextVar[MakeEnv | None] = ContextVar("make_env", default=None)
 _ARGUMENTS = ("num_envs", "seed", "device")
-_PROPERTIES = ("num_players", "num_actions", "obs_shape", "obs_dtype", "episode_length")
+_PROPERTIES = (
+    "num_players", "num_actions", "action_box", "action_size", "obs_shape", "obs_dtype", "episode_length",
+)  # fmt: skip
 _WANTED = (
     "env must be make_env(num_envs, seed, device) -> Env, or make_env() -> PettingZoo ParallelEnv"
 )
@@ -41,7 +43,9 @@ class OwnSettings:
         make: "package.module:function" that makes it; "" if it cannot be imported again, then whoever
             goes on with the run gives it.
         num_players: A.
-        num_actions: K.
+        num_actions: K; 0 where actions are numbers of a box.
+        action_box: its lowest and its highest number; None where there are K actions.
+        action_size: numbers in an action of a box.
         obs_shape: shape of one player's observation.
         obs_dtype: its dtype.
         episode_length: T, steps in an episode.
@@ -51,6 +55,8 @@ class OwnSettings:
     make: str = ""
     num_players: int = 2
     num_actions: int = 2
+    action_box: tuple[float, ...] | None = None
+    action_size: int = 1
     obs_shape: tuple[int, ...] = (1,)
     obs_dtype: str = "float32"
     episode_length: int = 50
@@ -58,7 +64,11 @@ class OwnSettings:
 
     def __post_init__(self) -> None:
         _checks.integer("num_players", self.num_players, 1, 64)
-        _checks.integer("num_actions", self.num_actions, 2, 256)
+        least, most = (2, 256) if self.action_box is None else (0, 0)
+        _checks.integer("num_actions", self.num_actions, least, most)
+        if self.action_box is not None:
+            check_box("action_box", self.action_box)
+        _checks.integer("action_size", self.action_size, 1, 2**16)
         _checks.integer("episode_length", self.episode_length, 1, 2**31 - 1)
         for size in self.obs_shape:
             _checks.integer("obs_shape", size, 1, 2**31 - 1)
@@ -152,6 +162,8 @@ def settings_of(spec: EnvSpec, make: str) -> dict[str, Any]:
         "make": make,
         "num_players": spec.num_players,
         "num_actions": spec.num_actions,
+        "action_box": spec.action_box,
+        "action_size": spec.action_size,
         "obs_shape": spec.obs_shape,
         "obs_dtype": str(spec.obs_dtype).removeprefix("torch."),
         "episode_length": spec.episode_length,
@@ -199,7 +211,10 @@ def _make_env(settings: OwnSettings, making: Making) -> Env:
 
 def _inputs(settings: OwnSettings) -> Inputs:
     shape = settings.obs_shape
-    return Inputs("features", prod(shape), settings.num_actions, shape)
+    box = None if settings.action_box is None else (settings.action_box[0], settings.action_box[1])
+    return Inputs(
+        "features", prod(shape), settings.num_actions, shape, "", box, settings.action_size
+    )
 
 
 def _summary(run: RunView) -> dict[str, Any]:

@@ -15,6 +15,8 @@ _BUILT_IN = {
     "ipd": "loqa.games.matrix_game",
     "matrix": "loqa.games.matrix_game",
     "public-goods": "loqa.games.public_goods",
+    "continuous-ipd": "loqa.games.continuous_game",
+    "cournot": "loqa.games.continuous_game",
     "own": "loqa.games.own",
 }
 _games: dict[str, Game] = {}

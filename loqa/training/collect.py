@@ -36,9 +36,11 @@ def collect(
     Args:
         env: B copies of a game of A players.
         seats: who plays, one for each player; a name is a scripted player of the environment.
-        draws: gives the uniform numbers `[T, A, B]` that actions are drawn with, by inversion.
+        draws: gives the uniform numbers that actions are drawn with, by inversion, `[T, A, B]`, or
+            `[T, A, B, D]` where actions are numbers of a box.
         seed: that the environment is reset with.
-        exploration: e, share of uniformly random play: mu = (1 - e) pi + e / K.
+        exploration: e, share of uniformly random play: mu = (1 - e) pi + e / K; of a box [low, high] the
+            standard deviation over its width: mu = N(m(s), (e (high - low))^2), clipped to the box.
 
     Raises:
         ValueError: the environment or a policy gives what it should not; says what was expected.
@@ -88,26 +90,36 @@ def collect_by_steps(
     steps, players = spec.episode_length, spec.num_players
     shape = (batch, players)
     obs = torch.empty((steps + 1, *shape, *spec.obs_shape), dtype=spec.obs_dtype, device=device)
-    actions = torch.empty((steps, *shape), dtype=torch.uint8, device=device)
+    box = spec.action_box
+    kind = (steps, *shape) if box is None else (steps, *shape, spec.action_size)
+    dtype = torch.uint8 if box is None else torch.float32
+    actions = torch.empty(kind, dtype=dtype, device=device)
     rewards = torch.empty((steps, *shape), dtype=torch.float32, device=device)
     terminated, truncated = torch.zeros((2, steps, batch), dtype=torch.bool, device=device)
     final_obs: list[Tensor] = []
     scripts = [seat if isinstance(seat, str) else None for seat in seats]
     sitters = [_Sitters(policy, where, batch) for policy, where in _together(seats)]
-    uniform = exploration / spec.num_actions
+    uniform = 0.0 if box else exploration / spec.num_actions
+    noise = _normal(draws) * (exploration * (box[1] - box[0])) if box and exploration else None
     ends = not isinstance(env, VectorEnv)  # those of the package only truncate, in training
     obs[0] = start
     for t in range(steps):
         if any(scripts):
             actions[t] = env.scripted_actions(scripts)  # type: ignore[attr-defined]
         for one in sitters:
-            probabilities = one.answer(obs[t], t).exp()
+            answers = one.answer(obs[t], t)
+            if box:
+                for i, seat in enumerate(one.where):
+                    actions[t, :, seat] = answers[:, i] + (0.0 if noise is None else noise[t, seat])
+                continue
+            probabilities = answers.exp()
             if exploration:
                 probabilities = probabilities * (1 - exploration) + uniform
             edges = probabilities.cumsum(-1)[..., :-1]
             for i, seat in enumerate(one.where):
                 actions[t, :, seat] = (draws[t, seat, :, None] >= edges[:, i]).sum(-1)
-        obs[t + 1], rewards[t], terminated[t], cut = env.step(actions[t])
+        played = actions[t].clamp(*box) if box else actions[t]
+        obs[t + 1], rewards[t], terminated[t], cut = env.step(played)
         if ends:
             final = getattr(env, "final_obs", None)  # None unless something was cut in this step
             done = terminated[t]
@@ -128,20 +140,28 @@ def collect_by_steps(
     for one in sitters:
         if one.recorded is not None:
             one.answer(obs[steps], steps)
-            log_probs, q_values = (torch.stack(table) for table in zip(*one.tables, strict=True))
+            answers, q_values = (torch.stack(table) for table in zip(*one.tables, strict=True))
             (seat,) = one.where
             final_tables = None
             if final_obs:
                 where = Ends(terminated, truncated).where
                 last = [torch.cat(table) for table in zip(*one.final_tables, strict=True)]
                 final_tables = FinalTables(last[0], last[1], where)
-            taken = actions[:, :, seat].long()
-            outputs[seat] = SeatOutputs(log_probs, q_values, taken, final=final_tables)
+            said = one.recorded.agent.said
+            outputs[seat] = said(answers, q_values, actions[:, :, seat], final_tables)
     known = (
         terminated if ends else None,
         *((truncated, torch.cat(final_obs)) if final_obs else ()),
     )
     return Trajectory(obs, actions, rewards, *known), tuple(outputs)
+
+
+def _normal(draws: Tensor) -> Tensor:
+    """Numbers of the standard normal distribution from uniform ones in [0, 1)."""
+    numbers: Tensor = torch.special.ndtri(
+        draws.clamp(min=2.0**-25)
+    )  # half of the least that is not 0
+    return numbers
 
 
 def _together(seats: Sequence[Policy | str]) -> list[tuple[Policy, list[int]]]:
@@ -174,23 +194,23 @@ class _Sitters:
         self._began: Tensor | int = 0  # the step that each game's episode began at
 
     def answer(self, obs: Tensor, t: int) -> Tensor:
-        """Log-probabilities `[B, n, K]` of its n seats, for observations `[B, A, ...]`."""
+        """What it answers in its n seats, `[B, n, K]`, to observations `[B, A, ...]`."""
         # Not obs[:, where]: a list is copied from the host, which no CUDA graph can hold.
         views = [obs[:, seat] for seat in self.where]
         seen = views[0] if len(views) == 1 else torch.stack(views, 1).flatten(0, 1)
-        log_probs, self._state = self._step(seen, self._state)
+        answers, self._state = self._step(seen, self._state)
         if self.recorded is not None:
             q_values, self._critic = self.recorded.critic_step(seen, self._critic, t - self._began)
-            self.tables.append((log_probs, q_values))
-        return log_probs.reshape(len(obs), len(self.where), -1)
+            self.tables.append((answers, q_values))
+        return answers.reshape(len(obs), len(self.where), -1)
 
     def answer_finally(self, final: Tensor, cut: Tensor, t: int) -> None:
         """Records what is said of observations `final [B, A, ...]` of the games `cut [B]` in step t."""
         if self.recorded is not None:
             seen = final[:, self.where[0]]
-            log_probs, _ = self._step(seen, self._state)
+            answers, _ = self._step(seen, self._state)
             q_values, _ = self.recorded.critic_step(seen, self._critic, t + 1 - self._began)
-            self.final_tables.append((log_probs[cut], q_values[cut]))
+            self.final_tables.append((answers[cut], q_values[cut]))
 
     def forget(self, ended: Tensor, t: int) -> None:
         """Who starts an episode anew after step t, `[B]`, remembers nothing of the one before."""

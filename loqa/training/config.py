@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 from loqa import _checks
 from loqa.algos import registry as algorithms
 from loqa.games import registry as games
-from loqa.games.base import Game
+from loqa.games.base import Game, Inputs
 from loqa.training.parts import Evaluations, Loop, Network, Others, Schedule, Steering
 
 NOT_LEARNED = frozenset({"time_limit", "num_threads", "log_every", "checkpoint_every", "wandb"})
@@ -99,6 +99,7 @@ class TrainConfig:
                 if isinstance(value := getattr(part, field.name), float):
                     _checks.real(field.name, value)
         inputs, network = self.record().inputs(self.env), self.network
+        self._check_box(inputs)
         if network.actor == "logits" and inputs.observes != "states":
             raise ValueError("actor logits has a row for each state: the game must show an index")
         for role in ("actor", "critic"):
@@ -106,6 +107,27 @@ class TrainConfig:
                 raise ValueError(
                     f"{role} cnn reads boards [C, H, W]: the game shows {list(inputs.obs_shape)}"
                 )
+
+    def _check_box(self, inputs: Inputs) -> None:
+        """What a box of actions asks for, and what asks for one."""
+        if inputs.action_box is None:
+            for role, kind in (("actor", "hats"), ("critic", "ridge")):
+                if getattr(self.network, role) == kind:
+                    raise ValueError(f"{role} {kind} is of actions that are numbers of a box")
+            return
+        able = [name for name in algorithms.names() if algorithms.entry(name).algorithm.in_boxes]
+        if self.algo not in able:
+            raise ValueError(
+                f"{self.algo} chooses among finitely many actions; numbers of a box are chosen by "
+                f"{', '.join(able)}"
+            )
+        if self.loop.exploration <= 0:
+            raise ValueError(
+                "exploration must be > 0 where actions are numbers of a box: it is the standard "
+                f"deviation of the policies, got {self.loop.exploration:g}"
+            )
+        if self.network.actor == "hats" and inputs.observes != "actions":
+            raise ValueError("actor hats reads last actions: the game must show them")
 
     @classmethod
     def record(cls) -> Game:
@@ -271,9 +293,30 @@ class PublicGoodsConfig(TrainConfig):
     game = "public-goods"
 
 
+class ContinuousIPDConfig(TrainConfig):
+    """Training on the prisoner's dilemma of degrees: everybody gives a number of [0, 1].
+
+    The `default` preset learns to give while the other gives, in half a minute.
+    """
+
+    game = "continuous-ipd"
+
+
+class CournotConfig(TrainConfig):
+    """Training on Cournot's duopoly: a quantity of [0, 1] lowers the price for all.
+
+    The `default` preset learns quantities between those of Nash and of a cartel.
+    """
+
+    game = "cournot"
+
+
 GAMES: dict[str, type[TrainConfig]] = {
-    kind.game: kind for kind in (IPDConfig, CoinConfig, MatrixConfig, PublicGoodsConfig)
-}
+    kind.game: kind
+    for kind in (
+        IPDConfig, CoinConfig, MatrixConfig, PublicGoodsConfig, ContinuousIPDConfig, CournotConfig
+    )
+}  # fmt: skip
 
 
 @cache

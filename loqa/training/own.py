@@ -8,7 +8,7 @@ import torch
 
 from loqa import _checks
 from loqa.games.base import Making
-from loqa.games.own import MakeEnv, build, imported, name_of, settings_of
+from loqa.games.own import MakeEnv, OwnSettings, build, imported, name_of, settings_of
 from loqa.training.config import TrainConfig, config_class
 
 
@@ -27,8 +27,8 @@ def own_config(make: MakeEnv | str, preset: str = "default", **fields: Any) -> T
     Raises:
         TypeError, ValueError: it is no such function; what it makes is no environment, or a bad field.
     """
-    for name in ("make", "num_players", "num_actions", "obs_shape", "obs_dtype", "discount"):
-        if name in fields:
+    for name in vars(OwnSettings()):
+        if name in fields and name != "episode_length":
             raise ValueError(f"{name} is the environment's, it cannot be given")
     length = fields.pop("episode_length", None)
     if length is not None:

@@ -23,7 +23,8 @@ class Loop:
         time_limit: seconds of training after which the run, or its resumption, ends early; None is
             no limit.
         batch_size: B, episodes in an iteration.
-        exploration: e, share of uniformly random play while sampling, all players.
+        exploration: e, share of uniformly random play while sampling, all players. Where actions are
+            numbers of a box, above 0: the standard deviation of Gaussian policies over the box's width.
         shared_reward: every player is paid the mean of all players' rewards.
         num_threads: threads of torch and of the simulator. One is fastest for the prisoner's dilemma; the
             Coin Game's default takes a third less time with two, if both cores are free, and much
@@ -70,29 +71,34 @@ class Network:
     """The agent's networks.
 
     Attributes:
-        actor: "logits" (a row for each state; where the game shows a state index), "mlp", "gru", or "cnn"
-            (3 x 3 convolutions; where the game shows a board).
+        actor: "logits" (a row for each state; where the game shows a state index), "mlp", "gru", "cnn"
+            (3 x 3 convolutions; where the game shows a board), or "hats" (of last actions; where they are
+            numbers and the game shows them, `loqa.agents.hats`).
         actor_one_hot: whether an "mlp" or "gru" actor reads a state index one-hot, else in bits.
         actor_table: whether there is a table of logits beside an "mlp" or "gru" actor that reads a state
             index, one row for each state, that its output is added to. `actor_lr` is the table's
             learning rate then, `network_lr` the network's. With a network alone some seeds never come
             to open with C.
-        critic: "mlp", "gru" or "cnn".
+        critic: "mlp", "gru", "cnn"; or, where actions are numbers, "ridge" (fitted to returns in each
+            iteration, `loqa.agents.hats`).
         actor_hidden: units of the actor's hidden layers and GRU.
         critic_hidden: units of the critic's.
         layers_before_gru: linear layers before the recurrent one, 0, 1 or 2.
+        ridge_decay: of what earlier iterations say, in a ridge critic.
     """
 
-    actor: Literal["logits", "mlp", "gru", "cnn"] = "logits"
+    actor: Literal["logits", "mlp", "gru", "cnn", "hats"] = "logits"
     actor_one_hot: bool = False
     actor_table: bool = False
-    critic: Literal["mlp", "gru", "cnn"] = "mlp"
+    critic: Literal["mlp", "gru", "cnn", "ridge"] = "mlp"
     actor_hidden: int = 16
     critic_hidden: int = 16
     layers_before_gru: int = 2
+    ridge_decay: float = 0.8
 
     def __post_init__(self) -> None:
         _checks.check_choices(self)
+        _checks.real("ridge_decay", self.ridge_decay, 0, 1)
         for name in ("actor_hidden", "critic_hidden"):
             _checks.integer(name, getattr(self, name), 1, 2**16)
         _checks.integer("layers_before_gru", self.layers_before_gru, 0, 2)

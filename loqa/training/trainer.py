@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from loqa.agents.actor_critic import Agent, build_agent
+from loqa.agents.gaussian import build_gaussian_agent
 from loqa.agents.networks import GRUHead
 from loqa.agents.policy import Policy
 from loqa.agents.sets import AgentSets
@@ -39,6 +40,25 @@ def make_agent(config: TrainConfig, seat: int = 0) -> Agent:
     own = algorithms.entry(config.algo).agent
     if own is not None:
         return own(config, inputs, generator)
+    if inputs.action_box is not None:
+        low, high = inputs.action_box
+        return build_gaussian_agent(
+            network.actor,
+            network.critic,
+            inputs.num_features,
+            inputs.action_size,
+            inputs.action_box,
+            sigma=config.loop.exploration * (high - low),
+            episode_length=config.env.episode_length,
+            actor_hidden=network.actor_hidden,
+            critic_hidden=network.critic_hidden,
+            layers_before_gru=network.layers_before_gru,
+            ridge_decay=network.ridge_decay,
+            generator=generator,
+            observes=inputs.observes,
+            config=config,
+            obs_shape=inputs.obs_shape,
+        )
     return build_agent(
         network.actor,
         network.critic,
@@ -179,11 +199,12 @@ class Trainer:
         name = (self.config.loop.seed, purpose, self.iteration)
         seed = stream_seed(*name)
         steps, players = env.spec.episode_length, env.spec.num_players
+        each = () if env.spec.action_box is None else (env.spec.action_size,)
 
         def draws() -> Tensor:
             episodes = env.num_envs * self.processes.size
             numbers = torch.rand(
-                (steps, players, episodes),
+                (steps, players, episodes, *each),
                 generator=stream(*name, device=self.device), device=self.device,
             )  # fmt: skip
             return numbers[:, :, self.processes.share(episodes)]

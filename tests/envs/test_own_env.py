@@ -347,9 +347,14 @@ def _with(**fields: Any) -> Callable[[], Any]:
     ("make", "said"),
     [
         (
-            _with(moves=spaces.Box(0, 1, (2,))),
-            r"actions of rounds must be a Discrete space, got Box",
+            _with(moves=spaces.MultiBinary(2)),
+            r"actions of rounds must be a Discrete or Box space, got MultiBinary",
         ),
+        (
+            _with(moves=spaces.Box(np.zeros(2, np.float32), np.array([1, 2], np.float32))),
+            r"must hold floats in one finite range, the same for all numbers, got Box",
+        ),
+        (_with(moves=spaces.Box(0, np.inf, (2,))), r"must hold floats in one finite range"),
         (_with(space=spaces.Text(3)), r"must be a Box, Discrete or MultiBinary space, got Text"),
         (
             _with(action_space=lambda self, agent: spaces.Discrete(2 + (agent == "b"))),

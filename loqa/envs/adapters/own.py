@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ class CheckedEnv:
 
     Whatever it returns is checked in every step: four results, shapes `[B, A, *obs_shape]`, `[B, A]`,
     `[B]`, `[B]`, dtypes, finite numbers. An environment that returns NumPy arrays from `reset` is given
-    NumPy actions, any other one tensors; int64 `[B, A]`, a copy.
+    NumPy actions, any other one tensors; int64 `[B, A]`, or float32 `[B, A, D]` inside the box, a copy.
 
     Observations must have `spec.obs_dtype`; NumPy's float64 is taken for float32, since it is what NumPy
     makes of everything. Rewards are floats or integers and become float32. Flags are bool.
@@ -103,7 +104,8 @@ class CheckedEnv:
     def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Observations, rewards `[B, A]` float32, terminated and truncated `[B]` bool."""
         self._t += 1
-        given: Any = torch.as_tensor(actions).to(torch.int64, copy=True)
+        kind = torch.int64 if self.spec.action_box is None else torch.float32
+        given: Any = torch.as_tensor(actions).to(kind, copy=True)
         given = given.cpu().numpy() if self._numpy else given.to(self.own.device)
         results = self._called("step", self.own.step, given)
         if not isinstance(results, tuple | list) or len(results) != 4:
@@ -142,7 +144,7 @@ class CheckedEnv:
         )
 
     def scripted_actions(self, names: Sequence[str | None]) -> Tensor:
-        """Actions `[B, A]` of the environment's own scripted players, by name.
+        """Actions `[B, A]` (or `[B, A, D]`) of the environment's own scripted players, by name.
 
         Raises:
             EnvError: it has none.
@@ -152,7 +154,8 @@ class CheckedEnv:
             wanted = ", ".join(name for name in names if name)
             raise EnvError(f"{self.name} has no scripted_actions: nobody plays {wanted}")
         actions = self._called("scripted_actions", script, names)
-        return self._tensor("actions", actions, (self.num_envs, self.spec.num_players))
+        each = () if self.spec.action_box is None else (self.spec.action_size,)
+        return self._tensor("actions", actions, (self.num_envs, self.spec.num_players, *each))
 
     def _called(self, what: str, function: Callable[..., Any], argument: Any) -> Any:
         try:
@@ -221,6 +224,9 @@ def _checked_spec(name: str, spec: Any) -> EnvSpec:
         raise EnvError(f"spec of {name} must be a loqa.EnvSpec, got {type(spec).__name__}")
     # Actions are kept in a byte.
     limits = {"num_players": (1, 64), "num_actions": (2, 256), "episode_length": (1, 2**31 - 1)}
+    if spec.action_box is not None:
+        check_box(f"action_box in the spec of {name}", spec.action_box)
+        limits |= {"num_actions": (0, 0), "action_size": (1, 2**16)}
     for field, (low, high) in limits.items():
         value = getattr(spec, field)
         if type(value) is not int or not low <= value <= high:
@@ -238,6 +244,16 @@ def _checked_spec(name: str, spec: Any) -> EnvSpec:
     if not 0 <= spec.discount <= 1:
         raise EnvError(f"discount in the spec of {name} must be in [0, 1], got {spec.discount!r}")
     return spec
+
+
+def check_box(name: str, box: Any) -> None:
+    """Raises EnvError unless it is two finite numbers, the lower first."""
+    try:
+        low, high = (float(number) for number in box)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not -math.inf < low < high < math.inf:
+        raise EnvError(f"{name} must be two finite numbers, the lower first, got {box!r}")
 
 
 def _short(dtype: torch.dtype) -> str:

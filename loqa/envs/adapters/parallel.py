@@ -48,9 +48,11 @@ class ParallelEnvs:
         name = _name(copies[0])
         spaces = [_observations_of(name, copies[0].observation_space(one)) for one in self._agents]
         actions = [_actions_of(name, copies[0].action_space(one)) for one in self._agents]
+        self._acts = [read for _, read in actions]
+        kinds_of_actions = [known for known, _ in actions]
         for what, kinds in (
             ("observation spaces of one shape", [(shape, kind) for shape, kind, _ in spaces]),
-            ("action spaces of one size", [count for count, _ in actions]),
+            ("action spaces of one size", kinds_of_actions),
         ):
             if len(set(kinds)) > 1:
                 said = ", ".join(
@@ -58,12 +60,14 @@ class ParallelEnvs:
                 )
                 raise EnvError(f"the agents of {name} need {what}, got {said}")
         self._read = [read for _, _, read in spaces]
-        self._starts = [start for _, start in actions]
         shape, kind, _ = spaces[0]
+        box = kinds_of_actions[0] if isinstance(kinds_of_actions[0], tuple) else None
         self.spec = EnvSpec(
             name=name,
             num_players=len(self._agents),
-            num_actions=actions[0][0],
+            num_actions=0 if isinstance(kinds_of_actions[0], tuple) else kinds_of_actions[0],
+            action_box=None if box is None else box[:2],
+            action_size=1 if box is None else box[2],
             obs_shape=shape,
             obs_dtype=torch.uint8 if kind == "uint8" else torch.float32,
             episode_length=episode_length,
@@ -78,16 +82,14 @@ class ParallelEnvs:
         return np.stack([self._begin(index) for index in range(self.num_envs)])
 
     def step(self, actions: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        """One step of all copies, with actions `[B, A]`."""
+        """One step of all copies, with actions `[B, A]`, or `[B, A, D]` of a box."""
         obs, last = [], []
-        rewards = np.zeros(actions.shape, np.float32)
+        rewards = np.zeros(actions.shape[:2], np.float32)
         terminated, truncated = np.zeros((2, self.num_envs), bool)
         for index, copy in enumerate(self._copies):
             chosen = {
-                agent: int(action) + start
-                for agent, action, start in zip(
-                    self._agents, actions[index], self._starts, strict=True
-                )
+                agent: act(action)
+                for agent, action, act in zip(self._agents, actions[index], self._acts, strict=True)
             }
             seen, paid, ends, cuts, _ = copy.step(chosen)
             rewards[index] = [self._of(paid, agent, "reward") for agent in self._agents]
@@ -150,7 +152,8 @@ def from_parallel_env(
 
     Raises:
         EnvError: it is none; spaces other than Box, Discrete and MultiBinary of one shape for all agents;
-            actions other than Discrete of one size; no episode ended in random play.
+            actions other than Discrete of one size, or a Box with one finite range of all numbers; no
+            episode ended in random play.
     """
     copies = [make() for _ in range(num_envs)]
     for copy in copies:
@@ -167,7 +170,10 @@ def _length(env: ParallelEnvs) -> int:
     longest = steps = 0
     for _ in range(_TRIAL):
         steps += 1
-        actions = draw.integers(env.spec.num_actions, size=(1, env.spec.num_players))
+        spec = env.spec
+        actions: NDArray[Any] = draw.integers(spec.num_actions or 1, size=(1, spec.num_players))
+        if spec.action_box is not None:
+            actions = draw.uniform(*spec.action_box, (1, spec.num_players, spec.action_size))
         _, _, terminated, truncated = env.step(actions)
         if truncated[0]:
             return steps
@@ -215,8 +221,22 @@ def _one_hot(count: int, start: int, value: Any) -> NDArray[Any]:
     return one_hot
 
 
-def _actions_of(name: str, space: Any) -> tuple[int, int]:
-    """K, and the first action's number."""
-    if type(space).__name__ != "Discrete":
-        raise EnvError(f"actions of {name} must be a Discrete space, got {space}")
-    return int(space.n), int(space.start)
+def _actions_of(
+    name: str, space: Any
+) -> tuple[int | tuple[float, float, int], Callable[[Any], Any]]:
+    """K, or (low, high, D) of a box; and what makes the space's action of ours."""
+    if type(space).__name__ == "Discrete":
+        start = int(space.start)
+        return int(space.n), lambda action: int(action) + start
+    if type(space).__name__ != "Box":
+        raise EnvError(f"actions of {name} must be a Discrete or Box space, got {space}")
+    ends = np.unique(np.asarray(space.low, np.float64)), np.unique(space.high)
+    if any(len(one) != 1 or not np.isfinite(one[0]) for one in ends) or space.dtype.kind != "f":
+        raise EnvError(
+            f"a Box of actions of {name} must hold floats in one finite range, the same for all numbers, "
+            f"got {space}"
+        )
+    low, high = (float(one[0]) for one in ends)
+    shape, dtype = space.shape, space.dtype
+    known = (low, high, int(np.prod(shape)))
+    return known, lambda action: np.asarray(action, dtype).reshape(shape).clip(low, high)

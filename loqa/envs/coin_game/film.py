@@ -14,12 +14,11 @@ from torch import Tensor
 from loqa import _checks
 from loqa.envs.coin_game.env import CoinGame
 from loqa.envs.coin_game.render import COLOURS, draw_coin_board
-from loqa.storage.files import atomic_file
+from loqa.envs.film import write_film
 
 _HEADER = 20  # pixels above the board, for time and score; with names another line for each player
 _LINE = 14
 _LONGEST_NAME = 40  # letters in a picture
-_FORMATS = {".gif": "GIF", ".png": "PNG", ".apng": "PNG", ".webp": "WEBP"}
 _RESET = "\033[0m"
 
 
@@ -159,27 +158,5 @@ def text_frame(frame: CoinFrame, colour: bool = True) -> str:
 def save_gif(
     path: str | Path, frames: Iterable[CoinFrame], frames_per_second: float = 4, size: int = 48
 ) -> Path:
-    """Writes frames, atomically, as an endless film in the format that the suffix names: .gif, .png or .apng
-    (animated PNG), .webp; returns the path.
-
-    Raises:
-        ValueError: another suffix, or no frames.
-    """
-    path = Path(path)
-    kind = _FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise ValueError(f"a film's name must end in {', '.join(_FORMATS)}, got {str(path)!r}")
-    speed = _checks.real("frames_per_second", frames_per_second, 0.1, 50)
-    images = [Image.fromarray(draw_frame(frame, size)) for frame in frames]
-    if not images:
-        raise ValueError("save_gif needs at least one frame")
-    with atomic_file(path) as file:
-        images[0].save(
-            file,
-            format=kind,
-            save_all=True,
-            append_images=images[1:],
-            duration=round(1000 / speed),
-            loop=0,
-        )
-    return path
+    """Writes frames as `loqa.envs.film.write_film` does; returns the path."""
+    return write_film(path, (draw_frame(frame, size) for frame in frames), frames_per_second)

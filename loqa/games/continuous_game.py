@@ -1,0 +1,206 @@
+"""The records of continuous games: the prisoner's dilemma of degrees, and Cournot's duopoly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from loqa import _checks
+from loqa.agents.actor_critic import Agent
+from loqa.envs.base import Env
+from loqa.envs.continuous_game.env import make_continuous_game
+from loqa.envs.continuous_game.presets import CONTINUOUS_PRESETS, Payoff
+from loqa.games.base import Game, Inputs, Making, RunView
+from loqa.games.continuous_matches import SCRIPTED, ContinuousMatches
+from loqa.games.continuous_worth import Answer, answers, best_response
+from loqa.games.registry import register
+from loqa.games.view import Part, mean, reward_outcome, speed
+
+
+@dataclass(frozen=True)
+class ContinuousIPDSettings:
+    """The prisoner's dilemma of degrees: everybody gives a number of [0, 1].
+
+    Attributes:
+        num_players: n, 2 to 8.
+        episode_length: T, steps in an episode.
+    """
+
+    GAME: ClassVar[str] = "continuous-ipd"
+
+    num_players: int = 2
+    episode_length: int = 50
+
+    def __post_init__(self) -> None:
+        _checks.integer("num_players", self.num_players, 2, 8)
+        _checks.integer("episode_length", self.episode_length, 1, 2**31 - 1)
+
+    def payoff(self) -> Payoff:
+        """Of n players."""
+        preset = next(iter(CONTINUOUS_PRESETS[self.GAME].values()))
+        return preset.payoff_of(self.num_players)
+
+
+@dataclass(frozen=True)
+class CournotSettings(ContinuousIPDSettings):
+    """Cournot's oligopoly: a quantity of [0, 1] that somebody sells lowers the price for all.
+
+    Attributes:
+        num_players: n, 2 to 8.
+        episode_length: T, steps in an episode.
+    """
+
+    GAME: ClassVar[str] = "cournot"
+
+
+def _make_env(settings: ContinuousIPDSettings, making: Making) -> Env:
+    return make_continuous_game(
+        settings.GAME,
+        None,
+        making.num_envs,
+        num_players=settings.num_players,
+        episode_length=settings.episode_length,
+        seed=making.seed,
+        device=making.device,
+        num_threads=making.num_threads,
+        first_env=making.first_env,
+    )
+
+
+def _inputs(settings: ContinuousIPDSettings) -> Inputs:
+    shape = (1 + settings.num_players,)
+    return Inputs("actions", shape[0], 0, shape, action_box=(0.0, 1.0))
+
+
+def _player(name: str) -> str:
+    return _checks.one_of("fixed", name, SCRIPTED)
+
+
+def _headline(config: Any) -> tuple[str, Sequence[str]]:
+    said = f"{config.num_players} players; actor {config.actor}, critic {config.critic}"
+    return said, ["num_players", "actor", "critic"]
+
+
+def _answers(run: RunView) -> dict[str, Any]:
+    """What each agent that learns and remembers one step at most does; of a further one "..._1"."""
+    settings: ContinuousIPDSettings = run.config.env
+    return {
+        f"answers_{seat}" if seat else "answers": answers(
+            _answer_of(agent), settings.payoff(), settings.num_players
+        )
+        for seat, agent in enumerate(run.agents)
+        if not agent.actor.recurrent
+    }
+
+
+def _answer_of(agent: Agent) -> Answer:
+    """The agent's own actions, without noise."""
+    device = next(agent.parameters()).device
+
+    @torch.no_grad()
+    def answer(obs: Tensor) -> Tensor:
+        actions, _ = agent.step(obs.to(device), agent.initial_state(len(obs)))
+        return actions[:, 0].cpu()
+
+    return answer
+
+
+def _metrics(run: RunView) -> dict[str, Any]:
+    return {**_answers(run), "self_play": run.self_play()}
+
+
+def _summary(run: RunView) -> dict[str, Any]:
+    """What was learned, and of an agent that meets itself what another player gains among its copies."""
+    settings: ContinuousIPDSettings = run.config.env
+    found = _metrics(run)
+    discount = getattr(run.config, "gamma", 1.0)
+    if len(run.agents) == 1 and "answers" in found and discount < 1:
+        players = settings.num_players
+        found |= best_response(_answer_of(run.agent), settings.payoff(), players, discount)
+    return found
+
+
+def _view(line: dict[str, Any]) -> list[Part]:
+    """Answers, rewards and speed."""
+    parts = [Part("does", 0)] if "answers" in line else []
+    for state, action in line.get("answers", {}).items():
+        parts.append(Part(f"{state} {action:.2f}", 1))
+    paid = Part(f"reward {mean(line['self_play']):+.3f}", 2)
+    return [*parts, paid, Part(speed(line), 6)]
+
+
+def _outcome(summary: dict[str, Any]) -> str:
+    """What was learned, and what it earns."""
+    said = []
+    for key, name in (("answers", "what it does"), ("answers_1", "what the other does")):
+        if key in summary:
+            found = ", ".join(f"{state} {action:.2f}" for state, action in summary[key].items())
+            said.append(f"{name} after own C or D and the others': {found}")
+    said.append(reward_outcome(summary))
+    if "best_response_gain" in summary:
+        gain, action = summary["best_response_gain"], summary["copies_do"]
+        said.append(
+            f"copies end at {action:.3f}, the best response to them gains {gain:.4f} a step"
+        )
+    return "\n".join(said)
+
+
+_DEFAULTS: dict[str, Any] = {
+    "actor": "hats",
+    "critic": "ridge",
+    "batch_size": 256,
+    "stop_normaliser_gradient": True,
+    "shaping_weight": 9.0,
+    "dice_discount": 0.9,
+    "advantage": "gae",
+    "advantage_lambda": 0.7,
+    "opponent_baseline": "batch",
+    "critic_target": "returns",
+}
+CONTINUOUS_IPD = register(
+    Game(
+        name="continuous-ipd",
+        env_name="continuous-ipd",
+        settings=ContinuousIPDSettings,
+        make_env=_make_env,
+        inputs=_inputs,
+        player=_player,
+        headline=_headline,
+        metrics=_metrics,
+        summary=_summary,
+        view=lambda: _view,
+        outcome=_outcome,
+        figures="loqa.plotting.continuous_game",
+        film="loqa.envs.continuous_game.film",
+        matches=ContinuousMatches("continuous-ipd"),
+        defaults={
+            **_DEFAULTS,
+            "iterations": 400,
+            "exploration": 0.4,
+            "softmax_temperature": 3.0,
+            "actor_lr": 2e-2,
+        },
+    )
+)
+COURNOT = register(
+    replace(
+        CONTINUOUS_IPD,
+        name="cournot",
+        env_name="cournot",
+        settings=CournotSettings,
+        matches=ContinuousMatches("cournot"),
+        defaults={
+            **_DEFAULTS,
+            "iterations": 600,
+            "exploration": 0.2,
+            "softmax_temperature": 0.25,
+            "actor_lr": 1e-2,
+            "anneal": 600,
+            "actor_lr_final": 0.0,
+        },
+    )
+)
