@@ -121,11 +121,6 @@ class TrainConfig:
                 f"{self.algo} chooses among finitely many actions; numbers of a box are chosen by "
                 f"{', '.join(able)}"
             )
-        if self.loop.exploration <= 0:
-            raise ValueError(
-                "exploration must be > 0 where actions are numbers of a box: it is the standard "
-                f"deviation of the policies, got {self.loop.exploration:g}"
-            )
         if self.network.actor == "hats" and inputs.observes != "actions":
             raise ValueError("actor hats reads last actions: the game must show them")
 

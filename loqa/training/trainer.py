@@ -41,6 +41,11 @@ def make_agent(config: TrainConfig, seat: int = 0) -> Agent:
     if own is not None:
         return own(config, inputs, generator)
     if inputs.action_box is not None:
+        if not config.loop.exploration:
+            raise ValueError(
+                "exploration must be > 0 where actions are numbers of a box: it is the standard "
+                "deviation of the policies over the width of the box, got 0"
+            )
         low, high = inputs.action_box
         return build_gaussian_agent(
             network.actor,

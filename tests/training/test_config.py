@@ -85,7 +85,7 @@ def test_a_configuration_does_not_change():
         ({"gamma": 1.5}, r"gamma must be in \[0, 1\], got 1.5"),
         ({"gamma": float("nan")}, "gamma must be"),
         ({"actor_lr": float("inf")}, "actor_lr must be a finite number"),
-        ({"actor": "lstm"}, "actor must be one of logits, mlp, gru, cnn, got 'lstm'"),
+        ({"actor": "lstm"}, "actor must be one of logits, mlp, gru, cnn, hats, got 'lstm'"),
         ({"critic_target": "sarsaa"}, "critic_target must be one of"),
         ({"iterations": 0}, "iterations must be an integer in"),
         ({"iterations": "many"}, "iterations must be int, got 'many'"),

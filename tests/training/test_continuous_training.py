@@ -221,7 +221,6 @@ def test_what_cannot_meet_or_be_searched(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"exploration": 0.0}, "exploration must be > 0 where actions are numbers of a box"),
         ({"exploration": -1.0}, r"exploration must be a finite number in \[0, 1\]"),
         ({"actor": "logits"}, "actor logits has a row for each state"),
         ({"actor": "cnn"}, "actor cnn reads boards"),
@@ -232,6 +231,12 @@ def test_what_cannot_meet_or_be_searched(tmp_path: Path) -> None:
 def test_wrong_settings(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         ContinuousIPDConfig.of_preset("default", **fields)
+
+
+def test_without_noise_nothing_is_learned(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="exploration must be > 0 where actions are numbers"):
+        loqa.train(ContinuousIPDConfig.of_preset("default", exploration=0.0), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("fields", [{"actor": "hats"}, {"critic": "ridge"}])
