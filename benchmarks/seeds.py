@@ -16,13 +16,17 @@ def train(
     config_of: Callable[[int], TrainConfig],
     seeds: Iterable[int],
     say: Callable[[dict[str, Any]], object],
+    read: Callable[[Path], dict[str, Any]] = lambda run: {},
 ) -> list[dict[str, Any]]:
-    """The summary of each run, with "cpu_seconds" of this process; `say` is told of each."""
+    """The summary of each run, with "cpu_seconds" of this process and what `read` finds in the run's
+    directory; `say` is told of each."""
     runs = []
     for seed in seeds:
         began = time.process_time()
         with tempfile.TemporaryDirectory() as name:
-            run = loqa.train(config_of(seed), Path(name) / "run")
+            out = Path(name) / "run"
+            run = loqa.train(config_of(seed), out)
+            run |= read(out)
         if run["status"] != "finished":  # a signal: the seeds after it would go on
             raise SystemExit(f"seed {seed}: {run['status']}")
         runs.append({**run, "cpu_seconds": time.process_time() - began})

@@ -71,8 +71,8 @@ def unknown_values(results: dict[str, Any]) -> str:
     lines = [
         "| pairs | four answers of tit-for-tat, both | and both open with C | mean P(C) of the first at the "
         "start, after CC, CD, DC, DD | of the other | reward a step of the first | of the other | "
-        "CPU s a run |",
-        "|---|---:|---:|---|---|---:|---:|---:|",
+        "cosine of inferred and true rewards | CPU s a run |",
+        "|---|---:|---:|---|---|---:|---:|---:|---:|",
     ]
     for name, row in results["rows"].items():
         first, last = row["seeds"]
@@ -85,9 +85,13 @@ def unknown_values(results: dict[str, Any]) -> str:
             "{1:.2f} ({0:.2f} to {2:.2f})".format(*spread[key])
             for key in ("reward", "reward_of_the_other")
         )
+        cosines = "; ".join(
+            "{1:.2f} ({0:.2f} to {2:.2f}) after {3}".format(*found, when)
+            for when, found in row.get("cosine", {}).items()
+        )
         lines.append(
             f"| {name} | {row['four_answers']} of {last - first + 1} | {row['four_answers_and_opening']} | "
-            f"{answers[0]} | {answers[1]} | {earned} | {spread['cpu_seconds'][1]:.1f} |"
+            f"{answers[0]} | {answers[1]} | {earned} | {cosines} | {spread['cpu_seconds'][1]:.1f} |"
         )
     first, last = next(iter(results["rows"].values()))["seeds"]
     lines += [

@@ -5,8 +5,8 @@
 A pair is a run of `loqa train ipd --meets learners`: two agents with weights of their own, which share
 nothing. One thread, one run after the other. benchmarks/results/train_unknown_values.json keeps, of each row,
 how many pairs have the four answers right (P(C) at least .9 after CC and DC, at most .2 after CD and DD, both
-agents), how many open with C besides, lowest, mean and highest numbers, and each pair that has not. With
---only, other rows' results stay.
+agents), how many open with C besides, lowest, mean and highest numbers, how like the true rewards those are
+that were inferred, and each pair that is not right. With --only, other rows' results stay.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 from about import about
 from seeds import spread, train
 
+import loqa
 from loqa import IPDConfig
 from loqa.games.answers import COOPERATES, DEFECTS
 
@@ -33,9 +34,12 @@ ROWS: dict[str, dict[str, Any]] = {
         "opponent_model": "learned", "actor": "mlp", "actor_table": False, "actor_one_hot": True,
     },
     "mirrored": {"opponent_model": "mirrored"},
+    "inferred": {"opponent_model": "inferred"},
     "learned, beside a naive learner": {"opponent_model": "learned", "other_algo": "naive"},
+    "inferred, beside a naive learner": {"opponent_model": "inferred", "other_algo": "naive"},
     "naive, beside a naive learner": {"algo": "naive"},
 }  # fmt: skip
+BY = 300  # iterations after which inferred rewards are looked at, and at the end
 STATES = ("start", "CC", "CD", "DC", "DD")
 
 
@@ -43,6 +47,22 @@ def four_right(p: dict[str, float]) -> bool:
     """Whether the answers after CC, CD, DC, DD are those of tit-for-tat."""
     gives = min(p["CC"], p["DC"]) >= COOPERATES
     return gives and max(p["CD"], p["DD"]) <= DEFECTS
+
+
+def inferred(run: Path) -> dict[str, Any]:
+    """Cosine of the rewards that the first agent infers and the true ones, each less its mean; if it does."""
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    names = [f"inferred_reward/{pair}" for pair in ("00", "01", "10", "11")]
+    if names[0] not in metrics[-1]:
+        return {}
+    paid = torch.tensor(loqa.make("ipd", num_envs=1).payoff[0]).flatten()
+
+    def cosine(line: dict[str, Any]) -> float:
+        found = torch.tensor([line[name] for name in names]).to(paid)
+        return float(torch.corrcoef(torch.stack([found, paid]))[0, 1])
+
+    early = [line for line in metrics if line["iteration"] <= BY][-1]
+    return {"cosine": {str(line["iteration"]): cosine(line) for line in (early, metrics[-1])}}
 
 
 def results_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -53,7 +73,13 @@ def results_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
     right = [all(map(four_right, both(run))) for run in runs]
     opens = [all(p["start"] >= COOPERATES for p in both(run)) for run in runs]
+    found = {}
+    if "cosine" in runs[0]:
+        found["cosine"] = {
+            when: spread([run["cosine"][when] for run in runs]) for when in runs[0]["cosine"]
+        }
     return {
+        **found,
         "iterations": runs[0]["iterations"],
         "seeds": [runs[0]["seed"], runs[-1]["seed"]],
         "four_answers": sum(right),
@@ -88,6 +114,7 @@ def main() -> None:
             lambda seed, of=config_of: of(seed=seed),
             range(options.first_seed, options.first_seed + options.seeds),
             lambda run, row=row: print(row, run["seed"], *run["p_cooperate"].values(), flush=True),
+            inferred,
         )
         kept = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else {}
         found = {**kept, row: results_of(runs)}

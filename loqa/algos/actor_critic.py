@@ -33,7 +33,7 @@ class ActorCritic(Algorithm):
         self.model: OpponentModel | None = None
         if getattr(settings, "opponent_model", "shared") != "shared" and settings.shaping_weight:
             assert isinstance(settings, LOQASettings)
-            self.model = OpponentModel(agent, settings, context.processes)
+            self.model = OpponentModel(agent, settings, context)
         self.reads_others = settings.shaping_weight != 0 and self.model is None
         self.learner = Learner(
             agent,
@@ -55,15 +55,17 @@ class ActorCritic(Algorithm):
     ) -> Mapping[str, Number]:
         if self.model is not None:
             trajectory, others = self.model.view(trajectory, seat)
-        if iteration > self.settings.critic_warmup:
+        moves = iteration > self.settings.critic_warmup
+        if moves:
             # A recording has no room for as many observations as episodes are cut.
             update = self._update if trajectory.truncated is None else self.learner.update
             said: UpdateMetrics = update(trajectory, tuple(others), seat)
         else:
             said = self.learner.update(trajectory, others, seat, actor_step=False)
-        if self.model is not None:
-            self.model.learn(trajectory, seat)
-        return said.numbers()
+        if self.model is None:
+            return said.numbers()
+        self.model.learn(trajectory, seat, moves)
+        return {**said.numbers(), **self.model.numbers()}
 
     def set_rates(self, **rates: float) -> None:
         if not self.settings.shaping_weight:  # who is naive stays so, whatever others are told

@@ -47,7 +47,8 @@ class LOQASettings(ActorCriticSettings):
             common error, which says nothing of what the agent did, leaves the gradient.
         opponent_model: where the opponent's values and policy come from. "shared": its own critic and actor,
             or the agent's. "learned": the agent's model of it, from what it did and was paid. "mirrored":
-            the same, its rewards guessed from the agent's own (`loqa.algos.opponent_model`).
+            the same, its rewards taken to be the agent's own with places changed. "inferred": the same, its
+            rewards concluded from how its policy changes (`loqa.algos.opponent_model`).
 
     Raises:
         ValueError: an unknown choice, n_step < 2 or a number out of its range.
@@ -60,7 +61,7 @@ class LOQASettings(ActorCriticSettings):
     current_reward_differentiable: bool = False
     stop_normaliser_gradient: bool = False
     opponent_baseline: Literal["none", "batch"] = "none"
-    opponent_model: Literal["shared", "learned", "mirrored"] = "shared"
+    opponent_model: Literal["shared", "learned", "mirrored", "inferred"] = "shared"
 
     def __post_init__(self) -> None:
         super().__post_init__()

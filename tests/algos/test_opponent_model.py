@@ -13,10 +13,10 @@ from torch import Tensor
 import loqa
 from loqa import CoinConfig, IPDConfig, PublicGoodsConfig
 from loqa.agents.actor_critic import Agent, build_agent
+from loqa.algos.base import Context
 from loqa.algos.loqa import LOQASettings
 from loqa.algos.opponent_model import OpponentModel
 from loqa.algos.trajectory import Trajectory
-from loqa.runtime.distributed import ProcessGroup
 from loqa.training.collect import collect
 from loqa.training.trainer import Trainer
 
@@ -31,18 +31,18 @@ def agent(seed: int = 0, players: int = 2) -> Agent:
     return made
 
 
-def episodes(players: int = 2, batch: int = 4000) -> Trajectory:
+def episodes(players: int = 2, batch: int = 4000, first: int = 0) -> Trajectory:
     game = "ipd" if players == 2 else "n-ipd"
     rules = {} if players == 2 else {"num_players": players}
     env = loqa.make(game, batch, obs="index", episode_length=10, **rules)
-    sitting = [agent(seat, players) for seat in range(players)]
+    sitting = [agent(first + seat, players) for seat in range(players)]
     draw = torch.Generator().manual_seed(7)
     return collect(env, sitting, lambda: torch.rand((10, players, batch), generator=draw), 3)[0]
 
 
 def model(kind: str = "learned", players: int = 2, **settings: Any) -> OpponentModel:
     chosen = LOQASettings(opponent_model=kind, **settings)  # type: ignore[arg-type]
-    return OpponentModel(agent(5, players), chosen, ProcessGroup())
+    return OpponentModel(agent(5, players), chosen, Context(exploration=0.2))
 
 
 @pytest.mark.parametrize("players", [2, 3])
@@ -107,13 +107,41 @@ def test_mirrored_rewards_are_mine_in_its_place(players: int) -> None:
         model("mirrored", players).view(cut, 0)
 
 
-@pytest.mark.parametrize("kind", ["learned", "mirrored"])
-@pytest.mark.parametrize("game", [IPDConfig, PublicGoodsConfig])
+def test_inferred_rewards_are_not_those_that_were_paid() -> None:
+    """Nothing is known at first; what was paid to others is not read."""
+    one = model("inferred")
+    found = []
+    for window in range(7):
+        trajectory = episodes(batch=500, first=3 * min(window, 5))
+        hidden = trajectory.rewards.clone()
+        hidden[..., 1] = float("nan")
+        hidden_too = replace(trajectory, rewards=hidden)
+        for _ in range(10):
+            known, _ = one.view(hidden_too, 0)
+            one.learn(known, 0)
+        assert torch.equal(known.rewards[..., 0], trajectory.rewards[..., 0])
+        found.append(known.rewards[..., 1])
+    assert not found[0].any()
+    assert found[-1].any()
+    assert bool(found[-1].isfinite().all())
+
+
+@pytest.mark.parametrize(
+    ("kind", "game"),
+    [
+        ("learned", IPDConfig),
+        ("learned", PublicGoodsConfig),
+        ("mirrored", IPDConfig),
+        ("mirrored", PublicGoodsConfig),
+        ("inferred", IPDConfig),
+    ],
+)
 def test_a_run_goes_on_bit_for_bit(tmp_path: Path, kind: str, game: Any) -> None:
-    config = game.of_preset("default", opponent_model=kind, **SMALL)
+    length = {"iterations": 48} if kind == "inferred" else {}
+    config = game.of_preset("default", opponent_model=kind, **{**SMALL, **length})
     whole = loqa.train(config, tmp_path / "whole")
-    loqa.train(config.replace(iterations=3), tmp_path / "part")
-    resumed = loqa.resume(tmp_path / "part", iterations=6)
+    loqa.train(config.replace(iterations=config.iterations // 2), tmp_path / "part")
+    resumed = loqa.resume(tmp_path / "part", iterations=config.iterations)
     answers = [name for name in whole if name.startswith("p_cooperate")]
     assert len(answers) >= 2
     for name in answers:
@@ -156,6 +184,8 @@ def test_a_naive_other_stays_naive() -> None:
 def test_what_is_refused() -> None:
     with pytest.raises(ValueError, match=r"opponent_model learned counts .* shows an index"):
         Trainer(CoinConfig.of_preset("default", opponent_model="learned", batch_size=32))
+    with pytest.raises(ValueError, match="inferred is of two players and two actions, got 2 own"):
+        Trainer(PublicGoodsConfig.of_preset("default", opponent_model="inferred", **SMALL))
     with pytest.raises(ValueError, match="opponent_model must be"):
         LOQASettings(opponent_model="guessed")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="other_algo needs meets learners"):
