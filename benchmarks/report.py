@@ -46,6 +46,7 @@ TABLES = {
     "train_ipd": tables_training.tables,
     "train_public_goods": tables_training.public_goods,
     "train_unknown_values": tables_training.unknown_values,
+    "train_continuous": tables_training.continuous,
     "train_rivals": tables_rivals.tables,
     "update_costs": tables_rivals.costs,
     "published_code.lola": tables_rivals.published_lola,

@@ -34,6 +34,10 @@ REPLACED: dict[str, dict[str, str]] = {
         "iterations=500": "iterations=2, batch_size=8",
         "num_envs=1000": "num_envs=50",
     },
+    "continuous_actions.md": {
+        "seed=1": "seed=1, iterations=2, batch_size=8",
+        "episodes=200": "episodes=8",
+    },
     "unknown_values.md": {"seed=1)": "seed=1, iterations=2, batch_size=8)"},
     "evaluation.md": {"episodes=256": "episodes=8", "random_memory1(100)": "random_memory1(5)"},
     "simulator.md": {"4096": "16", "8192": "16"},

@@ -34,10 +34,13 @@ def hats(obs: Tensor, box: Box) -> Tensor:
     """
     low, high = box
     knots = torch.tensor(KNOTS, dtype=obs.dtype, device=obs.device)
-    started, own, others = obs[..., :1], obs[..., 1:2], obs[..., 2:].mean(-1, keepdim=True)
-    near = [(1 - 2 * ((x - low) / (high - low) - knots).abs()).clamp(min=0) for x in (own, others)]
-    both = (near[0].unsqueeze(-1) * near[1].unsqueeze(-2)).flatten(-2)
-    return torch.cat([1 - started, started * both], -1)
+    started, last = obs[..., :1], obs[..., 1:]
+    if last.shape[-1] > 2:
+        last = torch.stack([last[..., 0], last[..., 1:].mean(-1)], -1)
+    away = ((last - low) / (high - low)).unsqueeze(-1).sub(knots).abs()
+    near = torch.clamp(away.mul(-2).add(1), min=0)  # [..., own or others', knot]
+    both = near[..., 0, :, None] * near[..., 1, None, :]
+    return torch.cat([started.neg().add(1), started * both.flatten(-2)], -1)
 
 
 class HatsHead(Head):

@@ -198,7 +198,7 @@ COURNOT = register(
             "iterations": 600,
             "exploration": 0.2,
             "softmax_temperature": 0.25,
-            "actor_lr": 1e-2,
+            "actor_lr": 9e-3,
             "anneal": 600,
             "actor_lr_final": 0.0,
         },
