@@ -196,7 +196,7 @@ def test_watch_agents(tmp_path: Path, capsys) -> None:
     assert film.read_bytes().startswith(b"GIF")
     code, _, error = run(capsys, "watch", tmp_path / "pola.npz", "tft")
     assert code == 2
-    assert "tit-for-tat plays ipd, not coin_game" in error
+    assert "tit-for-tat plays ipd or continuous-ipd or cournot, not coin_game" in error
 
 
 def test_published_group_means() -> None:
