@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pages
 import pytest
 import torch
@@ -29,6 +30,10 @@ REPLACED: dict[str, dict[str, str]] = {
         "(100, 101, 102)": "(100,)",
         "n_trials=20": "n_trials=2",
     },
+    "other_libraries.md": {
+        "UPDATES = 64, 50, 0.96, 60": "UPDATES = 64, 50, 0.96, 40",
+        "200_000": "3_200",
+    },
     "own_policy.md": {"episodes=200": "episodes=8"},
     "many_players.md": {
         "iterations=500": "iterations=2, batch_size=8",
@@ -43,7 +48,13 @@ REPLACED: dict[str, dict[str, str]] = {
     "simulator.md": {"4096": "16", "8192": "16"},
     "gpu.md": {"65536": "16"},
 }
-LOOKED_AT = ("own_environment.md", "sweeps.md", "native_game.md", "own_algorithm.md")
+LOOKED_AT = (
+    "own_environment.md",
+    "sweeps.md",
+    "other_libraries.md",
+    "native_game.md",
+    "own_algorithm.md",
+)
 PAGES = [pages.ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 PAGES = [page for page in PAGES if pages.blocks(page.read_text()) and page.name not in LOOKED_AT]
 
@@ -76,14 +87,21 @@ def test_own_environment(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
 
 def test_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Optuna's recipe too, where it is installed."""
-    there = find_spec("optuna") is not None
-    monkeypatch.setattr(pages, "OPTIONAL", () if there else ("import optuna",))
-    said = pages.run(GUIDES / "sweeps.md", monkeypatch, REPLACED["sweeps.md"])
+    said = pages.run(GUIDES / "sweeps.md", "other_libraries.md", monkeypatch, REPLACED["sweeps.md"])
     assert [len(row.runs) for row in said["table"].settings.rows] == [2, 2]
     assert Path("runs/temperature/report.html").exists()
-    if not there:
+    if find_spec("optuna") is None:
         pytest.skip("optuna is not installed: its recipe was not run")
     assert set(said["study"].best_params) == {"actor_lr", "shaping_weight"}
+
+
+def test_other_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In fewer updates than the page has PPO comes near to what cooperation pays."""
+    said = pages.run(GUIDES / "other_libraries.md", monkeypatch, REPLACED["other_libraries.md"])
+    assert said["paid"].mean() > -1.3
+    if find_spec("stable_baselines3") is None:
+        pytest.skip("Stable-Baselines3 is not installed: its recipe was not run")
+    assert np.mean(said["earned"]) <= -1
 
 
 def test_own_algorithm(monkeypatch: pytest.MonkeyPatch) -> None:

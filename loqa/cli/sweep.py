@@ -16,7 +16,7 @@ from loqa.sweeps.sweep import ENGINES, sweep
 from loqa.sweeps.table import Comparison, SweepTable, rewards_among
 from loqa.sweeps.work import Outcome
 
-_MOST_PAIRS = 12
+_MOST_PAIRS = 3  # whose probabilities of improvement are said; table.json has all
 
 
 def add_sweep(one: argparse.ArgumentParser) -> None:
@@ -82,12 +82,14 @@ def _say_comparison(console: Terminal, found: Comparison) -> None:
     shown.add_column("runs", justify="right")
     for name in rewards:
         shown.add_column(name.replace("_", " "), justify="right")
-    shown.add_column("came to", overflow="fold")
+    told = any(row.counts for row in found.rows)
+    if told:
+        shown.add_column("came to", overflow="fold")
     for row in found.rows:
         cells = [_cell(row.measures[name].iqm) if name in row.measures else "" for name in rewards]
         came_to = next(iter(row.counts.values()), {})
         counts = ", ".join(f"{count} {name}" for name, count in came_to.items())
-        shown.add_row(row.label, str(len(row.runs)), *cells, counts)
+        shown.add_row(row.label, str(len(row.runs)), *cells, *([counts] if told else []))
     console.print(shown)
     pairs = [(first, second) for first in range(len(found.rows)) for second in range(first)]
     for measure, matrix in found.improvement.items() if len(pairs) <= _MOST_PAIRS else ():

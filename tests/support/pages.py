@@ -8,6 +8,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -40,8 +41,8 @@ SHORT: dict[str, dict[str, str]] = {
     "exploit": {"--iterations": "1", "--episodes": "8", "--simulations": "2"},
     "watch": {"--steps": "2"},
 }  # fmt: skip
-# Blocks that are left out: of libraries that are not installed.
-OPTIONAL: tuple[str, ...] = ()
+# Libraries whose blocks are left out where they are not installed.
+OPTIONAL = ("optuna", "stable_baselines3")
 # Commands that no test runs: what another test or .ci/run does, or what needs other machines.
 NOT_RUN = ("python -m pip install", "python benchmarks/")
 
@@ -70,7 +71,8 @@ def run(
         if language == "bash":
             shell(code)
             continue
-        if code.startswith(OPTIONAL):
+        imported = re.findall(r"^(?:import|from) (\w+)", code, flags=re.MULTILINE)
+        if any(name in OPTIONAL and find_spec(name) is None for name in imported):
             continue
         for old, new in (replaced or {}).items():
             code = code.replace(old, new)

@@ -47,9 +47,11 @@ class Lake:
 @pytest.fixture(scope="module")
 def head() -> Iterator[Any]:
     ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield ray
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")  # or a token is written into the home directory
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        yield ray
+        ray.shutdown()
 
 
 def test_equal_results(head: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
