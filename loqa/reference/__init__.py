@@ -3,13 +3,16 @@ native code to, and the baseline of the benchmarks. NumPy in, NumPy out for the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from loqa import _checks
+from loqa.envs.coin_game.presets import COIN_PRESETS
 from loqa.envs.continuous_game.presets import CONTINUOUS_PRESETS
 from loqa.envs.matrix_game.presets import MATRIX_PRESETS
 from loqa.envs.public_goods.presets import PUBLIC_GOODS_PRESETS
-from loqa.reference.coin_game import CoinGame, make_coin_game
-from loqa.reference.continuous_game import ContinuousGame, make_continuous_game
+from loqa.reference.coin_game import CoinGame
+from loqa.reference.continuous_game import ContinuousGame
 from loqa.reference.kernels import (
     dice_weights,
     discounted_returns,
@@ -20,9 +23,9 @@ from loqa.reference.kernels import (
     n_step_dice_returns,
     n_step_returns,
 )
-from loqa.reference.matrix_game import MatrixGame, make_matrix_game
+from loqa.reference.matrix_game import MatrixGame
 from loqa.reference.philox import bounded, philox, uniform
-from loqa.reference.public_goods import PublicGoods, make_public_goods
+from loqa.reference.public_goods import PublicGoods
 
 __all__ = [
     "CoinGame",
@@ -44,16 +47,23 @@ __all__ = [
 ]
 
 
+_GAMES: tuple[tuple[Mapping[str, Any], Any], ...] = (
+    (MATRIX_PRESETS, MatrixGame),
+    ({"coin-game": COIN_PRESETS}, CoinGame),
+    (PUBLIC_GOODS_PRESETS, PublicGoods),
+    (CONTINUOUS_PRESETS, ContinuousGame),
+)
+
+
 def make(
     game: str, num_envs: int = 1, *, preset: str | None = None, **settings: Any
 ) -> MatrixGame | CoinGame | PublicGoods | ContinuousGame:
     """The reference environment of a game, with the settings of `loqa.make` that decide numbers."""
-    if game in MATRIX_PRESETS:
-        return make_matrix_game(game, preset, num_envs, **settings)
-    if game.replace("_", "-") == "coin-game":
-        return make_coin_game(preset, num_envs, **settings)
-    if game in PUBLIC_GOODS_PRESETS:
-        return make_public_goods(game, preset, num_envs, **settings)
-    if game in CONTINUOUS_PRESETS:
-        return make_continuous_game(game, preset, num_envs, **settings)
+    name = game.replace("_", "-")
+    for games, kind in _GAMES:
+        if name in games:
+            rules = _checks.preset_of(games[name], preset)
+            made: MatrixGame | CoinGame | PublicGoods | ContinuousGame
+            made = kind(num_envs, rules, **settings)
+            return made
     raise ValueError(f"there is no reference for game {game!r}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from loqa.envs.coin_game.presets import COIN_PRESETS, MOVES, CoinPreset
+from loqa.envs.coin_game.presets import MOVES, CoinPreset
 from loqa.reference.philox import bounded, philox
 from loqa.reference.stepped import Stepped
 
@@ -45,25 +45,20 @@ class CoinGame(Stepped):
         seed: int = 0,
         first_env: int = 0,
     ) -> None:
-        self.num_envs, self.preset = num_envs, preset
-        self.height, self.width, self.num_players = height, width, num_players
+        self.preset, self.height, self.width = preset, height, width
         self.num_coins = num_players if preset.coin_per_player else 1
         self.num_actions = len(preset.actions)
-        self.episode_length = preset.episode_length if episode_length is None else episode_length
         self.obs, self.egocentric, self.zero_last_reward = obs, egocentric, zero_last_reward
-        self.first_env = first_env
         self.players = [[(0, 0)] * num_players for _ in range(num_envs)]
         self.coins = [[(0, 0)] * self.num_coins for _ in range(num_envs)]
         self.owner = [0] * num_envs
         self.last_rewards = [[0] * num_players for _ in range(num_envs)]
-        self.t = [0] * num_envs
-        self.episode = [0] * num_envs
-        self.reset(seed)
-        self._fresh = True  # the first reset() is the episode that is already there
+        length = preset.episode_length if episode_length is None else episode_length
+        super().__init__(num_envs, num_players, length, seed, first_env)
 
     # --- the rule
 
-    def _start(self, env: int) -> None:
+    def start(self, env: int) -> None:
         cells = self.height * self.width
         blocks = [self._words(env, 0, DRAW_START + j) for j in range(3)]
         words = iter([word for block in blocks for word in block])
@@ -79,7 +74,6 @@ class CoinGame(Stepped):
         one_coin = not self.preset.coin_per_player
         self.owner[env] = bounded(next(words), self.num_players) if one_coin else 0
         self.last_rewards[env] = [0] * self.num_players
-        self.t[env] = 0
 
     def _free_cell(self, word: int, occupied: Sequence[int]) -> int:
         """Uniform over the cells that are not occupied."""
@@ -90,10 +84,9 @@ class CoinGame(Stepped):
         d_row, d_col = MOVES[self.preset.actions[action]]
         return (place[0] + d_row) % self.height, (place[1] + d_col) % self.width
 
-    def _step_one(self, env: int, actions: Sequence[int]) -> list[int]:
-        """Moves one environment; the rewards."""
+    def play(self, env: int, actions: Any) -> list[int]:
         n = self.num_players
-        players = [self._move(self.players[env][p], actions[p]) for p in range(n)]
+        players = [self._move(self.players[env][p], int(actions[p])) for p in range(n)]
         self.players[env] = players
         rewards = [0] * n
         for c in range(self.num_coins):
@@ -113,8 +106,7 @@ class CoinGame(Stepped):
             self.coins[env][c] = divmod(cell, self.width)
             if not self.preset.coin_per_player:
                 self.owner[env] = (owner + 1) % n
-        self.t[env] += 1
-        if self.zero_last_reward and self.t[env] >= self.episode_length:
+        if self.zero_last_reward and self.t[env] + 1 >= self.episode_length:
             rewards = [0] * n
         self.last_rewards[env] = rewards
         return rewards
@@ -197,20 +189,6 @@ class CoinGame(Stepped):
     def _words(self, env: int, step: int, draw: int) -> tuple[int, int, int, int]:
         return philox(self.seed, self.first_env + env, self.episode[env], step, draw)
 
-    def reset(self, seed: int | None = None, mask: Any = None) -> np.ndarray:
-        """New episodes, of all environments or of those in `mask`; a seed starts from episode 0."""
-        which = [True] * self.num_envs if mask is None else [bool(on) for on in mask]
-        going_on = seed is None and not (mask is None and self._fresh)
-        if seed is not None:
-            self.seed = seed
-            self.episode = [0] * self.num_envs
-        for env in range(self.num_envs):
-            if which[env]:
-                self.episode[env] += going_on
-                self._start(env)
-        self._fresh = False
-        return self.observe()
-
     def observe(self) -> np.ndarray:
         """What each player sees, [B, A, *obs_shape]: float32 planes or int64 cells."""
         n, size = self.num_players, self.height * self.width
@@ -234,20 +212,6 @@ class CoinGame(Stepped):
         last = self.preset.layout == "channels_last"
         shape = (*board, -1) if last else (2 * n + history, *board)
         return seen.reshape(self.num_envs, n, *shape)
-
-    def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """One step: observations, rewards [B, A], terminated [B], truncated [B]."""
-        rewards = [
-            self._step_one(env, [int(a) for a in actions[env]]) for env in range(self.num_envs)
-        ]
-        self._fresh = False
-        truncated = np.array([t >= self.episode_length for t in self.t])
-        return (
-            self.observe(),
-            np.array(rewards, np.float32),
-            np.zeros(self.num_envs, bool),
-            truncated,
-        )
 
     def get_state(self) -> dict[str, np.ndarray]:
         """players_pos [B, A, 2], coin_pos [B, 2] and coin_owner [B], t [B]; with a coin per player
@@ -274,8 +238,3 @@ class CoinGame(Stepped):
             if "last_rewards" in state:
                 self.last_rewards[env] = [int(r) for r in state["last_rewards"][env]]
         self._fresh = False
-
-
-def make_coin_game(preset: str | None, num_envs: int, **settings: Any) -> CoinGame:
-    """The reference game of a preset, with the settings of `loqa.make` that decide numbers."""
-    return CoinGame(num_envs, COIN_PRESETS["loqa24" if preset is None else preset], **settings)

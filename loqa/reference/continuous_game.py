@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from loqa import _checks
-from loqa.envs.continuous_game.presets import CONTINUOUS_PRESETS, Payoff
+from loqa.envs.continuous_game.presets import ContinuousPreset
 from loqa.reference.played import Played
 
 
@@ -16,26 +15,31 @@ class ContinuousGame(Played):
 
     Of action a, where S is the sum of the others' actions in the order of seats, player i earns
     base + own a + others S + square (a a) + cross (a S), all in float32, from left to right. Every step, each
-    sees what all did last. Step `episode_length` is the last (truncated). Nothing resets by itself.
+    sees what all did last.
 
     Observation of one player, n + 1 numbers: 1, the own last action, then those of the seats after one's own
     in turn; zeros before the first step.
     """
 
+    num_actions = None
+
     def __init__(
         self,
         num_envs: int,
-        payoff: Payoff,
-        num_players: int,
-        episode_length: int,
-        seed: int,
-        first_env: int,
+        preset: ContinuousPreset,
+        *,
+        num_players: int = 2,
+        episode_length: int | None = None,
+        seed: int = 0,
+        first_env: int = 0,
     ) -> None:
+        payoff = preset.payoff_of(num_players)
         self.payoff = [np.float32(value) for value in payoff]
         self.cooperate = payoff.cooperative(num_players)
         self.defect = payoff.equilibrium(num_players)
         self.last_actions = np.full((num_envs, num_players), -1, np.float32)
-        super().__init__(num_envs, num_players, None, episode_length, seed, first_env)
+        length = preset.episode_length if episode_length is None else episode_length
+        super().__init__(num_envs, num_players, length, seed, first_env)
 
     def start(self, env: int) -> None:
         self.last_actions[env] = -1
@@ -77,21 +81,3 @@ class ContinuousGame(Played):
     def get_state(self) -> dict[str, np.ndarray]:
         """last_actions [B, n] (-1 before the first step) and t [B]."""
         return {"last_actions": self.last_actions.copy(), "t": np.array(self.t)}
-
-
-def make_continuous_game(
-    game: str,
-    preset: str | None,
-    num_envs: int,
-    *,
-    num_players: int = 2,
-    episode_length: int | None = None,
-    seed: int = 0,
-    first_env: int = 0,
-) -> ContinuousGame:
-    """The reference game with the settings of a preset, as `loqa.make` takes them."""
-    rules = _checks.preset_of(CONTINUOUS_PRESETS[game], preset)
-    length = rules.episode_length if episode_length is None else episode_length
-    return ContinuousGame(
-        num_envs, rules.payoff_of(num_players), num_players, length, seed, first_env
-    )

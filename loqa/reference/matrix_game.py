@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from loqa.envs.matrix_game.presets import MATRIX_PRESETS, as_payoff
+from loqa.envs.matrix_game.presets import MatrixPreset, as_payoff
 from loqa.reference.philox import bounded, philox, uniform
 from loqa.reference.stepped import Stepped
 
@@ -22,8 +22,7 @@ class MatrixGame(Stepped):
     Player p earns payoff[p][own][other]. A player sees both last actions, its own first. With
     probability `noise`, independently for each player, the action played is not the chosen one but
     one of the K - 1 others, uniformly; both players see, and are paid for, what was played. Each
-    step is the last with probability `end_probability` (terminated), and step `episode_length` is
-    the last in any case (truncated). Nothing resets by itself.
+    step is the last with probability `end_probability` (terminated).
 
     Observation of one player, with s = 0 before the first step, else 1 + K own + other:
 
@@ -36,46 +35,30 @@ class MatrixGame(Stepped):
     def __init__(
         self,
         num_envs: int,
-        payoff: Any,
+        preset: MatrixPreset,
         *,
-        obs: str = "bits",
-        episode_length: int = 50,
-        noise: float = 0.0,
+        payoff: Any = None,
+        contribution_factor: float | None = None,
+        obs: str | None = None,
+        episode_length: int | None = None,
+        noise: float | None = None,
         end_probability: float = 0.0,
         seed: int = 0,
         first_env: int = 0,
     ) -> None:
-        self.num_envs, self.num_players = num_envs, 2
-        self.payoff = as_payoff(payoff)
+        if contribution_factor is not None:
+            payoff = preset.payoff_of_factor(contribution_factor)
+        self.payoff = as_payoff(preset.payoff if payoff is None else payoff)
         self.num_actions = self.payoff.shape[-1]
-        self.obs = obs
-        self.episode_length = episode_length
-        self.noise = np.float32(noise)
+        self.obs = preset.obs if obs is None else obs
+        self.noise = np.float32(preset.noise if noise is None else noise)
         self.end_probability = np.float32(end_probability)
-        self.first_env = first_env
-        self.episode = [0] * num_envs
-        self.reset(seed)
-        self._fresh = True  # the first reset() is the episode that is already there
+        self.last_actions = [[-1, -1] for _ in range(num_envs)]
+        length = preset.episode_length if episode_length is None else episode_length
+        super().__init__(num_envs, 2, length, seed, first_env)
 
-    def reset(self, seed: int | None = None, mask: Any = None) -> np.ndarray:
-        """New episodes, of all environments or of those in `mask`; a seed starts from episode 0."""
-        which = [True] * self.num_envs if mask is None else [bool(on) for on in mask]
-        if seed is not None:
-            self.seed = seed
-            self.episode = [0] * self.num_envs
-            self.t = [0] * self.num_envs
-            self.last_actions = [[-1, -1] for _ in range(self.num_envs)]
-            self.terminated = [False] * self.num_envs
-        first_reset = seed is None and mask is None and self._fresh
-        for env in range(self.num_envs):
-            if which[env]:
-                if seed is None and not first_reset:
-                    self.episode[env] += 1
-                self.t[env] = 0
-                self.last_actions[env] = [-1, -1]
-                self.terminated[env] = False
-        self._fresh = False
-        return self.observe()
+    def start(self, env: int) -> None:
+        self.last_actions[env] = [-1, -1]
 
     def observe(self) -> np.ndarray:
         """What each player sees now, [B, 2, *obs_shape]."""
@@ -86,24 +69,12 @@ class MatrixGame(Stepped):
             ]
         )
 
-    def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """One step: observations, rewards [B, 2], terminated [B], truncated [B]."""
-        rewards = np.zeros((self.num_envs, 2), np.float32)
-        for env in range(self.num_envs):
-            words = self._words(env, DRAW_NOISE)
-            played = [self._tremble(int(actions[env][p]), words[p], words[2 + p]) for p in (0, 1)]
-            rewards[env, 0] = self.payoff[0, played[0], played[1]]
-            rewards[env, 1] = self.payoff[1, played[1], played[0]]
-            ends = uniform(self._words(env, DRAW_END)[0]) < self.end_probability
-            self.terminated[env] = bool(ends)
-            self.last_actions[env] = played
-            self.t[env] += 1
-        self._fresh = False
-        return self.observe(), rewards, np.array(self.terminated), self.truncated()
-
-    def truncated(self) -> np.ndarray:
-        """Whether each episode has reached its length, [B]."""
-        return np.array([t >= self.episode_length for t in self.t])
+    def play(self, env: int, actions: Any) -> list[Any]:
+        words = self._words(env, DRAW_NOISE)
+        played = [self._tremble(int(actions[p]), words[p], words[2 + p]) for p in (0, 1)]
+        ends = uniform(self._words(env, DRAW_END)[0]) < self.end_probability
+        self.terminated[env], self.last_actions[env] = bool(ends), played
+        return [self.payoff[0, played[0], played[1]], self.payoff[1, played[1], played[0]]]
 
     def rollout_memory1(
         self, probabilities: Any, steps: int, exploration: float = 0.0
@@ -161,18 +132,3 @@ class MatrixGame(Stepped):
         seen = np.zeros(width, np.float32)
         seen[place] = 1
         return seen
-
-
-def make_matrix_game(game: str, preset: str | None, num_envs: int, **settings: Any) -> MatrixGame:
-    """The reference game with the settings of a preset, as `loqa.make` takes them."""
-    presets = MATRIX_PRESETS[game]
-    rules = presets[next(iter(presets)) if preset is None else preset]
-    if "contribution_factor" in settings:
-        settings["payoff"] = rules.payoff_of_factor(settings.pop("contribution_factor"))
-    defaults: dict[str, Any] = {
-        "payoff": rules.payoff,
-        "obs": rules.obs,
-        "episode_length": rules.episode_length,
-        "noise": rules.noise,
-    }
-    return MatrixGame(num_envs, **{**defaults, **settings})

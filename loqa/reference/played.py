@@ -1,4 +1,4 @@
-"""What reference games of the core's generic driver have in common: episodes, and players of their own."""
+"""What reference games of the core's generic driver have in common: players of their own."""
 
 from __future__ import annotations
 
@@ -16,63 +16,14 @@ DRAW_PLAYERS = 2**31
 
 
 class Played(Stepped):
-    """B games whose step `episode_length` is the last (truncated). Nothing resets by itself.
+    """B games with scripted players."""
 
-    Args:
-        num_actions: K; None where actions are floats in [0, 1].
-    """
-
-    def __init__(
-        self,
-        num_envs: int,
-        num_players: int,
-        num_actions: int | None,
-        episode_length: int,
-        seed: int,
-        first_env: int,
-    ) -> None:
-        self.num_envs, self.num_players, self.num_actions = num_envs, num_players, num_actions
-        self.episode_length, self.first_env = episode_length, first_env
-        self.reset(seed)
-        self._fresh = True  # the first reset() is the episode that is already there
-
-    def reset(self, seed: int | None = None, mask: Any = None) -> np.ndarray:
-        """New episodes, of all environments or of those in `mask`; a seed starts from episode 0."""
-        goes_on = mask is not None or not getattr(self, "_fresh", True)
-        if seed is not None:
-            self.seed = seed
-            self.t, self.episode = [0] * self.num_envs, [0] * self.num_envs
-        for env in range(self.num_envs):
-            if mask is None or mask[env]:
-                self.t[env] = 0
-                self.episode[env] += seed is None and goes_on
-                self.start(env)
-        self._fresh = False
-        return self.observe()
-
-    def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """One step: observations, rewards [B, A], terminated [B], truncated [B]."""
-        rewards = np.zeros((self.num_envs, self.num_players), np.float32)
-        for env in range(self.num_envs):
-            rewards[env] = self.play(env, actions[env])
-            self.t[env] += 1
-        self._fresh = False
-        truncated = np.array([t >= self.episode_length for t in self.t])
-        return self.observe(), rewards, np.zeros(self.num_envs, bool), truncated
-
-    @abstractmethod
-    def start(self, env: int) -> None:
-        """Puts one environment at the start of an episode."""
-
-    @abstractmethod
-    def play(self, env: int, actions: Any) -> Sequence[Any]:
-        """One step of one environment; what each player is paid."""
+    num_actions: int | None
+    """K; None where actions are floats in [0, 1]."""
 
     @abstractmethod
     def script(self, name: str, env: int, player: int) -> Any:
         """What a scripted player does now."""
-
-    # --- players
 
     def scripted_actions(self, players: Sequence[str | None]) -> np.ndarray:
         """What scripted players do now; 0 for those that are None."""

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from loqa import _checks
-from loqa.envs.public_goods.presets import PUBLIC_GOODS_PRESETS
+from loqa.envs.public_goods.presets import PublicGoodsPreset
 from loqa.reference.played import Played
 
 
@@ -15,8 +14,7 @@ class PublicGoods(Played):
     """B games in which n players contribute one of K levels at once, again and again.
 
     Player i earns base + gain * (sum of the others' levels) + own * (own level), in float32, from left to
-    right. Every step, each sees what all did last. Step `episode_length` is the last (truncated). Nothing is
-    random, and nothing resets by itself.
+    right. Every step, each sees what all did last. Nothing is random.
 
     Observation of one player, whose last level is l, and the others' sum is s:
 
@@ -25,22 +23,28 @@ class PublicGoods(Played):
     - `joint`: one-hot level of oneself, then of the seats after one's own, in turn; zeros likewise.
     """
 
+    num_actions: int
+
     def __init__(
         self,
         num_envs: int,
-        payoff: tuple[float, float, float],
-        num_players: int,
-        num_levels: int,
-        obs: str,
-        episode_length: int,
-        seed: int,
-        first_env: int,
+        preset: PublicGoodsPreset,
+        *,
+        num_players: int = 3,
+        num_levels: int = 2,
+        obs: str = "count",
+        episode_length: int | None = None,
+        seed: int = 0,
+        first_env: int = 0,
+        **payoff: Any,
     ) -> None:
-        self.num_levels, self.num_sums = num_levels, (num_players - 1) * (num_levels - 1) + 1
-        self.base, self.gain, self.own = (np.float32(value) for value in payoff)
+        self.num_actions, self.num_sums = num_levels, (num_players - 1) * (num_levels - 1) + 1
+        worth = preset.payoff(num_players, num_levels, **payoff)
+        self.base, self.gain, self.own = (np.float32(value) for value in worth)
         self.obs = obs
         self.last_actions = [[-1] * num_players for _ in range(num_envs)]
-        super().__init__(num_envs, num_players, num_levels, episode_length, seed, first_env)
+        length = preset.episode_length if episode_length is None else episode_length
+        super().__init__(num_envs, num_players, length, seed, first_env)
 
     def start(self, env: int) -> None:
         self.last_actions[env] = [-1] * self.num_players
@@ -66,7 +70,7 @@ class PublicGoods(Played):
     def script(self, name: str, env: int, player: int) -> int:
         """All; nothing; what the others gave on average, rounded down; or all if everybody did, else
         nothing. At first the last two give all."""
-        levels, most = self.last_actions[env], self.num_levels - 1
+        levels, most = self.last_actions[env], self.num_actions - 1
         others = levels[:player] + levels[player + 1 :]
         started = levels[0] >= 0
         return {
@@ -94,7 +98,7 @@ class PublicGoods(Played):
         """What is seen by who played levels[0]."""
         if self.obs == "index":
             return self._index(levels)
-        k, sums = self.num_levels, self.num_sums
+        k, sums = self.num_actions, self.num_sums
         started = levels[0] >= 0
         own, others = levels[0], sum(levels[1:])
         joint = self.obs == "joint"
@@ -104,23 +108,3 @@ class PublicGoods(Played):
                 [i * k + level for i, level in enumerate(levels)] if joint else [own, k + others]
             ] = 1
         return seen
-
-
-def make_public_goods(
-    game: str,
-    preset: str | None,
-    num_envs: int,
-    *,
-    num_players: int = 3,
-    num_levels: int = 2,
-    obs: str = "count",
-    episode_length: int | None = None,
-    seed: int = 0,
-    first_env: int = 0,
-    **payoff: Any,
-) -> PublicGoods:
-    """The reference game with the settings of a preset, as `loqa.make` takes them."""
-    rules = _checks.preset_of(PUBLIC_GOODS_PRESETS[game], preset)
-    length = rules.episode_length if episode_length is None else episode_length
-    worth = rules.payoff(num_players, num_levels, **payoff)
-    return PublicGoods(num_envs, worth, num_players, num_levels, obs, length, seed, first_env)
