@@ -3,6 +3,7 @@
 import pkgutil
 
 import loqa
+from loqa import _checks
 
 try:
     import loqa._core as core
@@ -19,4 +20,11 @@ except ImportError as not_beside_us:
             f"a C++20 compiler is all it needs. The import failed with: {not_beside_us}"
         ) from not_beside_us
 
-__all__ = ["core"]
+__all__ = ["core", "threads"]
+
+
+def threads(given: int | None) -> int:
+    """`num_threads` as it is given; by default all cores."""
+    if given is None:
+        return core.default_num_threads()
+    return _checks.integer("num_threads", given, 1, 1024)

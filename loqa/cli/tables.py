@@ -178,5 +178,4 @@ def _broken(name: str, width: int) -> str:
 
 
 def _cell(estimate: Estimate, digits: int) -> str:
-    half = (estimate.high - estimate.low) / 2
-    return f"{estimate.mean:.{digits}f}\N{PLUS-MINUS SIGN}{half:.{digits}f}"
+    return f"{estimate.mean:.{digits}f}\N{PLUS-MINUS SIGN}{estimate.half:.{digits}f}"

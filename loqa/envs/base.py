@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+from loqa import _checks
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,31 @@ class EnvSpec:
     actions are 0..K-1."""
     action_size: int = 1
     """D, numbers in an action of a box."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Rules as somebody published them; each game's presets say more."""
+
+    name: str
+    version: int
+    """Any change of a rule raises it."""
+    source: str
+    episode_length: int = field(default=50, kw_only=True)
+    discount: float = field(default=0.96, kw_only=True)
+
+    def spec(self, game: str, episode_length: int | None, **shown: Any) -> EnvSpec:
+        """Of an environment by these rules; `shown` are the other fields."""
+        length = self.episode_length if episode_length is None else episode_length
+        return EnvSpec(
+            name=game,
+            preset=self.name,
+            version=self.version,
+            source=self.source,
+            episode_length=_checks.integer("episode_length", length, 1, 2**31 - 1),
+            discount=self.discount,
+            **shown,
+        )
 
 
 class Env(Protocol):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from loqa import _checks
-from loqa._native import core
+from loqa._native import core, threads
 from loqa.envs import actions as given
 from loqa.envs import device as devices
 from loqa.envs import saved
@@ -96,11 +96,7 @@ class VectorEnv(Spaces, ABC):
         # Whether the core works as threads of a device: resets within a step, and checks later.
         self._on_device = self.device.type == "cuda" or devices.device_code_on_host
         self._memory = devices.DeviceMemory(self.device)
-        self.num_threads = (
-            core.default_num_threads()
-            if num_threads is None
-            else _checks.integer("num_threads", num_threads, 1, 1024)
-        )
+        self.num_threads = threads(num_threads)
         self.first_env = _checks.integer("first_env", first_env, 0, 2**32 - 1 - self.num_envs)
         self.autoreset = checked_autoreset(autoreset)
         with torch.inference_mode(False):  # else its tensors could never be written to outside
@@ -330,9 +326,9 @@ class VectorEnv(Spaces, ABC):
             obs, rewards = self._rollout_buffers(moves.shape[0])
             kind = given.ACTION_TYPES[moves.dtype]
             self._native.rollout(borrow(moves), kind, moves.shape[0], obs.native, rewards.native)
+            self._after_rollout(_DONE, moves.shape[0])
         else:
             obs, rewards = self._rollout_on_host(actions, shape)
-        self._fresh = self._fresh and len(rewards.tensor) == 0
         return Rollout((obs.tensor, rewards.tensor))
 
     def _rollout_on_host(self, actions: Any, shape: given.Shape) -> tuple[Lent, Lent]:
@@ -348,15 +344,17 @@ class VectorEnv(Spaces, ABC):
             outcome = self._native.rollout(moves, steps, obs.native, rewards.native)
         if outcome == _OUT_OF_RANGE:
             self._raise_range(actions)
-        self._check_room(outcome, steps)
+        self._after_rollout(outcome, steps)
         return obs, rewards
 
-    def _check_room(self, outcome: int, steps: int) -> None:
+    def _after_rollout(self, outcome: int, steps: int) -> None:
+        """Of a call of the core: raises OverflowError where it could not play on."""
         if outcome == _NO_ROOM:
             raise OverflowError(
                 f"{steps} more steps would make an episode longer than {_MAX_T}: reset first; "
                 "no environment was stepped"
             )
+        self._fresh = self._fresh and steps == 0
 
     def get_state(self) -> dict[str, Tensor]:
         """The state of the game, as copies: see the game's page for names and shapes.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from loqa.envs import actions as given
 from loqa.envs import device as devices
 from loqa.envs import memory1
 from loqa.envs.autoreset import Rollout
-from loqa.envs.base import EnvSpec, PlayedEpisodes
+from loqa.envs.base import PlayedEpisodes, Preset
 from loqa.envs.buffers import Lent, borrow
 from loqa.envs.scripted import Scripted
 
@@ -25,21 +25,6 @@ OBS_TYPES = {torch.int8: 0, torch.int64: 1, torch.float32: 2}
 _FIELD_TYPES = (torch.int8, torch.int32, torch.float32)
 _MEMORY1 = -2  # code of the C++ enum GamePlayer
 _MAX_STEPS = 2**31 - 1
-
-
-class Preset(Protocol):
-    """What every preset of rules says."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def version(self) -> int: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def episode_length(self) -> int: ...
-    @property
-    def discount(self) -> float: ...
 
 
 class Common(TypedDict, total=False):
@@ -88,20 +73,15 @@ class NativeGame(Scripted):
     ) -> None:
         self._kind, self._rules = kind, rules
         self._checks_actions = action_box is None  # a box's are checked by `_read`
-        length = preset.episode_length if episode_length is None else episode_length
-        spec = EnvSpec(
-            name=game,
-            preset=preset.name,
-            version=preset.version,
-            source=preset.source,
+        spec = preset.spec(
+            game,
+            episode_length,
             num_players=num_players,
             num_actions=num_actions,
             obs=obs,
             obs_shape=obs_shape,
             obs_dtype=obs_dtype,
             action_box=action_box,
-            episode_length=_checks.integer("episode_length", length, 1, _MAX_STEPS),
-            discount=preset.discount,
         )
         super().__init__(spec, num_envs, seed, device, num_threads, first_env, autoreset)
 
@@ -136,15 +116,11 @@ class NativeGame(Scripted):
     def step(self, actions: Tensor | np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return super().step(self._read(actions, (self.num_envs, self.num_players, 1)))
 
-    step.__doc__ = Scripted.step.__doc__
-
     def rollout(self, actions: Tensor | np.ndarray) -> Rollout:
         moves = self._read(actions, (None, self.num_envs, self.num_players, 1))
         if self.autoreset and not self._on_device and self.spec.action_box is not None:
             self._raise_range(moves)  # if it is: before the first step
         return super().rollout(moves)
-
-    rollout.__doc__ = Scripted.rollout.__doc__
 
     # --- players whom the core plays
 
@@ -255,8 +231,7 @@ class NativeGame(Scripted):
     ) -> tuple[Tensor, Tensor, Tensor]:
         obs, rewards = self._rollout_buffers(steps)
         outcome = self._native.play(players, steps, chosen.native, obs.native, rewards.native)
-        self._check_room(outcome, steps)
-        self._fresh = self._fresh and steps == 0
+        self._after_rollout(outcome, steps)
         return obs.tensor, self._shaped(chosen.tensor), rewards.tensor
 
     def _shaped(self, actions: Tensor) -> Tensor:

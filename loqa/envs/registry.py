@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from loqa import _checks
+from loqa.envs.base import Preset
 from loqa.envs.coin_game.presets import COIN_PRESETS
 from loqa.envs.continuous_game.presets import CONTINUOUS_PRESETS
 from loqa.envs.matrix_game.presets import MATRIX_PRESETS
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from loqa.envs.native import VectorEnv
 
 # For each name its presets, and the room in whose env.py it is made.
-_GAMES: dict[str, tuple[Iterable[str], str]] = {
+_GAMES: dict[str, tuple[Mapping[str, Preset], str]] = {
     **{game: (presets, "matrix_game") for game, presets in MATRIX_PRESETS.items()},
     "coin-game": (COIN_PRESETS, "coin_game"),
     **{game: (presets, "public_goods") for game, presets in PUBLIC_GOODS_PRESETS.items()},
@@ -30,9 +31,9 @@ def names() -> list[str]:
     return list(_GAMES)
 
 
-def _maker(name: str) -> tuple[type[VectorEnv], Callable[..., VectorEnv]]:
-    """The class of a game's environments, whose keywords are the settings, and what makes one."""
-    found: tuple[type[VectorEnv], Callable[..., VectorEnv]]
+def _maker(name: str) -> Callable[..., VectorEnv]:
+    """Makes a game's environments from a preset, B and the settings."""
+    found: Callable[..., VectorEnv]
     found = import_module(f"loqa.envs.{_GAMES[name][1]}.env").MAKES[name]
     return found
 
@@ -42,7 +43,7 @@ def _split_name(game: str, preset: str | None) -> tuple[str, str | None]:
     for what, given in (("game", game), ("preset", preset)):
         if not isinstance(given, str) and (what, given) != ("preset", None):
             raise TypeError(f"{what} must be a name, got {given!r}")
-    name = game.replace("_", "-")
+    name, preset = game.replace("_", "-"), preset and preset.replace("_", "-")
     for known, (presets, _) in _GAMES.items():
         if name == known:
             return known, preset
@@ -80,13 +81,15 @@ def make(game: str, num_envs: int = 1, *, preset: str | None = None, **settings:
     """
     name, preset = _split_name(game, preset)
     _checks.known_settings(f"loqa.make({game!r})", settings, settings_of(name))
-    return _maker(name)[1](preset, num_envs, **settings)
+    return _maker(name)(_checks.preset_of(_GAMES[name][0], preset), num_envs, **settings)
 
 
 def settings_of(game: str) -> list[str]:
     """Names of what `loqa.make` takes for a game, after its name."""
     name, _ = _split_name(game, None)
-    known = list(inspect.signature(_maker(name)[0].__init__).parameters.values())
+    kind: Any = _maker(name)
+    kind = getattr(kind, "func", kind)  # the class, maybe in a partial call
+    known = list(inspect.signature(kind.__init__).parameters.values())
     own = [parameter.name for parameter in known if parameter.kind is parameter.KEYWORD_ONLY]
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known):
         from loqa.envs.native_game import Common

@@ -6,10 +6,10 @@ import csv
 import io
 import math
 import numbers
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,11 @@ class Estimate:
     low: float
     high: float
 
+    @property
+    def half(self) -> float:
+        """Of the interval."""
+        return (self.high - self.low) / 2
+
     @classmethod
     def normal(cls, mean: float, standard_error: float) -> Estimate:
         """The interval mean +- 1.96 standard errors."""
@@ -48,6 +53,12 @@ class Estimate:
         """Of independent episodes, `[B]`."""
         error = float(samples.std()) / math.sqrt(len(samples)) if len(samples) > 1 else math.inf
         return cls.normal(float(samples.mean()), error)
+
+    @classmethod
+    def of_parts(cls, parts: Sequence[Estimate]) -> Estimate:
+        """The mean of independent estimates."""
+        error = math.sqrt(sum(one.standard_error**2 for one in parts)) / len(parts)
+        return cls.normal(sum(one.mean for one in parts) / len(parts), error)
 
     @classmethod
     def bootstrap(cls, means: Sequence[float], seed: int = 0) -> Estimate:
@@ -243,7 +254,7 @@ def _evaluate_one(
             parts.append(episodes)
         done = len(played[0]) * block
         seats = tuple(_score(seat, parts, target) for seat, parts in enumerate(played))
-        total = _all_seats(seats)
+        total = _mean_score(seats, Estimate.of_parts)
         errors = [estimate.standard_error for estimate in total.reward]
         enough = limits.episodes is None and max(errors) <= limits.standard_error
         if done >= target or (enough and len(played[0]) > 1):
@@ -287,46 +298,29 @@ def _mean_of(values: torch.Tensor, seats: Sequence[int]) -> torch.Tensor:
     return values[:, seats[0]] if len(seats) == 1 else values[:, seats].mean(1)
 
 
-def _all_seats(seats: Sequence[Score]) -> Score:
-    def mean(estimates: Sequence[Estimate]) -> Estimate:
-        error = math.sqrt(sum(one.standard_error**2 for one in estimates)) / len(estimates)
-        return Estimate.normal(sum(one.mean for one in estimates) / len(estimates), error)
-
+def _mean_score(scores: Sequence[Score], mean: Callable[[Sequence[Estimate]], Estimate]) -> Score:
     def pair(name: str) -> tuple[Estimate, Estimate]:
-        columns = [[getattr(seat, name)[who] for seat in seats] for who in (0, 1)]
+        columns = [[getattr(one, name)[who] for one in scores] for who in (0, 1)]
         return mean(columns[0]), mean(columns[1])
 
     statistics = {
         name: (
-            float(np.mean([seat.statistics[name][0] for seat in seats])),
-            float(np.mean([seat.statistics[name][1] for seat in seats])),
+            float(np.mean([one.statistics[name][0] for one in scores])),
+            float(np.mean([one.statistics[name][1] for one in scores])),
         )
-        for name in seats[0].statistics
+        for name in scores[0].statistics
     }
-    episodes = sum(seat.episodes for seat in seats)
+    episodes = sum(one.episodes for one in scores)
     return Score(None, episodes, pair("reward"), pair("discounted_return"), statistics)
 
 
 def _over_seeds(results: tuple[MatchResult, ...]) -> MatchResult:
-    def pair(name: str) -> tuple[Estimate, Estimate]:
-        columns = [[getattr(one.total, name)[who].mean for one in results] for who in (0, 1)]
-        return Estimate.bootstrap(columns[0]), Estimate.bootstrap(columns[1])
-
-    first = results[0]
-    statistics = {
-        name: (
-            float(np.mean([one.total.statistics[name][0] for one in results])),
-            float(np.mean([one.total.statistics[name][1] for one in results])),
-        )
-        for name in first.total.statistics
-    }
-    episodes = sum(one.total.episodes for one in results)
-    total = Score(None, episodes, pair("reward"), pair("discounted_return"), statistics)
+    total = _mean_score(
+        [one.total for one in results],
+        lambda seeds: Estimate.bootstrap([one.mean for one in seeds]),
+    )
     name = " + ".join(one.agent for one in results)
-    return MatchResult(
-        name, first.opponent, first.game, first.preset, first.episode_length, total, (), results,
-        first.rules,
-    )  # fmt: skip
+    return replace(results[0], agent=name, total=total, seats=(), seeds=results)
 
 
 def to_csv(results: Sequence[MatchResult]) -> str:

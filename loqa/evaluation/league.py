@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from loqa import _checks
-from loqa._native import core
+from loqa._native import threads
 from loqa.agents.player import Player, with_digest
 from loqa.evaluation.evaluate import Estimate
 from loqa.evaluation.groups import distinct, group_names, named_apart
@@ -116,7 +116,7 @@ class League:
         cells: dict[tuple[str, str], str] = {}
         for pair in self.group_pairs:
             mark = "^{*}" if pair.interval == "episodes" else ""
-            mine, others = (f"${one.mean:.3f} \\pm {_half(one):.3f}{mark}$" for one in pair.reward)
+            mine, others = (f"${one.mean:.3f} \\pm {one.half:.3f}{mark}$" for one in pair.reward)
             cells.setdefault(
                 (pair.second, pair.first), others
             )  # of many players, till its own comes
@@ -185,11 +185,7 @@ def league(
     if episodes % 2:
         raise ValueError(f"episodes must be even, half of them in each seat, got {episodes}")
     seed = _checks.integer("seed", seed, 0, 2**63 - 1)
-    threads = (
-        core.default_num_threads()
-        if num_threads is None
-        else _checks.integer("num_threads", num_threads, 1, 1024)
-    )
+    at_once = threads(num_threads)
     played = settings_of(players, game, settings, None, seed)
     max_seatings = _checks.integer("max_seatings", max_seatings, 1, 10**6)
     count = played.matches.num_players(played.make)
@@ -211,7 +207,7 @@ def league(
                 store.play(seating, stop)
 
         spread(
-            lineups.parts, lambda part: all(map(store.has, sitting(part))), play, threads, report
+            lineups.parts, lambda part: all(map(store.has, sitting(part))), play, at_once, report
         )
         pairs = pairs_of(lineups, players, store)
         standings: Sequence[Standing] = ()
@@ -369,10 +365,6 @@ def _csv(result: League) -> str:
         names = ['"' + name.replace('"', '""') + '"' for name in (pair.first, pair.second)]
         lines.append(",".join([*names, str(pair.episodes), *numbers]))
     return "\n".join(lines) + "\n"
-
-
-def _half(estimate: Estimate) -> float:
-    return (estimate.high - estimate.low) / 2
 
 
 def _escape(name: str) -> str:

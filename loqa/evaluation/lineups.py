@@ -7,7 +7,6 @@ are N^A. One X among Ys, in every seat, is always played; of all seatings either
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -123,14 +122,9 @@ def pairs_of(lineups: Lineups, players: Sequence[Player], store: Store) -> list[
             others = [seat for seat in range(len(seating)) if seat not in mine] or mine
             sides = [rewards[of].mean(0).tolist() for of in (mine, others)]
             seats.append((Estimate.normal(*sides[0]), Estimate.normal(*sides[1])))
-        total = []
-        for who in (0, 1):
-            error = math.sqrt(sum(one[who].standard_error ** 2 for one in seats)) / len(seats)
-            total.append(Estimate.normal(sum(one[who].mean for one in seats) / len(seats), error))
+        first, second = (Estimate.of_parts(parts) for parts in zip(*seats, strict=True))
         played = sum(store.episodes_of([players[one] for one in each]) for each in seatings)
-        found.append(
-            Pair(players[x].name, players[y].name, (total[0], total[1]), tuple(seats), played)
-        )
+        found.append(Pair(players[x].name, players[y].name, (first, second), tuple(seats), played))
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loqa import _checks
-from loqa._native import core
+from loqa._native import core, threads
 from loqa.agents.strategies import Machine, memory1_machine, strategy
 from loqa.envs.matrix_game.presets import cooperation_first
 
@@ -116,11 +116,7 @@ def tournament(
     table = cooperation_first("axelrod" if payoff is None else payoff)
     if table.shape != (2, 2, 2) or not np.array_equal(table[0], table[1]):
         raise ValueError("payoff must be CC, CD, DC, DD of a symmetric game of two actions")
-    threads = (
-        core.default_num_threads()
-        if num_threads is None
-        else _checks.integer("num_threads", num_threads, 1, 1024)
-    )
+    num_threads = threads(num_threads)
     first = np.cumsum([0, *(len(machine.cooperate) for machine in machines)])
     chosen = np.concatenate([machine.cooperate for machine in machines])
     played = chosen * (1 - noise) + (1 - chosen) * noise
@@ -152,7 +148,7 @@ def tournament(
         turns=turns,
         seed=seed,
         counts=counts,
-        num_threads=threads,
+        num_threads=num_threads,
     )
     outcomes = np.empty((count, count, repeats, 4), np.int32)
     outcomes[columns, rows] = counts[..., [0, 2, 1, 3]]

@@ -14,10 +14,10 @@ from loqa import _checks
 from loqa._native import core
 from loqa.algos.trajectory import Trajectory
 from loqa.envs.base import Env
-from loqa.envs.coin_game.env import make_coin_game
 from loqa.envs.coin_game.presets import COIN_PRESETS, SCRIPTED_COIN_PLAYERS
 from loqa.envs.coin_game.statistics import coin_statistics
 from loqa.envs.coin_game.thresholds import THRESHOLDS, reached, score
+from loqa.envs.registry import make
 from loqa.games.base import Game, Inputs, Making, RunView
 from loqa.games.coin_matches import CoinMatches
 from loqa.games.coin_view import CoinView, outcome
@@ -66,9 +66,10 @@ def _make_env(settings: CoinSettings, making: Making) -> Env:
     core.keep_freed_memory()
     places = _smallest(math.prod(_board(settings)))
     history = COIN_PRESETS[settings.rules].history  # numbers that are no places
-    return make_coin_game(
-        settings.rules,
+    return make(
+        "coin-game",
         making.num_envs,
+        preset=settings.rules,
         height=settings.height,
         width=settings.width,
         num_players=settings.num_players,

@@ -16,9 +16,10 @@ from loqa.agents.places import ones
 from loqa.agents.player import Player
 from loqa.agents.policy import Policy
 from loqa.agents.strategies import Machine
-from loqa.envs.coin_game.env import CoinGame, make_coin_game
+from loqa.envs.coin_game.env import CoinGame
 from loqa.envs.coin_game.presets import SCRIPTED_COIN_PLAYERS
 from loqa.envs.coin_game.statistics import coin_statistics
+from loqa.envs.registry import make
 from loqa.games.matches import MatchRules, Numbers, SearchModel
 
 _RULES = "loqa24"  # of published networks and of searches
@@ -38,7 +39,8 @@ class CoinMatches(MatchRules[CoinGame]):
         self.search = CoinSearch()
 
     def make(self, num_envs: int, **settings: Any) -> CoinGame:
-        return make_coin_game(settings.pop("preset", None), num_envs, **settings)
+        made: Any = make("coin-game", num_envs, **settings)
+        return made  # type: ignore[no-any-return]
 
     def agree(self, players: Sequence[Player], settings: dict[str, Any]) -> dict[str, Any]:
         agreed = {**settings, "preset": check_rules(players, settings.get("preset"))}
@@ -202,7 +204,8 @@ class CoinSearch(SearchModel[CoinGame]):
         return bool(settings["preset"] == _RULES) and settings.get("num_players", 2) == 2
 
     def make(self, num_envs: int, settings: Mapping[str, Any]) -> CoinGame:
-        return make_coin_game(num_envs=num_envs, num_threads=1, **settings)
+        made: Any = make("coin-game", num_envs, num_threads=1, **settings)
+        return made  # type: ignore[no-any-return]
 
     def state(self, obs: Tensor, t: int, settings: Mapping[str, Any]) -> dict[str, Tensor]:
         board = [4, settings["height"], settings["width"]]

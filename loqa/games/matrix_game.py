@@ -17,8 +17,8 @@ from loqa.agents.player import MachinePolicy
 from loqa.agents.policy import Policy
 from loqa.agents.strategies import NAMED
 from loqa.envs.base import Env
-from loqa.envs.matrix_game.env import make_matrix_game
 from loqa.envs.matrix_game.presets import MATRIX_PRESETS, as_payoff
+from loqa.envs.registry import make
 from loqa.games.answers import (
     STATES,
     cooperation,
@@ -98,9 +98,8 @@ class MatrixSettings:
 
 
 def _make_env(settings: IPDSettings | MatrixSettings, making: Making) -> Env:
-    return make_matrix_game(
+    return make(
         "ipd",
-        "loqa24",
         making.num_envs,
         payoff=settings.table(),
         episode_length=settings.episode_length,

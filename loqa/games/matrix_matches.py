@@ -13,8 +13,9 @@ from loqa.agents.networks import NUM_IPD_STATES
 from loqa.agents.player import MachinePolicy, Player
 from loqa.agents.policy import Policy
 from loqa.agents.strategies import Machine
-from loqa.envs.matrix_game.env import MatrixGame, make_matrix_game
+from loqa.envs.matrix_game.env import MatrixGame
 from loqa.envs.matrix_game.scripted import by_codes
+from loqa.envs.registry import make
 from loqa.games.matches import MatchRules, Numbers
 
 
@@ -29,9 +30,8 @@ class MatrixMatches(MatchRules[MatrixGame]):
         self.game = game
 
     def make(self, num_envs: int, **settings: Any) -> MatrixGame:
-        preset = settings.pop("preset", None)
-        shown = {"obs": "index", "obs_dtype": torch.int64}
-        return make_matrix_game(self.game, preset, num_envs, **settings, **shown)
+        made: Any = make(self.game, num_envs, **settings, obs="index", obs_dtype=torch.int64)
+        return made  # type: ignore[no-any-return]
 
     def rules_of(self, env: MatrixGame) -> dict[str, Any]:
         return {**super().rules_of(env), "payoff": env.payoff.tolist(), "noise": env.noise}

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from loqa import _checks
 from loqa.envs.base import Env
-from loqa.envs.public_goods.env import make_public_goods
 from loqa.envs.public_goods.presets import PUBLIC_GOODS_PRESETS, SCRIPTED, Payoff, obs_shape
+from loqa.envs.registry import make
 from loqa.games.base import Game, Inputs, Making, RunView
 from loqa.games.conditional import answers, exact_game, outcome, view, worth
 from loqa.games.registry import register
@@ -59,9 +59,8 @@ class PublicGoodsSettings:
 
 
 def _make_env(settings: PublicGoodsSettings, making: Making) -> Env:
-    return make_public_goods(
+    return make(
         settings.payoffs,
-        None,
         making.num_envs,
         num_players=settings.num_players,
         num_levels=settings.num_levels,

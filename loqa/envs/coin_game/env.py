@@ -13,16 +13,14 @@ from torch import Tensor
 from loqa import _checks
 from loqa._native import core
 from loqa.envs import device as devices
-from loqa.envs.base import EnvSpec, PlayedEpisodes
+from loqa.envs.base import PlayedEpisodes
 from loqa.envs.buffers import borrow
-from loqa.envs.coin_game.presets import COIN_PRESETS, SCRIPTED_COIN_PLAYERS, CoinPreset
+from loqa.envs.coin_game.presets import SCRIPTED_COIN_PLAYERS, CoinPreset
 from loqa.envs.coin_game.render import draw_coin_board
-from loqa.envs.native import VectorEnv
 from loqa.envs.scripted import Scripted
 
 OBS_MODES = ("planes", "cells")
 TIE_ORDERS = ("step", "episode")
-_MAX_EPISODE = 2**31 - 1
 _MAX_SIDE = 255
 _LANES = 64  # environments that the core works on at once
 _DIRECTIONS = ("left", "right", "up", "down", "stay")
@@ -98,19 +96,14 @@ class CoinGame(Scripted):
         self._history = players + 1 if preset.history else 0
         obs = _checks.one_of("obs", obs, OBS_MODES)
         obs_dtype = self._checked_dtype(obs, obs_dtype, players)
-        length = preset.episode_length if episode_length is None else episode_length
-        spec = EnvSpec(
-            name="coin_game",
-            preset=preset.name,
-            version=preset.version,
-            source=preset.source,
+        spec = preset.spec(
+            "coin_game",
+            episode_length,
             num_players=players,
             num_actions=len(preset.actions),
             obs=obs,
             obs_shape=self._shape(obs, players),
             obs_dtype=obs_dtype,
-            episode_length=_checks.integer("episode_length", length, 1, _MAX_EPISODE),
-            discount=preset.discount,
         )
         self._checks_actions = bool(check_actions)
         super().__init__(spec, num_envs, seed, device, num_threads, first_env, autoreset)
@@ -156,8 +149,6 @@ class CoinGame(Scripted):
         if self.spec.obs == "cells":
             high = 2 * self.num_players * self.height * self.width - 1
         return (-2, max(high, 2)) if self.preset.history else (0, high)  # last rewards
-
-    obs_bounds.__doc__ = VectorEnv.obs_bounds.__doc__
 
     def _make_native(self) -> Any:
         players, coins, preset = self.num_players, self.num_coins, self.preset
@@ -303,15 +294,11 @@ class CoinGame(Scripted):
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "rules": self._rules()}
 
-    state_dict.__doc__ = VectorEnv.state_dict.__doc__
-
     def load_state_dict(self, state: dict[str, Any]) -> None:
         rules = state.get("rules", "another game")
         if rules != self._rules():
             raise ValueError(f"state_dict is of {rules}, this environment is {self._rules()}")
         super().load_state_dict(state)
-
-    load_state_dict.__doc__ = VectorEnv.load_state_dict.__doc__
 
     def _rules(self) -> str:
         return (
@@ -368,8 +355,7 @@ class CoinGame(Scripted):
         outcome = self._native.play(
             kinds, tie_episode, steps, played.native, obs.native, rewards.native
         )
-        self._check_room(outcome, steps)
-        self._fresh = self._fresh and steps == 0
+        self._after_rollout(outcome, steps)
         return obs.tensor, played.tensor, rewards.tensor
 
     def render(self, index: int = 0, size: int = 48) -> np.ndarray:
@@ -403,11 +389,5 @@ def _bits_of_values(dtype: torch.dtype) -> list[int]:
     return [int(value) for value in signed.numpy().view(unsigned)]
 
 
-def make_coin_game(preset: str | None, num_envs: int, **settings: Any) -> CoinGame:
-    """The environment of a preset by name; `loqa.make` for the Coin Game."""
-    name = None if preset is None else preset.replace("_", "-")
-    return CoinGame(_checks.preset_of(COIN_PRESETS, name), num_envs, **settings)
-
-
-MAKES = {"coin-game": (CoinGame, make_coin_game)}
+MAKES = {"coin-game": CoinGame}
 """For `loqa.envs.registry`."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from loqa.envs.base import Preset
+
 MOVES = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0), "stay": (0, 0)}
 """Rows and columns that an action moves a player by."""
 _LOQA_ACTIONS = ("left", "right", "up", "down")
@@ -11,16 +13,13 @@ _POLA_ACTIONS = ("right", "left", "down", "up")
 
 
 @dataclass(frozen=True)
-class CoinPreset:
+class CoinPreset(Preset):
     """A Coin Game as somebody published it.
 
     Common to all: players move at once on a torus; who steps on a coin takes it and earns +1,
     whatever its colour; the owner of its colour loses 2, once a coin, if anybody else took it.
     """
 
-    name: str
-    version: int
-    source: str
     actions: tuple[str, ...]
     """What each action code does, see `MOVES`."""
     coin_per_player: bool = False
@@ -40,8 +39,6 @@ class CoinPreset:
     """Further planes, constant over the board: last rewards, own first, and whether t has reached
     the episode length."""
     max_players: int = 8
-    episode_length: int = 50
-    discount: float = 0.96
 
     @property
     def moves(self) -> tuple[tuple[int, int], ...]:

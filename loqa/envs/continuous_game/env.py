@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Unpack
+from typing import Unpack
 
 import numpy as np
 from torch import Tensor
@@ -61,13 +61,5 @@ class ContinuousGame(NativeGame):
         return self._bars([None if action < 0 else int(48 * action) for action in actions])
 
 
-def make_continuous_game(
-    game: str, preset: str | None, num_envs: int, **settings: Any
-) -> ContinuousGame:
-    """The environment of a preset by name; `loqa.make` for continuous games."""
-    preset_of_game = _checks.preset_of(CONTINUOUS_PRESETS[game], preset)
-    return ContinuousGame(game, preset_of_game, num_envs, **settings)
-
-
-MAKES = {game: (ContinuousGame, partial(make_continuous_game, game)) for game in CONTINUOUS_PRESETS}
+MAKES = {game: partial(ContinuousGame, game) for game in CONTINUOUS_PRESETS}
 """For `loqa.envs.registry`."""

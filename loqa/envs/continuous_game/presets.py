@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from loqa.envs.base import Preset
+
 
 class Payoff(NamedTuple):
     """r_i = base + own a + others S + square a^2 + cross a S, a the own action, S the sum of the others',
@@ -40,18 +42,13 @@ def _best(slope: float, curve: float) -> float:
 
 
 @dataclass(frozen=True)
-class ContinuousPreset:
+class ContinuousPreset(Preset):
     """A game of actions in [0, 1]."""
 
-    name: str
-    version: int
     payoff: Payoff
     """Of two players."""
-    source: str
     shared: bool = False
     """Whether what an action gives is shared by the other players, however many they are."""
-    episode_length: int = 50
-    discount: float = 0.96
 
     def payoff_of(self, players: int) -> Payoff:
         """The payoffs of n players."""
@@ -64,8 +61,8 @@ CONTINUOUS_PRESETS = {
         "donation": ContinuousPreset(
             "donation",
             1,
-            Payoff(base=-2.0, own=-1.0, others=2.0),
             "the prisoner's dilemma of donations with degrees of giving: r_i = -2 + 2 c_j - c_i",
+            Payoff(base=-2.0, own=-1.0, others=2.0),
             shared=True,
         )
     },
@@ -73,8 +70,8 @@ CONTINUOUS_PRESETS = {
         "linear": ContinuousPreset(
             "linear",
             1,
-            Payoff(own=1.0, square=-1.0, cross=-1.0),
             "Cournot (1838), linear demand, no costs: r_i = c_i (1 - c_i - c_j)",
+            Payoff(own=1.0, square=-1.0, cross=-1.0),
         )
     },
 }

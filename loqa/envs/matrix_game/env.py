@@ -16,7 +16,7 @@ from loqa.envs import device as devices
 from loqa.envs import memory1
 from loqa.envs.actions import probabilities_of
 from loqa.envs.autoreset import Rollout
-from loqa.envs.base import EnvSpec, PlayedEpisodes
+from loqa.envs.base import PlayedEpisodes
 from loqa.envs.buffers import borrow
 from loqa.envs.matrix_game.presets import MATRIX_PRESETS, MatrixPreset, as_payoff
 from loqa.envs.native import VectorEnv
@@ -100,27 +100,20 @@ class MatrixGame(VectorEnv):
         self._obs_type = allowed[obs_dtype]
         self.noise = _checks.real("noise", preset.noise if noise is None else noise, 0, 1)
         self.end_probability = _checks.real("end_probability", end_probability, 0, 1)
-        length = preset.episode_length if episode_length is None else episode_length
-        spec = EnvSpec(
-            name=game,
-            preset=preset.name,
-            version=preset.version,
-            source=preset.source,
+        spec = preset.spec(
+            game,
+            episode_length,
             num_players=_PLAYERS,
             num_actions=num_actions,
             obs=obs,
             obs_shape=() if index else (self._table.shape[1],),
             obs_dtype=obs_dtype,
-            episode_length=_checks.integer("episode_length", length, 1, _MAX_EPISODE),
-            discount=preset.discount,
         )
         super().__init__(spec, num_envs, seed, device, num_threads, first_env, autoreset)
 
     @property
     def obs_bounds(self) -> tuple[int, int]:
         return 0, self.num_actions**2 if self.spec.obs == "index" else 1
-
-    obs_bounds.__doc__ = VectorEnv.obs_bounds.__doc__
 
     def _make_native(self) -> Any:
         memory = self._memory
@@ -174,8 +167,6 @@ class MatrixGame(VectorEnv):
             self._check_no_random_end("rollout")
         return super().rollout(actions)
 
-    rollout.__doc__ = VectorEnv.rollout.__doc__
-
     def rollout_memory1(
         self,
         probabilities: Tensor | np.ndarray | Sequence[Any],
@@ -218,8 +209,7 @@ class MatrixGame(VectorEnv):
             actions.native,
             rewards.native,
         )
-        self._check_room(outcome, steps)
-        self._fresh = self._fresh and steps == 0
+        self._after_rollout(outcome, steps)
         return obs.tensor, actions.tensor, rewards.tensor
 
     def rollout_policies(
@@ -271,11 +261,5 @@ class MatrixGame(VectorEnv):
         return image
 
 
-def make_matrix_game(game: str, preset: str | None, num_envs: int, **settings: Any) -> MatrixGame:
-    """The environment of a preset by name; `loqa.make` for matrix games."""
-    preset_of_game = _checks.preset_of(MATRIX_PRESETS[game], preset)
-    return MatrixGame(game, preset_of_game, num_envs, **settings)
-
-
-MAKES = {game: (MatrixGame, partial(make_matrix_game, game)) for game in MATRIX_PRESETS}
+MAKES = {game: partial(MatrixGame, game) for game in MATRIX_PRESETS}
 """For `loqa.envs.registry`."""

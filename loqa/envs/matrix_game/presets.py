@@ -8,22 +8,18 @@ from typing import Any
 import numpy as np
 
 from loqa import _checks
+from loqa.envs.base import Preset
 
 
 @dataclass(frozen=True)
-class MatrixPreset:
+class MatrixPreset(Preset):
     """An iterated two-player matrix game as somebody published it."""
 
-    name: str
-    version: int
     payoff: tuple[Any, ...]
     """(own payoff for joint actions in the order own * K + other), or one such tuple a player; empty:
     the user must give it."""
     obs: str
     """Default observation mode."""
-    episode_length: int
-    discount: float
-    source: str
     noise: float = 0.0
     """Default probability that an action is replaced by another one."""
     public_goods: bool = False
@@ -109,61 +105,59 @@ MATRIX_PRESETS: dict[str, dict[str, MatrixPreset]] = {
     game: {preset.name: preset for preset in presets}
     for game, presets in {
         "ipd": (
-            MatrixPreset("loqa24", 1, _PRISONERS, "bits", 50, 0.96, "Aghajohari et al., ICLR 2024"),
+            MatrixPreset("loqa24", 1, "Aghajohari et al., ICLR 2024", _PRISONERS, "bits"),
             MatrixPreset(
-                "lola18", 1, _PRISONERS, "onehot", 150, 0.96, "Foerster et al., AAMAS 2018"
+                "lola18", 1, "Foerster et al., AAMAS 2018", _PRISONERS, "onehot", episode_length=150
             ),
             MatrixPreset(
                 "pola22",
                 1,
+                "Zhao et al., NeurIPS 2022; action 0 is to defect",
                 _public_goods(1.33),
                 "actions",
-                50,
-                0.96,
-                "Zhao et al., NeurIPS 2022; action 0 is to defect",
                 public_goods=True,
                 cooperate=1,
             ),
-            MatrixPreset("axelrod", 1, (3.0, 0.0, 5.0, 1.0), "index", 200, 1.0, "Axelrod 1984"),
+            MatrixPreset(
+                "axelrod",
+                1,
+                "Axelrod 1984",
+                (3.0, 0.0, 5.0, 1.0),
+                "index",
+                episode_length=200,
+                discount=1.0,
+            ),
         ),
         "matching-pennies": (
             MatrixPreset(
                 "lola18",
                 1,
+                "Foerster et al., AAMAS 2018",
                 ((1.0, -1.0, -1.0, 1.0), (-1.0, 1.0, 1.0, -1.0)),
                 "onehot",
-                150,
-                0.9,
-                "Foerster et al., AAMAS 2018",
                 cooperate=None,
+                episode_length=150,
+                discount=0.9,
             ),
         ),
         "chicken": (
             MatrixPreset(
-                "mfos22", 1, (0.0, -1.0, 1.0, -100.0), "onehot", 100, 0.96, "Lu et al., ICML 2022"
+                "mfos22",
+                1,
+                "Lu et al., ICML 2022",
+                (0.0, -1.0, 1.0, -100.0),
+                "onehot",
+                episode_length=100,
             ),
         ),
         "stag-hunt": (
-            MatrixPreset(
-                "textbook", 1, (4.0, 1.0, 3.0, 2.0), "onehot", 50, 0.96, "textbook payoffs"
-            ),
+            MatrixPreset("textbook", 1, "textbook payoffs", (4.0, 1.0, 3.0, 2.0), "onehot"),
         ),
         "hawk-dove": (
-            MatrixPreset(
-                "textbook", 1, (3.0, 1.0, 4.0, 0.0), "onehot", 50, 0.96, "textbook payoffs"
-            ),
+            MatrixPreset("textbook", 1, "textbook payoffs", (3.0, 1.0, 4.0, 0.0), "onehot"),
         ),
         "matrix-game": (
-            MatrixPreset(
-                "custom",
-                1,
-                (),
-                "onehot",
-                50,
-                0.96,
-                "payoffs given by the user",
-                cooperate=None,
-            ),
+            MatrixPreset("custom", 1, "payoffs given by the user", (), "onehot", cooperate=None),
         ),
     }.items()
 }

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Unpack
+from typing import Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from loqa import _checks
-from loqa.envs.native import VectorEnv
 from loqa.envs.native_game import Common, NativeGame
 from loqa.envs.public_goods.presets import (
     OBS_MODES,
@@ -69,8 +68,6 @@ class PublicGoods(NativeGame):
     def obs_bounds(self) -> tuple[int, int]:
         return 0, self.num_states - 1 if self.spec.obs == "index" else 1
 
-    obs_bounds.__doc__ = VectorEnv.obs_bounds.__doc__
-
     def _check_state(self, state: dict[str, Tensor]) -> None:
         last = state["last_actions"]
         played = ((last >= 0) & (last < self.num_actions)).all(-1)
@@ -86,11 +83,5 @@ class PublicGoods(NativeGame):
         return self._bars([None if level < 0 else 48 * level // most for level in levels])
 
 
-def make_public_goods(game: str, preset: str | None, num_envs: int, **settings: Any) -> PublicGoods:
-    """The environment of a preset by name; `loqa.make` for public goods."""
-    preset_of_game = _checks.preset_of(PUBLIC_GOODS_PRESETS[game], preset)
-    return PublicGoods(game, preset_of_game, num_envs, **settings)
-
-
-MAKES = {game: (PublicGoods, partial(make_public_goods, game)) for game in PUBLIC_GOODS_PRESETS}
+MAKES = {game: partial(PublicGoods, game) for game in PUBLIC_GOODS_PRESETS}
 """For `loqa.envs.registry`."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from loqa import _checks
+from loqa.envs.base import Preset
 
 SCRIPTED = ("always-cooperate", "always-defect", "conditional-cooperator", "grim", "random")
 """Players of the simulator, see csrc/games/README.md."""
@@ -39,12 +40,9 @@ class Payoff(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PublicGoodsPreset:
+class PublicGoodsPreset(Preset):
     """A public-goods game as the literature plays it; a level is l / (K - 1) of what one has."""
 
-    name: str
-    version: int
-    source: str
     factor: float | None = None
     """The pot times this is shared by all; None where a contribution is for the others alone."""
     benefit: float = 2.0
@@ -53,8 +51,6 @@ class PublicGoodsPreset:
     """What a full contribution costs."""
     base: float = 0.0
     """What everybody has where nobody contributes."""
-    episode_length: int = 50
-    discount: float = 0.96
 
     def payoff(
         self,
