@@ -1,6 +1,7 @@
 """Native core of loqa. Addresses are those of checked, contiguous CPU memory."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ def default_num_threads() -> int: ...
 def philox(key: int, c0: int, c1: int, c2: int, c3: int) -> tuple[int, int, int, int]: ...
 def emulate_cuda(on: bool) -> None: ...
 def game_layout(game: str) -> dict[str, Any]: ...
+
+# Each kernel has a twin on CUDA, with a stream in the place of the last argument, the number of threads.
 def gru_step_f32(
     input: int,
     hidden: int,
@@ -30,18 +33,9 @@ def gru_step_f32(
     group: int,
     num_threads: int,
 ) -> None: ...
-def gru_step_f32_cuda(
-    input: int,
-    hidden: int,
-    bias_hn: int,
-    state: int,
-    next: int,
-    saved: int,
-    rows: int,
-    size: int,
-    group: int,
-    stream: int,
-) -> None: ...
+
+gru_step_f32_cuda: Callable[..., None]
+
 def gru_step_vjp_f32(
     grad_next: int,
     grad_out: int,
@@ -54,66 +48,13 @@ def gru_step_vjp_f32(
     size: int,
     num_threads: int,
 ) -> None: ...
-def gru_step_vjp_f32_cuda(
-    grad_next: int,
-    grad_out: int,
-    saved: int,
-    state: int,
-    grad_input: int,
-    grad_hidden: int,
-    grad_state: int,
-    rows: int,
-    size: int,
-    stream: int,
-) -> None: ...
-def gru_step_f64(
-    input: int,
-    hidden: int,
-    bias_hn: int,
-    state: int,
-    next: int,
-    saved: int,
-    rows: int,
-    size: int,
-    group: int,
-    num_threads: int,
-) -> None: ...
-def gru_step_f64_cuda(
-    input: int,
-    hidden: int,
-    bias_hn: int,
-    state: int,
-    next: int,
-    saved: int,
-    rows: int,
-    size: int,
-    group: int,
-    stream: int,
-) -> None: ...
-def gru_step_vjp_f64(
-    grad_next: int,
-    grad_out: int,
-    saved: int,
-    state: int,
-    grad_input: int,
-    grad_hidden: int,
-    grad_state: int,
-    rows: int,
-    size: int,
-    num_threads: int,
-) -> None: ...
-def gru_step_vjp_f64_cuda(
-    grad_next: int,
-    grad_out: int,
-    saved: int,
-    state: int,
-    grad_input: int,
-    grad_hidden: int,
-    grad_state: int,
-    rows: int,
-    size: int,
-    stream: int,
-) -> None: ...
+
+gru_step_vjp_f32_cuda: Callable[..., None]
+gru_step_f64 = gru_step_f32
+gru_step_f64_cuda: Callable[..., None]
+gru_step_vjp_f64 = gru_step_vjp_f32
+gru_step_vjp_f64_cuda: Callable[..., None]
+
 def keep_freed_memory() -> None: ...
 
 class GruSets:
@@ -144,18 +85,9 @@ def linear_scan(
     width: int,
     num_threads: int,
 ) -> None: ...
-def linear_scan_cuda(
-    dtype: int,
-    x: int,
-    carry: int,
-    ends: int,
-    out: int,
-    decay: float,
-    reverse: bool,
-    steps: int,
-    width: int,
-    stream: int,
-) -> None: ...
+
+linear_scan_cuda: Callable[..., None]
+
 def advantage(
     dtype: int,
     rewards: int,
@@ -168,18 +100,9 @@ def advantage(
     width: int,
     num_threads: int,
 ) -> None: ...
-def advantage_cuda(
-    dtype: int,
-    rewards: int,
-    values: int,
-    ends: int,
-    out: int,
-    gamma: float,
-    lam: float,
-    steps: int,
-    width: int,
-    stream: int,
-) -> None: ...
+
+advantage_cuda: Callable[..., None]
+
 def advantage_vjp(
     dtype: int,
     grad: int,
@@ -192,18 +115,9 @@ def advantage_vjp(
     width: int,
     num_threads: int,
 ) -> None: ...
-def advantage_vjp_cuda(
-    dtype: int,
-    grad: int,
-    ends: int,
-    grad_rewards: int,
-    grad_values: int,
-    gamma: float,
-    lam: float,
-    steps: int,
-    width: int,
-    stream: int,
-) -> None: ...
+
+advantage_vjp_cuda: Callable[..., None]
+
 def n_step(
     dtype: int,
     rewards: int,
@@ -216,18 +130,9 @@ def n_step(
     width: int,
     num_threads: int,
 ) -> None: ...
-def n_step_cuda(
-    dtype: int,
-    rewards: int,
-    values: int,
-    ends: int,
-    out: int,
-    gamma: float,
-    n: int,
-    steps: int,
-    width: int,
-    stream: int,
-) -> None: ...
+
+n_step_cuda: Callable[..., None]
+
 def n_step_vjp(
     dtype: int,
     grad: int,
@@ -240,18 +145,9 @@ def n_step_vjp(
     width: int,
     num_threads: int,
 ) -> None: ...
-def n_step_vjp_cuda(
-    dtype: int,
-    grad: int,
-    ends: int,
-    grad_rewards: int,
-    grad_values: int,
-    gamma: float,
-    n: int,
-    steps: int,
-    width: int,
-    stream: int,
-) -> None: ...
+
+n_step_vjp_cuda: Callable[..., None]
+
 def loaded_dice_vjp(
     dtype: int,
     grad: int,
@@ -266,20 +162,9 @@ def loaded_dice_vjp(
     width: int,
     num_threads: int,
 ) -> None: ...
-def loaded_dice_vjp_cuda(
-    dtype: int,
-    grad: int,
-    returns: int,
-    values: int,
-    ends: int,
-    grad_logps: int,
-    gamma: float,
-    dice_discount: float,
-    shift: bool,
-    steps: int,
-    width: int,
-    stream: int,
-) -> None: ...
+
+loaded_dice_vjp_cuda: Callable[..., None]
+
 def n_step_dice_vjp(
     dtype: int,
     grad: int,
@@ -292,18 +177,9 @@ def n_step_dice_vjp(
     width: int,
     num_threads: int,
 ) -> None: ...
-def n_step_dice_vjp_cuda(
-    dtype: int,
-    grad: int,
-    centred: int,
-    ends: int,
-    grad_logps: int,
-    gamma: float,
-    n: int,
-    steps: int,
-    width: int,
-    stream: int,
-) -> None: ...
+
+n_step_dice_vjp_cuda: Callable[..., None]
+
 def tournament(
     *,
     cooperates: Int32Array,
@@ -326,6 +202,54 @@ class Memory:
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 def set_tensor_type(type: type, by_exchange: bool) -> bool: ...
+
+_Batch = TypeVar("_Batch")
+
+class _Simulator:
+    def show(self, tensors: tuple[object, ...]) -> None: ...
+    def intact(self) -> bool: ...
+
+class _OnHost(_Simulator, Generic[_Batch]):
+    def __init__(
+        self,
+        batch: _Batch,
+        obs: Memory,
+        rewards: Memory,
+        terminated: Memory,
+        truncated: Memory,
+        num_threads: int,
+    ) -> None: ...
+    def set_seed(self, seed: int) -> None: ...
+    def observe(self) -> None: ...
+    def step(self, actions: object) -> object: ...
+    def rollout(self, actions: object, steps: int, obs: Memory, rewards: Memory) -> int: ...
+
+class _OnDevice(_Simulator, Generic[_Batch]):
+    def __init__(
+        self,
+        *,
+        batch: _Batch,
+        seed: Memory,
+        bad_action: Memory | None,
+        autoreset: int,
+        obs: Memory,
+        rewards: Memory,
+        terminated: Memory,
+        truncated: Memory,
+        final_obs: Memory | None,
+        on_host: bool,
+    ) -> None: ...
+    def observe(self, stream: int) -> None: ...
+    def step(self, actions: Memory, action_type: int, stream: int) -> int: ...
+    def rollout(
+        self,
+        actions: Memory,
+        action_type: int,
+        steps: int,
+        obs: Memory,
+        rewards: Memory,
+        stream: int,
+    ) -> int: ...
 
 class GameBatch:
     def __init__(
@@ -353,63 +277,21 @@ class GamePlayers:
         exploration: float = 0.0,
     ) -> None: ...
 
-class GameSimulator:
-    def __init__(
-        self,
-        batch: GameBatch,
-        obs: Memory,
-        rewards: Memory,
-        terminated: Memory,
-        truncated: Memory,
-        num_threads: int,
-    ) -> None: ...
-    def show(self, tensors: tuple[object, ...]) -> None: ...
-    def intact(self) -> bool: ...
-    def set_seed(self, seed: int) -> None: ...
-    def observe(self) -> None: ...
+class GameSimulator(_OnHost[GameBatch]):
     def start(self, which: Memory) -> None: ...
-    def step(self, actions: object) -> object: ...
     def choose(self, players: GamePlayers, chosen: Memory) -> None: ...
     def play(
         self, players: GamePlayers, steps: int, chosen: Memory, obs: Memory, rewards: Memory
     ) -> int: ...
-    def rollout(self, actions: object, steps: int, obs: Memory, rewards: Memory) -> int: ...
 
-class GameSimulatorDevice:
-    def __init__(
-        self,
-        *,
-        batch: GameBatch,
-        seed: Memory,
-        bad_action: Memory,
-        autoreset: int,
-        obs: Memory,
-        rewards: Memory,
-        terminated: Memory,
-        truncated: Memory,
-        final_obs: Memory | None,
-        on_host: bool,
-    ) -> None: ...
-    def show(self, tensors: tuple[object, ...]) -> None: ...
-    def intact(self) -> bool: ...
-    def observe(self, stream: int) -> None: ...
+class GameSimulatorDevice(_OnDevice[GameBatch]):
     def start(self, which: Memory, stream: int) -> None: ...
-    def step(self, actions: Memory, action_type: int, stream: int) -> int: ...
     def choose(self, players: GamePlayers, chosen: Memory, stream: int) -> None: ...
     def play(
         self,
         players: GamePlayers,
         steps: int,
         chosen: Memory,
-        obs: Memory,
-        rewards: Memory,
-        stream: int,
-    ) -> int: ...
-    def rollout(
-        self,
-        actions: Memory,
-        action_type: int,
-        steps: int,
         obs: Memory,
         rewards: Memory,
         stream: int,
@@ -434,22 +316,7 @@ class MatrixBatch:
         episode: Memory,
     ) -> None: ...
 
-class MatrixGame:
-    def __init__(
-        self,
-        batch: MatrixBatch,
-        obs: Memory,
-        rewards: Memory,
-        terminated: Memory,
-        truncated: Memory,
-        num_threads: int,
-    ) -> None: ...
-    def show(self, tensors: tuple[object, ...]) -> None: ...
-    def intact(self) -> bool: ...
-    def set_seed(self, seed: int) -> None: ...
-    def observe(self) -> None: ...
-    def step(self, actions: object) -> object: ...
-    def rollout(self, actions: object, steps: int, obs: Memory, rewards: Memory) -> int: ...
+class MatrixGame(_OnHost[MatrixBatch]):
     def memory1_rollout(
         self,
         probabilities: Memory,
@@ -461,34 +328,7 @@ class MatrixGame:
         rewards: Memory,
     ) -> int: ...
 
-class MatrixGameDevice:
-    def __init__(
-        self,
-        *,
-        batch: MatrixBatch,
-        seed: Memory,
-        bad_action: Memory,
-        autoreset: int,
-        obs: Memory,
-        rewards: Memory,
-        terminated: Memory,
-        truncated: Memory,
-        final_obs: Memory | None,
-        on_host: bool,
-    ) -> None: ...
-    def show(self, tensors: tuple[object, ...]) -> None: ...
-    def intact(self) -> bool: ...
-    def observe(self, stream: int) -> None: ...
-    def step(self, actions: Memory, action_type: int, stream: int) -> int: ...
-    def rollout(
-        self,
-        actions: Memory,
-        action_type: int,
-        steps: int,
-        obs: Memory,
-        rewards: Memory,
-        stream: int,
-    ) -> int: ...
+class MatrixGameDevice(_OnDevice[MatrixBatch]):
     def memory1_rollout(
         self,
         probabilities: Memory,
@@ -528,24 +368,9 @@ class CoinBatch:
         episode: Memory,
     ) -> None: ...
 
-class CoinGame:
+class CoinGame(_OnHost[CoinBatch]):
     check_actions: bool
-    def __init__(
-        self,
-        batch: CoinBatch,
-        obs: Memory,
-        rewards: Memory,
-        terminated: Memory,
-        truncated: Memory,
-        num_threads: int,
-    ) -> None: ...
-    def show(self, tensors: tuple[object, ...]) -> None: ...
-    def intact(self) -> bool: ...
-    def set_seed(self, seed: int) -> None: ...
     def reset(self, mask: Memory) -> None: ...
-    def observe(self) -> None: ...
-    def step(self, actions: object) -> object: ...
-    def rollout(self, actions: object, steps: int, obs: Memory, rewards: Memory) -> int: ...
     def choose(self, kinds: list[int], tie_episode: bool, actions: Memory) -> None: ...
     def play(
         self,
@@ -572,35 +397,8 @@ class CoinGame:
         q_values: Memory,
     ) -> None: ...
 
-class CoinGameDevice:
-    def __init__(
-        self,
-        *,
-        batch: CoinBatch,
-        seed: Memory,
-        bad_action: Memory | None,
-        autoreset: int,
-        obs: Memory,
-        rewards: Memory,
-        terminated: Memory,
-        truncated: Memory,
-        final_obs: Memory | None,
-        on_host: bool,
-    ) -> None: ...
-    def show(self, tensors: tuple[object, ...]) -> None: ...
-    def intact(self) -> bool: ...
+class CoinGameDevice(_OnDevice[CoinBatch]):
     def reset(self, mask: Memory, stream: int) -> None: ...
-    def observe(self, stream: int) -> None: ...
-    def step(self, actions: Memory, action_type: int, stream: int) -> int: ...
-    def rollout(
-        self,
-        actions: Memory,
-        action_type: int,
-        steps: int,
-        obs: Memory,
-        rewards: Memory,
-        stream: int,
-    ) -> int: ...
     def choose(self, kinds: list[int], tie_episode: bool, actions: Memory, stream: int) -> None: ...
     def play(
         self,
