@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+import torch
 from kernel_cases import KERNEL_DEVICES, use_device
 
 from loqa._native import core
@@ -50,3 +51,12 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     core.set_isa(request.param)
     yield request.param
     core.set_isa(before)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """A busy machine makes two threads far slower than one on small matrices."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

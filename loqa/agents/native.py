@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from loqa._native import core
-from loqa.ops.gru import fold
+from loqa.ops.gru import fold, under
 from loqa.ops.register import address_of, check_like, describe, extent_of
 
 
@@ -34,11 +34,7 @@ class StackedHead:
         index: Tensor | None = None,
         reads_time: bool = False,
     ) -> None:
-        own = {
-            name.removeprefix(prefix): value.detach()
-            for name, value in parameters.items()
-            if name.startswith(prefix)
-        }
+        own = under(parameters, prefix)
         needed = {"weight_ih", "bias_ih", "weight_hh", "bias_hn", "linear_end.weight",
                   "linear_end.bias"}  # fmt: skip
         for layer in ("linear1", "linear2"):

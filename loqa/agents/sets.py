@@ -13,7 +13,7 @@ from loqa.agents.actor_critic import Agent
 from loqa.agents.native import StackedHead, reads
 from loqa.agents.networks import GRUHead, Head
 from loqa.agents.places import are_places, as_rows, ones
-from loqa.ops.gru import GRUPolicy
+from loqa.ops.gru import GRUPolicy, under
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,10 @@ class AgentSets:
         return self._head("critic.", self.agent.critic)
 
     def _head(self, prefix: str, head: Head) -> GRUPolicy | _Rows:
-        own = {name: value for name, value in self.parameters.items() if name.startswith(prefix)}
+        own = under(self.parameters, prefix)
         if self.index is not None:
             own = {name: value[self.index].float() for name, value in own.items()}
-        if isinstance(head, GRUHead):
-            return GRUPolicy.of(own, prefix)
-        return _Rows(head, {name.removeprefix(prefix): value for name, value in own.items()})
+        return GRUPolicy.of(own) if isinstance(head, GRUHead) else _Rows(head, own)
 
     def _input(self, obs: Tensor, head: Head) -> Tensor:
         agent = self.agent

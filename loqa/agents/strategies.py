@@ -48,11 +48,6 @@ class Machine:
         if not bool(((self.transition >= 0) & (self.transition < states)).all()):
             raise ValueError(f"machine {self.name!r}: transition must be in 0..{states - 1}")
 
-    @property
-    def deterministic(self) -> bool:
-        """Whether it never draws."""
-        return bool(np.isin(self.cooperate, (0.0, 1.0)).all())
-
 
 def memory1_machine(name: str, probabilities: ArrayLike) -> Machine:
     """P(C) at the start and after CC, CD, DC, DD (own action first), `[5]`, as a machine."""

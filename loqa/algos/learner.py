@@ -47,30 +47,12 @@ class UpdateMetrics:
     grad_norm: Tensor | None
     evaluation: SeatOutputs
 
-    @property
-    def agent_loss(self) -> Tensor:
-        """Mean of -l A."""
-        return self.losses.agent.mean()
-
-    @property
-    def opponent_loss(self) -> Tensor | None:
-        """Mean of -log pihat A; None without shaping."""
-        return None if self.losses.opponent is None else self.losses.opponent.mean()
-
-    @property
-    def means(self) -> dict[str, Tensor]:
-        """The losses "agent", "opponent" (with shaping) and "critic"."""
-        losses = {
-            "agent": self.agent_loss,
-            "opponent": self.opponent_loss,
-            "critic": self.critic_loss,
-        }
-        return {name: loss for name, loss in losses.items() if loss is not None}
-
     def numbers(self) -> dict[str, Number]:
         """For the log: the losses, the policy's entropy in nats, the gradient's norm if it is clipped."""
-        found: dict[str, Number] = {f"loss/{name}": loss for name, loss in self.means.items()}
-        found["entropy"] = lambda: self.evaluation.entropies
+        found: dict[str, Number] = {"loss/agent": self.losses.agent.mean()}
+        if self.losses.opponent is not None:
+            found["loss/opponent"] = self.losses.opponent.mean()
+        found |= {"loss/critic": self.critic_loss, "entropy": lambda: self.evaluation.entropies}
         if self.grad_norm is not None:
             found["grad_norm"] = self.grad_norm
         return found

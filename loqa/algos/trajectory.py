@@ -97,11 +97,6 @@ class Trajectory:
         )
 
     @property
-    def num_steps(self) -> int:
-        """T."""
-        return self.rewards.shape[0]
-
-    @property
     def num_envs(self) -> int:
         """B."""
         return self.rewards.shape[1]

@@ -176,6 +176,12 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.baddbmm(bias.unsqueeze(1), groups, weight.mT).flatten(0, 1)
 
 
+def under(parameters: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those whose names begin with `prefix`, without it, as constants."""
+    cut = len(prefix)
+    return {name[cut:]: one.detach() for name, one in parameters.items() if name.startswith(prefix)}
+
+
 @dataclass(frozen=True)
 class GRUPolicy:
     """A recurrent head as it is used step by step: folded weights, of one set or of G stacked.
@@ -190,13 +196,9 @@ class GRUPolicy:
     end: tuple[Tensor, Tensor]
 
     @classmethod
-    def of(cls, parameters: Mapping[str, Tensor], prefix: str = "") -> GRUPolicy:
-        """From the parameters of a `GRUHead` by name, `prefix` before each."""
-        own = {
-            name.removeprefix(prefix): value.detach()
-            for name, value in parameters.items()
-            if name.startswith(prefix)
-        }
+    def of(cls, parameters: Mapping[str, Tensor]) -> GRUPolicy:
+        """From the parameters of a `GRUHead` by name."""
+        own = under(parameters, "")
         gates = (own["weight_ih"], own["bias_ih"])
         if "linear2.weight" in own:
             gates = fold(*gates, own["linear2.weight"], own["linear2.bias"])

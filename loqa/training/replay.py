@@ -99,10 +99,6 @@ class ReplayPool:
         """Name -> `[G, ...]`, copies in full precision, on the device of the agents pushed."""
         return self._by_name(self._gather(index).to(self._dtype))
 
-    def sample(self, count: int, generator: Generator) -> dict[str, Tensor]:
-        """`gather` of a `draw`."""
-        return self.gather(self.draw(count, generator))
-
     def _by_name(self, rows: Tensor) -> dict[str, Tensor]:
         parts = torch.split(rows, self._sizes, 1)
         return {

@@ -372,11 +372,11 @@ def _loop(
             "seconds": seconds,
             "trainer": trainer.state_dict(),
         }
-        trainer.save_files(run.path)
+        trainer.opponents.save_files(run.path)
         if run.metrics_file.exists():
             sync(run.metrics_file)  # lines up to here are not written again
         checkpoint.save_checkpoint(run.checkpoint_file(trainer.iteration), state)
-        trainer.drop_files(run.path)
+        trainer.opponents.drop_files(run.path)
         saved = trainer.iteration
 
     with _metrics_of(run, config, processes) as publish:

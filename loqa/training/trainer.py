@@ -86,7 +86,7 @@ class Trainer:
     """One run's agent and everything around it.
 
     Randomness is counted: iteration n is a function of the configuration, of n and of the state, so
-    that a run goes on bit for bit from `state_dict` and the files of `save_files`.
+    that a run goes on bit for bit from `state_dict` and the files of `Opponents.save_files`.
 
     Args:
         config: of the run.
@@ -284,7 +284,7 @@ class Trainer:
     # --- saved and restored
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next iteration depends on, less the files of `save_files`."""
+        """Everything that the next iteration depends on, less the files of `Opponents.save_files`."""
         state = {
             "iteration": self.iteration,
             "learner": self.algorithm.state_dict(),
@@ -303,14 +303,6 @@ class Trainer:
         self.monitor.load_state_dict(state)
         if hasattr(self.env, "load_state_dict"):
             self.env.load_state_dict(state["env"])
-
-    def save_files(self, run: Path) -> None:
-        """Writes what a checkpoint relies on and does not hold; before the checkpoint."""
-        self.opponents.save_files(run)
-
-    def drop_files(self, run: Path) -> None:
-        """Deletes files that neither of the two newest checkpoints relies on; after the newest."""
-        self.opponents.drop_files(run)
 
     # --- finite
 

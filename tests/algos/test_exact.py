@@ -21,15 +21,7 @@ from loqa.algos.exact.policies import Network, PolicySettings, Preconditioned, T
 GOLDEN = Path(__file__).parents[1] / "golden"
 PUBLIC_GOODS = game("public-goods", factor=1.33)
 FORMS = ("taylor", "taylor-full", "lookahead")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """A busy machine makes two threads far slower than one on matrices of 4 x 4."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -16,14 +16,7 @@ from loqa.algos.exact.loqa import LOQASettings, loqa_gradient
 from loqa.algos.exact.reciprocity import by_count, reciprocity
 
 GAMMA = 0.96
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def draw(*shape, seed=0, scale=1.0):

@@ -30,14 +30,7 @@ GAMES = {
 }
 LEARNERS = {"nl": NaiveSettings(), "lola": LOLASettings(form="taylor-full")}
 TINY = {"batch_size": 3, "meta_steps": 4, "meta_hidden": 5}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module", params=["part", "whole"])

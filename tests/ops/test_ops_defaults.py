@@ -14,7 +14,7 @@ from torch_settings_changed import default_dtype, deterministic
 
 from loqa import ops
 from loqa.agents.native import StackedHead
-from loqa.ops.gru import GRUPolicy, affine, fold, gru, gru_step
+from loqa.ops.gru import GRUPolicy, affine, fold, gru, gru_step, under
 
 SETTINGS = {
     "default device": lambda: torch.device("meta"),  # stands in for a GPU
@@ -72,7 +72,7 @@ def by_policies() -> list[Tensor]:
     single, draws = policy()
     head = StackedHead(single, "actor.")
     played, _ = play(_env(6), (head, "random"), None, draws, seed=5)
-    actor = GRUPolicy.of(single, "actor.")
+    actor = GRUPolicy.of(under(single, "actor."))
     output, state = actor.step(played.obs[:6, 0, 0].flatten(1), actor.initial_state(6))
     return [played.obs, played.actions, played.rewards, output, state]
 

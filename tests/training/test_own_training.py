@@ -269,7 +269,7 @@ def test_losses_do_not_bootstrap_through_an_end(target: Any, huber: float) -> No
     said = Learner(agent, settings).update(played)
     assert said.critic_loss.item() == pytest.approx(huber)
     # Advantages 1 + 4 - 8, 2 + 4 - 8, 3 - 8, 4 + 4 - 8 of log-probabilities -ln 2.
-    assert said.agent_loss.item() == pytest.approx(math.log(2) * -10 / 4)
+    assert said.losses.agent.mean().item() == pytest.approx(math.log(2) * -10 / 4)
 
 
 def test_the_game_has_the_presets_of_any_game() -> None:

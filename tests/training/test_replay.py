@@ -25,7 +25,7 @@ def _agent(value: float) -> Agent:
 
 
 def _drawn(pool: ReplayPool, count: int = 400, seed: int = 0) -> torch.Tensor:
-    sample = pool.sample(count, torch.Generator().manual_seed(seed))
+    sample = pool.gather(pool.draw(count, torch.Generator().manual_seed(seed)))
     rows = torch.cat([stacked.flatten(1) for stacked in sample.values()], 1)
     assert (rows == rows[:, :1]).all()
     return rows[:, 0]
@@ -68,7 +68,7 @@ def test_shapes_names_and_precision() -> None:
     agent = build_agent("gru", "gru", 5, 2, generator=torch.Generator().manual_seed(0))
     pool = ReplayPool(agent, 3)
     pool.push(agent)
-    sample = pool.sample(2, torch.Generator())
+    sample = pool.gather(pool.draw(2, torch.Generator()))
     assert sample.keys() == dict(agent.named_parameters()).keys()
     for name, parameter in agent.named_parameters():
         assert sample[name].shape == (2, *parameter.shape)
@@ -90,7 +90,7 @@ def test_a_pool_for_a_gpu(
     )
     for i in range(70):
         pool.push(_agent(i).to(device))
-    sample = pool.sample(400, torch.Generator(pool.device).manual_seed(0))
+    sample = pool.gather(pool.draw(400, torch.Generator(pool.device).manual_seed(0)))
     assert {value.device.type for value in sample.values()} == {"cuda"}
     assert set(sample["actor.bias_hn"][:, 0].tolist()) <= set(range(70))
     pool.save_blocks(tmp_path)
