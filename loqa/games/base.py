@@ -16,6 +16,17 @@ from loqa.envs.base import Env
 from loqa.games.matches import MatchRules
 from loqa.games.view import View, reward_outcome, reward_view
 
+SHAPED: Mapping[str, Any] = {
+    "shaping_weight": 3.0,
+    "softmax_temperature": 3.0,
+    "stop_normaliser_gradient": True,
+    "advantage": "gae",
+    "advantage_lambda": 0.9,
+    "shaping_advantage": "td0",
+    "opponent_baseline": "batch",
+}
+"""What LOQA comes to reciprocity by in small games: among their defaults."""
+
 
 class RunView(Protocol):
     """What a game may look at when it says what a run has come to."""

@@ -26,7 +26,7 @@ from loqa.games.answers import (
     nearest_strategy,
     strategy_name,
 )
-from loqa.games.base import Game, Inputs, Making, RunView
+from loqa.games.base import SHAPED, Game, Inputs, Making, RunView
 from loqa.games.matrix_matches import MatrixMatches
 from loqa.games.matrix_view import outcome, view
 from loqa.games.registry import register
@@ -224,13 +224,7 @@ IPD = register(
             "iterations": 600,
             "actor_lr": 2e-2,
             "critic_lr": 3e-2,
-            "shaping_weight": 3.0,
-            "softmax_temperature": 3.0,
-            "stop_normaliser_gradient": True,
-            "advantage": "gae",
-            "advantage_lambda": 0.9,
-            "shaping_advantage": "td0",
-            "opponent_baseline": "batch",
+            **SHAPED,
             "critic_target": "returns",
             "exploration": 0.2,
             "critic_warmup": 50,

@@ -20,7 +20,7 @@ from loqa import _checks
 from loqa.envs.adapters.own import CheckedEnv, EnvError, check_box
 from loqa.envs.adapters.parallel import from_parallel_env, is_parallel_env
 from loqa.envs.base import Env, EnvSpec
-from loqa.games.base import Game, Inputs, Making, RunView
+from loqa.games.base import SHAPED, Game, Inputs, Making, RunView
 from loqa.games.registry import register
 
 MakeEnv = Callable[..., Any]
@@ -237,13 +237,7 @@ OWN = register(
             "actor_lr": 5e-3,
             "critic_lr": 1e-2,
             "clip_norm": 1.0,
-            "shaping_weight": 3.0,
-            "softmax_temperature": 3.0,
-            "stop_normaliser_gradient": True,
-            "advantage": "gae",
-            "advantage_lambda": 0.9,
-            "shaping_advantage": "td0",
-            "opponent_baseline": "batch",
+            **SHAPED,
             "critic_target": "lambda",
             "critic_warmup": 20,
             "exploration": 0.2,

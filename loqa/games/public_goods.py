@@ -11,7 +11,7 @@ from loqa import _checks
 from loqa.envs.base import Env
 from loqa.envs.public_goods.presets import PUBLIC_GOODS_PRESETS, SCRIPTED, Payoff, obs_shape
 from loqa.envs.registry import make
-from loqa.games.base import Game, Inputs, Making, RunView
+from loqa.games.base import SHAPED, Game, Inputs, Making, RunView
 from loqa.games.conditional import answers, exact_game, outcome, view, worth
 from loqa.games.registry import register
 
@@ -144,14 +144,8 @@ PUBLIC_GOODS = register(
             "iterations": 500,
             "actor_lr": 2e-2,
             "critic_lr": 3e-2,
-            "shaping_weight": 3.0,
-            "softmax_temperature": 3.0,
-            "stop_normaliser_gradient": True,
+            **SHAPED,
             "dice_discount": 0.7,
-            "advantage": "gae",
-            "advantage_lambda": 0.9,
-            "shaping_advantage": "td0",
-            "opponent_baseline": "batch",
             "critic_target": "returns",
             "critic_warmup": 50,
             "evaluate_every": 10,
