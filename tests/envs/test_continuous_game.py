@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference_games import assert_steps_equal, random_operations
 from sim_devices import assert_same, make, on_each_device
 from torch import Tensor
 
@@ -17,11 +17,6 @@ import loqa
 import loqa.reference
 
 GAMES = ("continuous-ipd", "cournot")
-
-
-def assert_equal(native: Any, reference: Any) -> None:
-    for ours, theirs in zip(native, reference, strict=True):
-        np.testing.assert_array_equal(np.asarray(ours), theirs)
 
 
 def random_floats(env: Any, *shape: int, seed: int = 0) -> Tensor:
@@ -59,53 +54,27 @@ def test_hand_worked_cournot() -> None:
 def test_steps_equal_reference(isa: str, game: str, players: int) -> None:
     env = loqa.make(game, 7, num_players=players)
     reference = loqa.reference.make(game, 7, num_players=players)
-    assert_equal([env.reset()], [reference.reset()])
-    actions = random_floats(env, 6).numpy()
-    for now in actions[:3]:
-        assert_equal(env.step(now), reference.step(now))
-    assert_equal(env.rollout(actions), reference.rollout(actions))
-    assert_equal(env.get_state().values(), reference.get_state().values())
+    assert_steps_equal(env, reference, random_floats(env, 6).numpy())
     assert env.get_state()["last_actions"].dtype == torch.float32
-
-
-def random_operations(draw: np.random.Generator, operations: int) -> None:
-    """One environment and its reference do the same things, at random."""
-    game, players = GAMES[draw.integers(2)], int(draw.integers(2, 9))
-    rules: dict[str, Any] = {"num_players": players, "episode_length": int(draw.integers(1, 6))}
-    num_envs = int(draw.integers(1, 40))
-    env = loqa.make(game, num_envs, num_threads=int(draw.integers(1, 3)), **rules)
-    reference = loqa.reference.make(game, num_envs, **rules)
-    shape = (num_envs, players, 1)
-    for _ in range(operations):
-        kind = (np.float32, np.float64, np.float16)[draw.integers(3)]
-        match draw.integers(6):
-            case 0:
-                mask = draw.random(num_envs) < 0.5
-                assert_equal([env.reset(mask=mask)], [reference.reset(mask=mask)])
-            case 1:
-                actions = draw.random((int(draw.integers(0, 4)), *shape)).astype(kind)
-                assert_equal(env.rollout(actions), reference.rollout(actions))
-            case 2:
-                env = pickle.loads(pickle.dumps(env))
-                saved = env.state_dict()
-                env.step(np.zeros(shape, kind))
-                env.load_state_dict(saved)
-            case 3:
-                bad = draw.random(shape)
-                worse = (-0.01, 1.01, np.nan, np.inf, -np.inf)[draw.integers(5)]
-                bad[draw.integers(num_envs), draw.integers(players)] = worse
-                with pytest.raises(ValueError, match=r"must be in \[0, 1\], got .* no environment"):
-                    env.step(bad)
-            case _:
-                actions = draw.random(shape).astype(kind)
-                assert_equal(env.step(actions), reference.step(actions))
-        assert_equal(env.get_state().values(), reference.get_state().values())
 
 
 @given(seed=st.integers(0, 2**63))
 @settings(max_examples=60)
 def test_random_operations_equal_reference(seed: int) -> None:
-    random_operations(np.random.default_rng(seed), 25)
+    draw = np.random.default_rng(seed)
+    kinds = (np.float32, np.float64, np.float16)
+
+    def actions(shape: tuple[int, ...]) -> np.ndarray:
+        return draw.random(shape).astype(kinds[draw.integers(3)])
+
+    def wrong() -> float:
+        return (-0.01, 1.01, np.nan, np.inf, -np.inf)[draw.integers(5)]
+
+    rules = {
+        "num_players": int(draw.integers(2, 9)),
+        "episode_length": int(draw.integers(1, 6)),
+    }
+    random_operations(draw, GAMES[draw.integers(2)], rules, actions, wrong, 25)
 
 
 def test_threads_and_splits() -> None:

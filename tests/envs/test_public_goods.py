@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import pickle
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference_games import assert_steps_equal, random_operations
 from sim_devices import assert_same, make, on_each_device, random_actions
 
 import loqa
@@ -24,11 +24,6 @@ OBS = [
     ("joint", torch.float32),
 ]
 MODES = (False, "next_step", "same_step")
-
-
-def assert_equal(native: Any, reference: Any) -> None:
-    for ours, theirs in zip(native, reference, strict=True):
-        np.testing.assert_array_equal(np.asarray(ours), theirs)
 
 
 # --- by hand
@@ -95,20 +90,17 @@ def test_steps_equal_reference(isa: str, players: int, obs: str, obs_dtype: torc
         env = loqa.make(game, 7, obs_dtype=obs_dtype, **rules)
         reference = loqa.reference.make(game, 7, **rules)
         assert env.obs_shape == reference.observe().shape[2:]
-        assert_equal([env.reset()], [reference.reset()])
-        actions = random_actions(env, 6).numpy()
-        for now in actions[:3]:
-            assert_equal(env.step(now), reference.step(now))
-        assert_equal(env.rollout(actions), reference.rollout(actions))
-        assert_equal(env.get_state().values(), reference.get_state().values())
+        assert_steps_equal(env, reference, random_actions(env, 6).numpy())
 
 
-def random_operations(draw: np.random.Generator, operations: int) -> None:
-    """One environment and its reference do the same things, at random."""
-    game = ("public-goods", "n-ipd")[draw.integers(2)]
+@given(seed=st.integers(0, 2**63))
+@settings(max_examples=60)
+def test_random_operations_equal_reference(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    game, levels = ("public-goods", "n-ipd")[draw.integers(2)], int(draw.integers(2, 7))
     rules: dict[str, Any] = {
         "num_players": int(draw.integers(2, 9)),
-        "num_levels": int(draw.integers(2, 7)),
+        "num_levels": levels,
         "obs": ("index", "count", "joint")[draw.integers(3)],
         "episode_length": int(draw.integers(1, 6)),
     }
@@ -116,41 +108,12 @@ def random_operations(draw: np.random.Generator, operations: int) -> None:
         rules["factor"] = float(draw.normal())
     else:
         rules |= {"benefit": float(draw.normal()), "cost": float(draw.normal())}
-    num_envs = int(draw.integers(1, 40))
-    env = loqa.make(game, num_envs, num_threads=int(draw.integers(1, 3)), **rules)
-    reference = loqa.reference.make(game, num_envs, **rules)
     kinds = (np.uint8, np.int8, np.int16, np.int32, np.int64, np.uint16, np.uint64)
-    for _ in range(operations):
-        kind = kinds[draw.integers(len(kinds))]
-        shape = (num_envs, env.num_players)
-        match draw.integers(6):
-            case 0:
-                mask = draw.random(num_envs) < 0.5
-                assert_equal([env.reset(mask=mask)], [reference.reset(mask=mask)])
-            case 1:
-                steps = int(draw.integers(0, 4))
-                actions = draw.integers(0, env.num_actions, (steps, *shape)).astype(kind)
-                assert_equal(env.rollout(actions), reference.rollout(actions))
-            case 2:
-                env = pickle.loads(pickle.dumps(env))
-                saved = env.state_dict()
-                env.step(np.zeros(shape, kind))
-                env.load_state_dict(saved)
-            case 3:
-                bad = draw.integers(0, env.num_actions, shape)
-                bad[draw.integers(num_envs), draw.integers(env.num_players)] = env.num_actions
-                with pytest.raises(ValueError, match="no environment was stepped"):
-                    env.step(bad)
-            case _:
-                actions = draw.integers(0, env.num_actions, shape).astype(kind)
-                assert_equal(env.step(actions), reference.step(actions))
-        assert_equal(env.get_state().values(), reference.get_state().values())
 
+    def actions(shape: tuple[int, ...]) -> np.ndarray:
+        return draw.integers(0, levels, shape).astype(kinds[draw.integers(len(kinds))])
 
-@given(seed=st.integers(0, 2**63))
-@settings(max_examples=60)
-def test_random_operations_equal_reference(seed: int) -> None:
-    random_operations(np.random.default_rng(seed), 25)
+    random_operations(draw, game, rules, actions, lambda: levels, 25)
 
 
 # --- threads, splits, devices
