@@ -178,9 +178,9 @@ def as_actions(actions: Tensor, num_actions: int) -> Tensor:
     return actions
 
 
-def append_time(features: Features, resets: Tensor | None = None) -> Features:
-    """`[T+1, B, F]` -> `[T+1, B, F+1]`, last the raw step index t of the episode."""
-    return append(features, step_index(features, resets))
+def append_time(features: Features) -> Features:
+    """`[T+1, B, F]` -> `[T+1, B, F+1]`, last the raw step index t."""
+    return append(features, step_index(features))
 
 
 def step_index(features: Features, resets: Tensor | None = None) -> Tensor:

@@ -39,10 +39,7 @@ class ResponseSettings:
             (8 updates a batch), where "mlp" found 0.366 (32 updates); one run each.
         hidden: units of each layer.
         learning_rate: of Adam at the start; it falls linearly to 0.
-        discount, trace: gamma and lambda of the advantages.
-        clip: c, see `loqa.algos.ppo`.
-        entropy: beta at the start; it falls linearly to 0.
-        epochs, minibatches: passes over a batch, and the parts of each.
+        minibatches: parts of a batch. All else is as in `PPOSettings`; the entropy bonus falls to 0 too.
     """
 
     iterations: int = 300
@@ -50,32 +47,19 @@ class ResponseSettings:
     network: str = "mlp"
     hidden: int = 64
     learning_rate: float = 2e-3
-    discount: float = 0.99
-    trace: float = 0.95
-    clip: float = 0.2
-    entropy: float = 0.02
-    epochs: int = 4
     minibatches: int = 8
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "batch_size", "hidden", "epochs", "minibatches"):
+        for name in ("iterations", "batch_size", "hidden", "minibatches"):
             _checks.integer(name, getattr(self, name), 1, 2**20)
-        for name in ("discount", "trace", "entropy"):
-            _checks.real(name, getattr(self, name), 0, 1)
-        for name in ("learning_rate", "clip"):
-            _checks.real(name, getattr(self, name), 1e-9, 10)
+        _checks.real("learning_rate", self.learning_rate, 1e-9, 10)
         _checks.one_of("network", self.network, NETWORKS)
 
     def fields(self) -> dict[str, Any]:
         """The same as fields of a run."""
         learning = PPOSettings(
-            gamma=self.discount,
-            advantage_lambda=self.trace,
             bootstrap=False,  # what counts is what is paid in an episode
-            clip_ratio=self.clip,
-            epochs=self.epochs,
             minibatches=self.minibatches,
-            entropy_bonus=self.entropy,
             actor_lr=self.learning_rate,
             critic_lr=self.learning_rate,
         )

@@ -64,16 +64,13 @@ class Replayed:
     Args:
         function: called plainly while `record` is None.
         record: makes a recording.
-        warm_up: plain calls before that: libraries set themselves up at their first use, which a
-            graph cannot hold.
     """
 
-    def __init__(
-        self, function: Callable[..., Any], record: Recorder | None, warm_up: int = 2
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], record: Recorder | None) -> None:
         self._function = function
         self._record = record
-        self._plain_calls = warm_up
+        # Libraries set themselves up at their first use, which a graph cannot hold.
+        self._plain_calls = 2
         self._recording: Recording | None = None
         self._places: tuple[Any, ...] = ()
 

@@ -131,12 +131,14 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-def read_bytes(path: Path, most: int = MAX_BYTES) -> bytes:
-    """The content of a file of at most `most` bytes; FileError if it has more."""
+def read_bytes(path: Path) -> bytes:
+    """The content of a file of at most `MAX_BYTES`; FileError if it has more."""
     with path.open("rb") as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise wrong("size", f"at most {most} bytes", path.stat().st_size).of(path, "is too large")
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise wrong("size", f"at most {MAX_BYTES} bytes", path.stat().st_size).of(
+            path, "is too large"
+        )
     return data
 
 
