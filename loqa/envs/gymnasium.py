@@ -25,7 +25,6 @@ from loqa.agents.strategies import SHORT_NAMES
 from loqa.envs.actions import as_array, described
 from loqa.envs.adapters.gymnasium_ids import register_ids
 from loqa.envs.adapters.seated import SeatedPlayer
-from loqa.envs.adapters.spaces import action_space, observation_space
 from loqa.envs.device import require_cpu
 from loqa.envs.registry import settings_of
 from loqa.runtime.random import stream
@@ -92,18 +91,16 @@ class VectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.opponent = opponent
         self._play = self._player(opponent)
         self.num_envs = env.num_envs
-        self.render_mode = (
-            None
-            if render_mode is None
-            else _checks.one_of("render_mode", render_mode, ["rgb_array"])
-        )
+        if render_mode is not None:
+            _checks.one_of("render_mode", render_mode, ["rgb_array"])
+        self.render_mode = render_mode
         self.metadata = {
             "autoreset_mode": _MODES[env.autoreset],
             "render_modes": ["rgb_array"],
             "render_fps": 4,
         }
-        self.single_observation_space = observation_space(env)
-        self.single_action_space = action_space(env)
+        self.single_observation_space = env.single_observation_space
+        self.single_action_space = env.single_action_space
         self.observation_space = gymnasium.vector.utils.batch_space(
             self.single_observation_space, num_envs
         )

@@ -15,7 +15,6 @@ import torch
 
 import loqa
 from loqa import _checks
-from loqa.envs.adapters.spaces import action_space, observation_space
 from loqa.envs.device import require_cpu
 from loqa.envs.registry import settings_of
 
@@ -37,11 +36,9 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, np.ndarray, int]):
         )
         self.env = loqa.make(game, 1, **settings)
         require_cpu(self.env.device, "PettingZoo's")
-        self.render_mode = (
-            None
-            if render_mode is None
-            else _checks.one_of("render_mode", render_mode, ["rgb_array"])
-        )
+        if render_mode is not None:
+            _checks.one_of("render_mode", render_mode, ["rgb_array"])
+        self.render_mode = render_mode
         self.metadata: dict[str, Any] = {
             "name": f"{self.env.spec.name}_{self.env.spec.preset}_v{self.env.spec.version}",
             "render_modes": ["rgb_array"],
@@ -49,12 +46,12 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, np.ndarray, int]):
         }
         self.possible_agents = [f"player_{player}" for player in range(self.env.num_players)]
         self.agents: list[str] = []
-        self.observation_spaces: dict[str, gymnasium.Space[Any]] = {
-            agent: observation_space(self.env) for agent in self.possible_agents
-        }
-        self.action_spaces: dict[str, gymnasium.Space[Any]] = {
-            agent: action_space(self.env) for agent in self.possible_agents
-        }
+        self.observation_spaces = self._spaces("single_observation_space")
+        self.action_spaces = self._spaces("single_action_space")
+
+    def _spaces(self, name: str) -> dict[str, gymnasium.Space[Any]]:
+        """A space of its own for each agent: they draw and are seeded apart."""
+        return {agent: getattr(self.env, name) for agent in self.possible_agents}
 
     def observation_space(self, agent: str) -> gymnasium.Space[Any]:
         return self.observation_spaces[agent]
