@@ -12,8 +12,8 @@ from torch import Tensor
 from loqa import _checks
 from loqa.agents.actor_critic import Agent
 from loqa.envs.base import Env
-from loqa.envs.continuous_game.env import make_continuous_game
 from loqa.envs.continuous_game.presets import CONTINUOUS_PRESETS, Payoff
+from loqa.envs.registry import make
 from loqa.games.base import Game, Inputs, Making, RunView
 from loqa.games.continuous_matches import SCRIPTED, ContinuousMatches
 from loqa.games.continuous_worth import Answer, answers, best_response
@@ -58,9 +58,8 @@ class CournotSettings(ContinuousIPDSettings):
 
 
 def _make_env(settings: ContinuousIPDSettings, making: Making) -> Env:
-    return make_continuous_game(
+    return make(
         settings.GAME,
-        None,
         making.num_envs,
         num_players=settings.num_players,
         episode_length=settings.episode_length,

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from loqa.agents.player import Player
 from loqa.agents.strategies import Machine
-from loqa.envs.continuous_game.env import ContinuousGame, make_continuous_game
+from loqa.envs.continuous_game.env import ContinuousGame
+from loqa.envs.registry import make
 from loqa.games.matches import MatchRules, Numbers
 
 SCRIPTED = ("always-cooperate", "always-defect", "tit-for-tat", "random")
@@ -27,7 +28,8 @@ class ContinuousMatches(MatchRules[ContinuousGame]):
         self.game = game
 
     def make(self, num_envs: int, **settings: Any) -> ContinuousGame:
-        return make_continuous_game(self.game, settings.pop("preset", None), num_envs, **settings)
+        made: Any = make(self.game, num_envs, **settings)
+        return made  # type: ignore[no-any-return]
 
     def agree(self, players: Sequence[Player], settings: dict[str, Any]) -> dict[str, Any]:
         count = self.num_players(settings)
