@@ -24,7 +24,7 @@ class Spaces:
         from gymnasium import spaces
 
         box = self.spec.action_box
-        return spaces.Discrete(self.num_actions) if box is None else _box(*box, (1,), np.float32)
+        return spaces.Discrete(self.num_actions) if box is None else _box(box, (1,), np.float32)
 
     @property
     def single_observation_space(self: Any) -> Any:
@@ -40,7 +40,7 @@ class Spaces:
         shape, box = (self.num_envs, self.num_players), self.spec.action_box
         if box is None:
             return spaces.MultiDiscrete(np.full(shape, self.num_actions))
-        return _box(*box, (*shape, 1), np.float32)
+        return _box(box, (*shape, 1), np.float32)
 
     @property
     def observation_space(self: Any) -> Any:
@@ -52,10 +52,10 @@ class Spaces:
         dtype = self.spec.obs_dtype
         if dtype == torch.bfloat16:
             raise ValueError("obs_dtype must have a NumPy counterpart, got torch.bfloat16")
-        return _box(*self.obs_bounds, shape, numpy_type(dtype).type)
+        return _box(self.obs_bounds, shape, numpy_type(dtype).type)
 
 
-def _box(low: float, high: float, shape: tuple[int, ...], dtype: Any) -> Any:
+def _box(bounds: tuple[float, float], shape: tuple[int, ...], dtype: Any) -> Any:
     from gymnasium import spaces
 
-    return spaces.Box(low, high, shape, dtype)
+    return spaces.Box(*bounds, shape, dtype)
