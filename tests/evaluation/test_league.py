@@ -70,9 +70,13 @@ def test_only_missing_pairs_are_played(tmp_path: Path, monkeypatch: pytest.Monke
         twin = next(p for p in grown.pairs if {p.first, p.second} == {pair.first, pair.second})
         if pair.first != twin.first:
             assert pair.seats == tuple(seat[::-1] for seat in reversed(twin.seats))
-    file.write_text("{}\n")
-    with pytest.raises(ValueError, match=r"seatings.jsonl is damaged"):
-        loqa.league(["ac", "ad"], **settings)
+    for lines, said in (
+        ("{}\n", r"seatings.jsonl is damaged"),
+        (file.read_text().replace('"rewards": [[', '"rewards": [["a", ', 1), "line 1, rewards"),
+    ):
+        file.write_text(lines)
+        with pytest.raises(ValueError, match=said):
+            loqa.league(["ac", "ad"], **settings)
 
 
 def test_interrupted_and_resumed(tmp_path: Path) -> None:

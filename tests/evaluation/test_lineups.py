@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import pytest
 import loqa
 from loqa.cli.main import main
 from loqa.evaluation.evaluate import evaluate
-from loqa.evaluation.league_store import Store
 from loqa.evaluation.lineups import Lineups, Pair
 from loqa.evaluation.players import as_player
 
@@ -91,29 +89,6 @@ def test_a_sample_is_stated_and_fair() -> None:
         true = next(each for each in full.standings if each.name == one.name).reward
         assert abs(one.reward.mean - true.mean) < 4 * one.reward.standard_error
         assert one.reward.standard_error > true.standard_error
-
-
-def test_only_what_is_missing_is_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    played = []
-    real = Store.play
-
-    def counting(self: Store, players: Any, stop: threading.Event) -> None:
-        played.append(tuple(one.name for one in players))
-        real(self, players, stop)
-
-    monkeypatch.setattr(Store, "play", counting)
-    first = loqa.league(AGENTS[:2], out=tmp_path, **THREE)
-    assert len(played) == 8
-    file = tmp_path / "seatings.jsonl"
-    file.write_text(file.read_text()[:-9])
-    assert loqa.league(AGENTS[:2], out=tmp_path, **THREE, num_threads=2) == first
-    assert len(played) == 9
-    grown = loqa.league(AGENTS, out=tmp_path, **THREE)
-    assert len(played) == 9 + 19
-    np.testing.assert_array_equal(grown.matrix[:2, :2], first.matrix)
-    file.write_text(file.read_text().replace('"rewards": [[', '"rewards": [["a", ', 1))
-    with pytest.raises(ValueError, match="line 1, rewards"):
-        loqa.league(AGENTS, out=tmp_path, **THREE)
 
 
 def test_command_league_of_three(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
