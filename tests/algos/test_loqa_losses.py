@@ -220,7 +220,7 @@ def test_naive_update_does_not_look_at_the_opponent() -> None:
     for learner, data in zip(
         learners, (trajectory, replace(trajectory, rewards=rewards)), strict=True
     ):
-        assert learner.update(data).opponent_loss is None
+        assert learner.update(data).losses.opponent is None
     torch.testing.assert_close(*(x.agent.actor.logits for x in learners), rtol=0, atol=0)
 
 
