@@ -11,7 +11,8 @@ Isa isa_of_name(const std::string& name) {
   std::string known;
   for (Isa isa : supported_isas()) {
     if (name == isa_name(isa)) return isa;
-    known += (known.empty() ? "" : ", ") + std::string(isa_name(isa));
+    if (!known.empty()) known += ", ";
+    known += isa_name(isa);
   }
   throw std::invalid_argument("instruction set must be one of " + known +
                               " on this machine, got '" + name + "'");
