@@ -8,7 +8,7 @@ Each row trains once for each seed, one after the other in this process, on one 
 benchmarks/results/train_continuous.json keeps lowest, mean and highest numbers, how many seeds are reciprocal
 (of the prisoner's dilemma: above .8 after CC and DC, below .2 after CD and DD), or end between Nash and
 cartel, nearer to the cartel (Cournot), and each seed that does not. With --only, other rows' results stay.
---figure trains LOQA once in each game, with the first seed, and draws what it does.
+--figure trains LOQA once in the prisoner's dilemma, with the first seed, and draws what it does.
 """
 
 from __future__ import annotations
@@ -75,14 +75,12 @@ def results_of(game: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def draw(path: Path, seed: int) -> None:
-    """What LOQA does in each state over iterations, in both games."""
-    figure, axes = new_figure(2)
-    for place, game in zip(axes, CONFIGS, strict=True):
-        with tempfile.TemporaryDirectory() as name:
-            loqa.train(CONFIGS[game].of_preset("default", seed=seed), Path(name) / "run")
-            draw_answers(place, Group(game, (read_run(Path(name) / "run"),)))
-        place.set_title(f"{game}, LOQA, seed {seed}", fontsize="medium")
-    axes[1].set_ylim(0, 0.6)
+    """What LOQA does in each state over iterations, in the prisoner's dilemma."""
+    figure, axes = new_figure(1)
+    with tempfile.TemporaryDirectory() as name:
+        loqa.train(ContinuousIPDConfig.of_preset("default", seed=seed), Path(name) / "run")
+        draw_answers(axes[0], Group("", (read_run(Path(name) / "run"),)))
+    axes[0].set_title(f"continuous-ipd, LOQA, seed {seed}; C 1, D 0, own first", fontsize="medium")
     save(figure, path)
 
 
