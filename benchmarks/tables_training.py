@@ -126,7 +126,7 @@ def continuous(results: dict[str, Any]) -> str:
     lines += [
         "",
         "Seeds from 100 on, a run each: mean (lowest to highest), without noise; settings were found on "
-        "seeds 0 to 2. C and D: 1 and 0 in the prisoner's dilemma, 1/4 (cartel) and 1/3 (Nash) in "
+        "seeds 0 to 5. C and D: 1 and 0 in the prisoner's dilemma, 1/4 (cartel) and 1/3 (Nash) in "
         "Cournot, the own last action first. Reached: above .8 after CC and DC, below .2 after CD and DD; in "
         "Cournot, copies end between 1/4 and 7/24, nearer to the cartel. Rewards a step: all give 1 -1, "
         "nobody -2; cartel 1/8, Nash 1/9.",
