@@ -176,7 +176,7 @@ class Leaning(torch.nn.Module):
         ("ipd", ("tft", "random")),
         ("ipd", ("tit-for-2-tats", "random")),
         ("coin_game", ("ac", "random")),
-        ("coin_game", ("loqa-coin-0", "ad")),
+        ("coin_game", ("loqa-coin-3x3", "ad")),
     ],
 )
 def test_evaluate(game: str, players: tuple[str, str], default: str) -> None:
@@ -186,7 +186,7 @@ def test_evaluate(game: str, players: tuple[str, str], default: str) -> None:
 
     expected = play()
     with DEFAULTS[default]():
-        assert play() == pytest.approx(expected, abs=0 if "loqa-coin-0" not in players else 1e-6)
+        assert play() == pytest.approx(expected, abs=0 if "loqa-coin-3x3" not in players else 1e-6)
 
 
 @each_default

@@ -128,9 +128,9 @@ def test_a_trained_agent_as_opponent(tmp_path: Any) -> None:
     """From the package, its path, or loaded: the same play; with the numbers of the environment."""
     from loqa.training.train import TRAINED
 
-    path = TRAINED["loqa-coin-0"]
+    path = TRAINED["loqa-coin-3x3"]
     seen = []
-    for opponent in ("loqa-coin-0", path, str(path), loqa.load_agent(path)):
+    for opponent in ("loqa-coin-3x3", path, str(path), loqa.load_agent(path)):
         env = VectorEnv("coin_game", 5, opponent=opponent, episode_length=6)
         env.reset(seed=3)
         rewards = [env.step(np.array([0, 1, 2, 3, 0]))[1].tolist() for _ in range(14)]

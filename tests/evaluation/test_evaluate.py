@@ -245,7 +245,7 @@ def test_three_players() -> None:
             assert abs(estimate.mean - float(direct.mean())) < 4 * (estimate.standard_error + error)
     assert result == loqa.evaluate("ad", "ac", num_players=3, episodes=400, seed=4, num_threads=1)
     with pytest.raises(ValueError, match="is for 2 players, got 3"):
-        loqa.evaluate("loqa-coin-0", "ad", num_players=3)
+        loqa.evaluate("loqa-coin-3x3", "ad", num_players=3)
 
 
 @pytest.mark.parametrize("preset", ["loqa24", "lola18"])
