@@ -87,7 +87,7 @@ def test_own_environment(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
 
 def test_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Optuna's recipe too, where it is installed."""
-    said = pages.run(GUIDES / "sweeps.md", "other_libraries.md", monkeypatch, REPLACED["sweeps.md"])
+    said = pages.run(GUIDES / "sweeps.md", monkeypatch, REPLACED["sweeps.md"])
     assert [len(row.runs) for row in said["table"].settings.rows] == [2, 2]
     assert Path("runs/temperature/report.html").exists()
     if find_spec("optuna") is None:

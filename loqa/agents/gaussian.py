@@ -40,7 +40,7 @@ class GaussianOutputs(SeatOutputs):
 
     @cached_property
     def taken_log_probs(self) -> Tensor:
-        """-|a_t - m(s_t)|^2 / (2 sigma^2), the log-density less a constant, `[T, B]`."""
+        """`-|a_t - m(s_t)|^2 / (2 sigma^2)`, the log-density less a constant, `[T, B]`."""
         return -(self.actions - self.means).square().sum(-1) / (2 * self.sigma**2)
 
     @cached_property
@@ -55,7 +55,7 @@ class GaussianOutputs(SeatOutputs):
         return self.values[:-1]
 
     def kl_of(self, reference: SeatOutputs) -> Tensor:
-        """KL(reference || self), `[T, B]`: |m_reference - m|^2 / (2 sigma^2)."""
+        """`KL(reference || self)`, `[T, B]`: `|m_reference - m|^2 / (2 sigma^2)`."""
         assert isinstance(reference, GaussianOutputs)
         return (reference.means - self.means).square().sum(-1) / (2 * self.sigma**2)
 

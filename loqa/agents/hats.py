@@ -21,7 +21,7 @@ _FLOATS: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}  # whatever 
 def hats(obs: Tensor, box: Box) -> Tensor:
     """Bilinear hats on 3 x 3 knots of (own last action, mean of the others'), after a start flag.
 
-        h_k(x) = max(0, 1 - |x - k| / .5),  k = 0, .5, 1;     phi_kl = h_k(own) h_l(others)
+        h_k(x) = max(0, 1 - abs(x - k) / .5),  k = 0, .5, 1;     phi_kl = h_k(own) h_l(others)
 
     with actions on the scale on which the box is [0, 1]. What is linear in phi is bilinear between knots.
 
