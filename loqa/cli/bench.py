@@ -64,9 +64,7 @@ def bench(
     _checks.real("seconds", seconds, 0.0)
     env = loqa.make(game, num_envs, num_threads=num_threads)
     python = loqa.reference.make(game, few := min(num_envs, PYTHON_ENVS))
-    generator = torch.Generator().manual_seed(0)
-    shape = (steps, num_envs, 2)
-    actions = torch.randint(env.num_actions, shape, dtype=torch.uint8, generator=generator)
+    actions = _random_actions(env, steps)
     some, first = actions[:, :few].numpy(), actions[0]
     env.reset(seed=0)
     for ours, expected in zip(env.rollout(actions), python.rollout(some), strict=True):
@@ -77,6 +75,14 @@ def bench(
         rollout=num_envs * steps / _seconds(lambda: env.rollout(actions), seconds),
         python=few / _seconds(lambda: python.step(some[0]), seconds),
     )
+
+
+def _random_actions(env: Any, steps: int) -> torch.Tensor:
+    spec, generator = env.spec, torch.Generator().manual_seed(0)
+    shape = (steps, env.num_envs, spec.num_players)
+    if spec.action_box is None:
+        return torch.randint(spec.num_actions, shape, dtype=torch.uint8, generator=generator)
+    return torch.empty(*shape, spec.action_size).uniform_(*spec.action_box, generator=generator)
 
 
 def _seconds(call: Callable[[], Any], at_least: float) -> float:

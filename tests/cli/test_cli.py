@@ -127,7 +127,7 @@ def test_bench_prints_a_line_a_game(capsys):
     assert code == 0
     header, *lines = out.splitlines()
     assert header.split()[:3] == ["million", "env", "steps/s"]
-    assert [line.split()[0] for line in lines] == ["coin_game", "ipd"]
+    assert [line.split()[0] for line in lines] == ["coin_game", "ipd", "continuous-ipd", "cournot"]
     for line in lines:
         assert all(float(number.replace(",", "")) > 0 for number in line.split()[1:])
 
