@@ -35,7 +35,6 @@ from loqa.agents.outputs import (
 )
 from loqa.agents.places import Features, Places, are_places, as_rows, ones
 from loqa.agents.states import States
-from loqa.runtime.distributed import ProcessGroup
 
 if TYPE_CHECKING:
     from loqa.training.config import TrainConfig
@@ -208,15 +207,6 @@ class Agent(nn.Module):
             after = time[:-2][ends.truncated[:-1]] + 1
             of_final = append(self._features(final, 1, self.critic), after)
         return sequence(self.critic, append(features, time), ends, of_final)
-
-    @property
-    def fits(self) -> bool:
-        """Whether the critic is fitted (`fit`), and not trained."""
-        return False
-
-    def fit(self, obs: Tensor, returns: Tensor, processes: ProcessGroup) -> None:
-        """Fits the critic to a seat's observations `[T+1, B, ...]` and discounted returns `[T, B]`."""
-        raise NotImplementedError
 
     def answer(self, outputs: Tensor) -> Tensor:
         """What `step` says, of the actor's outputs `[..., K]`."""

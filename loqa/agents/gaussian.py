@@ -154,9 +154,11 @@ class GaussianAgent(Agent):
 
     @property
     def fits(self) -> bool:
+        """Whether the critic is fitted (`fit`), and not trained."""
         return isinstance(self.critic, RidgeHead)
 
     def fit(self, obs: Tensor, returns: Tensor, processes: ProcessGroup) -> None:
+        """Fits the critic to a seat's observations `[T+1, B, ...]` and discounted returns `[T, B]`."""
         assert isinstance(self.critic, RidgeHead)
         inputs = append_time(self._features(obs, 2, self.critic, rows=False))
         assert isinstance(inputs, Tensor)

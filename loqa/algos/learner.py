@@ -12,6 +12,7 @@ from torch import Tensor
 
 from loqa import ops
 from loqa.agents.actor_critic import Agent
+from loqa.agents.gaussian import GaussianAgent
 from loqa.agents.outputs import SeatOutputs
 from loqa.algos.base import Number
 from loqa.algos.loqa import ActorLosses, actor_losses, critic_losses, critic_targets
@@ -65,7 +66,7 @@ class Learner:
     updated parameters, then target = ema target + (1 - ema) agent. The actor step is Adam over both
     heads if its loss reaches the critic ("td0" with `advantage_gradient`), else over the actor
     alone; the critic step is Adam over the critic, the only head its loss reaches. A critic that is fitted
-    (`Agent.fits`) is so first of all, and not trained.
+    (`GaussianAgent.fits`) is so first of all, and not trained.
 
     Args:
         agent: trained in place.
@@ -154,8 +155,9 @@ class Learner:
             # Any number but 0: what is recorded has the term, its weight is on the device.
             settings = replace(settings, entropy_bonus=1.0)
         rewards, ends = trajectory.seat(player).rewards, trajectory.ends
-        if self.agent.fits:
-            self._fit(trajectory, player)
+        fitted = self.agent if isinstance(self.agent, GaussianAgent) and self.agent.fits else None
+        if fitted is not None:
+            self._fit(fitted, trajectory, player)
         own = self._evaluate(trajectory, player)
         evaluation = own.detach()
         opponents = []
@@ -187,7 +189,7 @@ class Learner:
             )
         targets = critic_targets(rewards, target, settings, ends)
         critic_loss = critic_losses(own, targets).mean()
-        if not self.agent.fits:
+        if fitted is None:
             gradients = torch.autograd.grad(critic_loss, self._critic_parameters)
             self._processes.mean_(gradients)
             apply(self.critic_optimizer, self._critic_parameters, gradients)
@@ -196,7 +198,7 @@ class Learner:
             torch._foreach_lerp_(self._target_parameters, self._parameters, 1 - settings.target_ema)
         return UpdateMetrics(losses.detach(), critic_loss.detach(), grad_norm, evaluation)
 
-    def _fit(self, trajectory: Trajectory, player: int) -> None:
+    def _fit(self, agent: GaussianAgent, trajectory: Trajectory, player: int) -> None:
         """A critic that is fitted, before it speaks of these episodes."""
         if trajectory.ends is not None:
             raise ValueError(
@@ -204,7 +206,7 @@ class Learner:
             )
         own = trajectory.seat(player)
         returns = ops.discounted_returns(own.rewards, self.settings.gamma)
-        self.agent.fit(own.obs, returns, self._processes)
+        agent.fit(own.obs, returns, self._processes)
 
     def _evaluate(
         self, trajectory: Trajectory, seat: int, agent: Agent | None = None

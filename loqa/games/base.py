@@ -44,7 +44,7 @@ class RunView(Protocol):
 
 @dataclass(frozen=True)
 class Making:
-    """How the environment of a run is made, besides its settings.
+    """How the environment of a run is made, besides its settings: arguments of `loqa.make`.
 
     Attributes:
         num_envs: B.

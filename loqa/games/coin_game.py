@@ -68,18 +68,14 @@ def _make_env(settings: CoinSettings, making: Making) -> Env:
     history = COIN_PRESETS[settings.rules].history  # numbers that are no places
     return make(
         "coin-game",
-        making.num_envs,
+        **vars(making),
         preset=settings.rules,
         height=settings.height,
         width=settings.width,
         num_players=settings.num_players,
         episode_length=settings.episode_length,
-        seed=making.seed,
-        device=making.device,
         obs="planes" if history else "cells",
         obs_dtype=torch.float32 if history else places,
-        num_threads=making.num_threads,
-        first_env=making.first_env,
         egocentric=settings.egocentric,
         check_actions=False,
     )

@@ -60,13 +60,9 @@ class CournotSettings(ContinuousIPDSettings):
 def _make_env(settings: ContinuousIPDSettings, making: Making) -> Env:
     return make(
         settings.GAME,
-        making.num_envs,
+        **vars(making),
         num_players=settings.num_players,
         episode_length=settings.episode_length,
-        seed=making.seed,
-        device=making.device,
-        num_threads=making.num_threads,
-        first_env=making.first_env,
     )
 
 

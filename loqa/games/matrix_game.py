@@ -100,14 +100,10 @@ class MatrixSettings:
 def _make_env(settings: IPDSettings | MatrixSettings, making: Making) -> Env:
     return make(
         "ipd",
-        making.num_envs,
+        **vars(making),
         payoff=settings.table(),
         episode_length=settings.episode_length,
-        seed=making.seed,
-        device=making.device,
         obs="index",
-        num_threads=making.num_threads,
-        first_env=making.first_env,
     )
 
 

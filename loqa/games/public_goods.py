@@ -61,7 +61,7 @@ class PublicGoodsSettings:
 def _make_env(settings: PublicGoodsSettings, making: Making) -> Env:
     return make(
         settings.payoffs,
-        making.num_envs,
+        **vars(making),
         num_players=settings.num_players,
         num_levels=settings.num_levels,
         episode_length=settings.episode_length,
@@ -69,10 +69,6 @@ def _make_env(settings: PublicGoodsSettings, making: Making) -> Env:
         benefit=settings.benefit,
         cost=settings.cost,
         obs="index" if settings.obs == "count" else settings.obs,
-        seed=making.seed,
-        device=making.device,
-        num_threads=making.num_threads,
-        first_env=making.first_env,
     )
 
 

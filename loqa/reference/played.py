@@ -71,8 +71,14 @@ class Played(Stepped):
         return np.stack(obs), chosen, rewards
 
     def index(self, env: int, player: int) -> int:
-        """What a player tells apart who remembers one step: the observation `index`."""
-        raise NotImplementedError
+        """What a player tells apart who remembers one step: the observation `index`.
+
+        Raises:
+            ValueError: the game shows none.
+        """
+        raise ValueError(
+            "this game shows no index: players who remember one step have no table of it"
+        )
 
     def _chosen(self, choose: Callable[[int, int, int], Any]) -> np.ndarray:
         """Of each player, with its word of the random numbers."""
