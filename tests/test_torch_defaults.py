@@ -15,9 +15,11 @@ from torch_settings_changed import default_device, default_dtype, precision
 
 import loqa
 from loqa.agents.actor_critic import build_agent
+from loqa.envs.continuous_game.presets import CONTINUOUS_PRESETS
 from loqa.evaluation.best_response import ResponseSettings
 from loqa.evaluation.exploit import exploit
 from loqa.evaluation.mcts import SearchSettings
+from loqa.games.continuous_worth import answers, best_response
 
 DEFAULTS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "float64": lambda: default_dtype(torch.float64),
@@ -67,3 +69,20 @@ def test_numbers_stay(name: str, usual: tuple[Path, list[Any]]) -> None:
     with DEFAULTS[name]():
         found = everything(files)
     assert list(map(repr, found)) == list(map(repr, expected))  # NaN is unlike itself
+
+
+@pytest.mark.parametrize("default", DEFAULTS)
+def test_best_responses_in_numbers(default: str) -> None:
+    payoff = CONTINUOUS_PRESETS["continuous-ipd"]["donation"].payoff_of(2)
+
+    def found() -> list[dict[str, float]]:
+        half = best_response(_half, payoff, 2, 0.5, grid=5)
+        return [half, answers(_half, payoff, 2)]
+
+    expected = found()
+    with DEFAULTS[default]():
+        assert found() == expected
+
+
+def _half(obs: torch.Tensor) -> torch.Tensor:
+    return obs[:, -1] / 2 + obs[:, 0] / 4

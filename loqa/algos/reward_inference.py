@@ -37,6 +37,7 @@ _RIDGE = 1e-3
 _FEWEST = 50  # visits of a state
 _PURE = 0.02  # a share so close to 0 or 1 says little of the log-odds
 _STATE = ("rewards", "_counts", "_iterations", "_windows", "_normal", "_moments", "_moved")
+_PLAIN: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}  # whatever the defaults are
 _DRIFT = 1e-4  # variance of the log-odds that is not of counting
 
 
@@ -69,14 +70,14 @@ class RewardInference:
             stop_normaliser_gradient=settings.stop_normaliser_gradient,
             exploration=exploration,
         )
-        self.rewards = torch.zeros(4, dtype=torch.float64)
-        self._counts = torch.zeros(2, 5, 2, dtype=torch.float64)
+        self.rewards = torch.zeros(4, **_PLAIN)
+        self._counts = torch.zeros(2, 5, 2, **_PLAIN)
         self._iterations = self._windows = 0
         self._last: _Window | None = None
         # Of both kinds of player: F'F, F'dx and dx'dx, weighted.
-        self._normal = torch.zeros(2, 4, 4, dtype=torch.float64)
-        self._moments = torch.zeros(2, 4, dtype=torch.float64)
-        self._moved = torch.zeros(2, dtype=torch.float64)
+        self._normal = torch.zeros(2, 4, 4, **_PLAIN)
+        self._moments = torch.zeros(2, 4, **_PLAIN)
+        self._moved = torch.zeros(2, **_PLAIN)
 
     def observe(self, mine: Tensor, theirs: Tensor, paid: Tensor) -> None:
         """An iteration's actions.
@@ -106,7 +107,7 @@ class RewardInference:
         warm = self._windows < WARM_UP
         weight = 0.0 if warm else self._weight
         features = []
-        for outcome in torch.eye(4, dtype=torch.float64):
+        for outcome in torch.eye(4, **_PLAIN):
             game = ExactGame("inferred", [paid.tolist(), outcome.tolist()], self._discount)
             found = loqa_gradient(game, log_odds, self._exact, seat=1)
             features.append(torch.stack([found.naive, found.naive + weight * found.shaping]))
@@ -123,7 +124,7 @@ class RewardInference:
         self._moments = FORGET * self._moments + weighted @ moved
         self._moved = FORGET * self._moved + (moved.square() * known / variance).sum()
         size = self._normal.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]
-        ridge = (_RIDGE * size + 1e-9) * torch.eye(4, dtype=torch.float64)
+        ridge = (_RIDGE * size + 1e-9) * torch.eye(4, **_PLAIN)
         each = torch.linalg.solve(self._normal + ridge, self._moments)
         explained = (each * self._moments).sum(-1)
         found = each[int((self._moved - explained).argmin())]

@@ -72,11 +72,11 @@ class Actors:
         for seat, one in enumerate(self.sitters):
             state = self.states[seat]
             if state is not None:
-                log_probs, self.states[seat] = one.answer(obs[:, seat], state)
+                answer, self.states[seat] = one.answer(obs[:, seat], state)
                 if self.env.spec.action_box is not None:
-                    actions[:, seat] = log_probs
+                    actions[:, seat] = answer
                     continue
-                edges = log_probs.exp().cumsum(-1)
+                edges = answer.exp().cumsum(-1)
                 one.check_sums(edges[:, -1])
                 chosen = (draw[:, seat, None] * edges[:, -1:] >= edges[:, :-1]).sum(-1)
                 actions[:, seat] = 1 - chosen if one.swapped else chosen

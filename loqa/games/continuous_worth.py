@@ -13,6 +13,7 @@ from loqa.envs.continuous_game.presets import Payoff
 Answer = Callable[[Tensor], Tensor]
 """Observations `[N, 1 + n]` to actions `[N]` in [0, 1]."""
 _STILL = 1e-6  # of a value, with which value iteration ends
+_CPU = torch.device("cpu")  # whatever the default is
 _FOLLOWED = 200  # sweeps in which choices stay, between two that choose anew
 
 
@@ -32,7 +33,13 @@ def answers(answer: Answer, payoff: Payoff, players: int) -> dict[str, float]:
     for own in levels:
         for other in levels:
             seen[own + other] = [1.0, levels[own], *[levels[other]] * (players - 1)]
-    return dict(zip(seen, answer(torch.tensor(list(seen.values()))).tolist(), strict=True))
+    return dict(
+        zip(
+            seen,
+            answer(torch.tensor(list(seen.values()), device=_CPU, dtype=torch.float32)).tolist(),
+            strict=True,
+        )
+    )
 
 
 def best_response(
@@ -60,7 +67,7 @@ def best_response(
         "best_response_gain"; "copies_earn", what a copy among copies earns a step; "copies_do", their
         action at last.
     """
-    points = torch.linspace(0, 1, grid, dtype=torch.float64)
+    points = torch.linspace(0, 1, grid, dtype=torch.float64, device=_CPU)
     x, y = (one.reshape(-1) for one in torch.meshgrid(points, points, indexing="ij"))
     seen = torch.stack([torch.ones_like(x), y, x, *[y] * (players - 2)], -1)
     seen = torch.cat([torch.zeros_like(seen[:1]), seen])
@@ -68,7 +75,7 @@ def best_response(
     lower = (copies * (grid - 1)).long().clamp(max=grid - 2)
     share = (copies * (grid - 1) - lower)[:, None]
     paid = reward(payoff, points[None], (players - 1) * copies[:, None])
-    values = torch.zeros(len(seen), dtype=torch.float64)
+    values = torch.zeros(len(seen), dtype=torch.float64, device=_CPU)
     moved = torch.inf
     while moved > _STILL:
         by_copies = values[1:].reshape(grid, grid).T.contiguous()  # [y, x]
@@ -89,13 +96,14 @@ def best_response(
 
 def _copies(answer: Answer, payoff: Payoff, players: int, discount: float) -> tuple[float, float]:
     """(1 - gamma) sum_t gamma^t r_t where all are copies, and what they do at last."""
-    total, left, action = 0.0, 1.0, torch.zeros(1)
-    seen = torch.zeros(1, 1 + players)
+    total, left = 0.0, 1.0
+    started = torch.ones(1, dtype=torch.float32, device=_CPU)
+    action, seen = 0 * started, torch.zeros(1, 1 + players, dtype=torch.float32, device=_CPU)
     steps = ceil(log(_STILL * (1 - discount)) / log(discount)) if discount else 1
     for _ in range(steps):
         action = answer(seen)
         own = action.double()
         total += left * reward(payoff, own, (players - 1) * own).item()
         left *= discount
-        seen = torch.cat([torch.ones(1), action.expand(players)])[None]
+        seen = torch.cat([started, action.expand(players)])[None]
     return (1 - discount) * total, action.item()

@@ -118,9 +118,8 @@ def _launch(call: Launch) -> Any:
     unaligned = 7 if code else 3  # NumPy can make such arrays
     addresses, copies = [], []
     for x in reads:
-        address = (
-            0 if x is None else address_of(x)
-        )  # torch copies with no look at the storage's size
+        # Also before a copy: torch makes one with no look at the storage's size.
+        address = 0 if x is None else address_of(x)
         if x is not None and (address & unaligned or not x.is_contiguous()):
             copies.append(x.clone(memory_format=torch.contiguous_format))
             address = copies[-1].data_ptr()
