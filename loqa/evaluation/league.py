@@ -204,7 +204,8 @@ def league(
 
         def play(part: Sequence[Seating], stop: threading.Event) -> None:
             for seating in sitting(part):
-                store.play(seating, stop)
+                if not store.has(seating):
+                    store.play(seating, stop)
 
         spread(
             lineups.parts, lambda part: all(map(store.has, sitting(part))), play, at_once, report

@@ -55,16 +55,20 @@ def test_only_missing_pairs_are_played(tmp_path: Path, monkeypatch: pytest.Monke
     grown = loqa.league(["ac", "ad", "random"], **settings)
     assert len(played) == 9
     assert grown.pairs[0] == first.pairs[0]
-    # A line cut short by a crash is played again, and only that one.
+    # A line cut short by a crash is played again, and only that one, whichever it is.
     file = tmp_path / "seatings.jsonl"
-    file.write_text(file.read_text()[:-20])
-    assert loqa.league(["ac", "ad", "random"], **settings) == grown
-    assert len(played) == 10
+    for number in range(9):
+        lines = sorted(file.read_text().splitlines(keepends=True))
+        last = lines.pop(number)
+        file.write_text("".join(lines) + last[:-20])
+        assert loqa.league(["ac", "ad", "random"], **settings) == grown
+        assert played[9:] == [tuple(json.loads(last)["names"])]
+        del played[9:]
     loqa.league(["ac", "ad"], **{**settings, "seed": 1})
-    assert len(played) == 14
+    assert len(played) == 13
     # In another order nothing is played, and everybody keeps its numbers.
     other = loqa.league(["random", "ad", "ac"], **settings)
-    assert len(played) == 14
+    assert len(played) == 13
     np.testing.assert_array_equal(other.matrix[::-1, ::-1], grown.matrix)
     for pair in other.pairs:
         twin = next(p for p in grown.pairs if {p.first, p.second} == {pair.first, pair.second})
