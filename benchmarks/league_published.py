@@ -1,10 +1,12 @@
 """The published league again: every group mean beside the one recorded with the published environment;
-and the agents that come with the package against all of them.
+and ours against all of them.
 
     LOQA_REFERENCE_AGENTS_DIR=DIR python benchmarks/league_published.py [--episodes 1000] [--out DIR]
-    ... --families LOQA POLA --scripted ac ad --json benchmarks/results/league.json
+    ... --ours RUN ... --families LOQA POLA --scripted ac ad --json benchmarks/results/league.json
 
-DIR holds the arrays of the ten published agents each of LOQA, POLA and M-FOS. Exits with 1 if a mean is
+RUN is a run directory, or the name of an agent that comes with the package (`loqa-coin-3x3` by default). DIR
+holds the arrays of the ten published agents each of LOQA, POLA and M-FOS, and the eight of Advantage
+Alignment, which come from two codes. Exits with 1 if a mean is
 further than two standard errors from the recorded one; a standard error is the recorded standard
 deviation over pairs, divided by the root of their number (mean +- deviation is what was recorded).
 """
@@ -23,7 +25,6 @@ from about import about
 
 import loqa
 from loqa.evaluation.league import GroupPair
-from loqa.training.train import TRAINED
 
 # Mean and standard deviation over pairs, of the first and the second; None was not recorded.
 RECORDED: dict[tuple[str, str], tuple[tuple[float, float | None], tuple[float, float | None]]] = {
@@ -39,26 +40,35 @@ RECORDED: dict[tuple[str, str], tuple[tuple[float, float | None], tuple[float, f
 }
 
 
-OURS = "loqa (loqa)"
-"""Algorithm and package of the trained agents, as a league groups them."""
-FAMILIES = {"LOQA": "loqa", "POLA": "pola", "M-FOS": "mfos"}
+OURS = "ours"
+FAMILIES = {
+    "LOQA": [f"loqa_{number}" for number in range(1, 11)],
+    "POLA": [f"pola_{number}" for number in range(1, 11)],
+    "M-FOS": [f"mfos_{number}" for number in range(42, 52)],
+    "Advantage Alignment": [
+        *(f"aa_baseline_{number}" for number in range(1, 6)),
+        *(f"aa_25400_{number}" for number in range(1, 4)),
+    ],
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--episodes", type=int, default=1000)
+    parser.add_argument("--ours", nargs="*", default=["loqa-coin-3x3"], metavar="RUN")
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     parser.add_argument("--scripted", nargs="*", default=["ad", "ac", "random"])
     parser.add_argument("--out", help="directory of the league")
     parser.add_argument("--json", type=Path, help="results, for report.py")
     options = parser.parse_args()
     directory = Path(os.environ["LOQA_REFERENCE_AGENTS_DIR"])
-    files = [directory / f"{FAMILIES[family]}_{number}.npz" for family in options.families
-             for number in (range(42, 52) if family == "M-FOS" else range(1, 11))]  # fmt: skip
+    agents = {Path(one).name: one for one in [*options.ours, *options.scripted]}
+    groups = {Path(one).name: OURS for one in options.ours}
+    for family in options.families:
+        agents |= {name: directory / f"{name}.npz" for name in FAMILIES[family]}
+        groups |= dict.fromkeys(FAMILIES[family], family)
     started = time.perf_counter()
-    league = loqa.league(
-        [*TRAINED, *files, *options.scripted], episodes=options.episodes, out=options.out
-    )
+    league = loqa.league(agents, groups=groups, episodes=options.episodes, out=options.out)
     seconds = time.perf_counter() - started
     print(f"{len(league.pairs)} pairs of {options.episodes} episodes in {seconds:.1f} s")
     rows = [compare(pair) for pair in league.group_pairs if pair.first in {OURS, *FAMILIES}]
@@ -76,6 +86,7 @@ def main() -> int:
     if options.json:
         found = {
             "agents": len(league.names),
+            "ours": len(options.ours),
             "pairs": len(league.pairs),
             "episodes": options.episodes,
             "episode_length": 50,

@@ -33,7 +33,7 @@ def _three(value: float) -> str:
 def league(results: dict[str, Any]) -> str:
     """The time of a league, and its group means beside the recorded ones."""
     lines = [
-        f"{results['agents']} agents, the package's two, published ones and scripted ones, "
+        f"{results['agents']} agents, {results['ours']} of ours, published ones and scripted ones, "
         f"{results['pairs']} pairs (each agent meets itself too) of "
         f"{results['episodes']:,} episodes of {results['episode_length']} steps: "
         f"**{results['seconds']:.0f} s**. Mean reward per step, beside what the published environment gave:",

@@ -42,7 +42,7 @@ SHORT: dict[str, dict[str, str]] = {
     "watch": {"--steps": "2"},
 }  # fmt: skip
 # Libraries whose blocks are left out where they are not installed.
-OPTIONAL = ("optuna", "stable_baselines3")
+OPTIONAL = ("optuna", "stable_baselines3", "torchrl")
 # Commands that no test runs: what another test or .ci/run does, or what needs other machines.
 NOT_RUN = ("python -m pip install", "python benchmarks/")
 
