@@ -26,8 +26,12 @@ def test_hangs():
 
 def run(*command: object, **options: object) -> subprocess.Popen[str]:
     paths = [Path(loqa.__file__).parents[1], BENCHMARKS, BENCHMARKS / "gpu"]
-    # Not as a worker of pytest-xdist, where pytest-benchmark measures nothing.
-    plain = {name: value for name, value in os.environ.items() if "XDIST" not in name}
+    # Not as a worker of pytest-xdist, where pytest-benchmark measures nothing; nor with this run's options.
+    plain = {
+        name: value
+        for name, value in os.environ.items()
+        if "XDIST" not in name and name != "PYTEST_ADDOPTS"
+    }
     environment = {**plain, "PYTHONPATH": os.pathsep.join(map(str, paths))}
     return subprocess.Popen(
         [sys.executable, *map(str, command)],
