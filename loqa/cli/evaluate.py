@@ -16,6 +16,7 @@ from loqa.evaluation.evaluate import MatchResult, evaluate, to_csv
 from loqa.evaluation.groups import distinct, group_names, grouped, named_apart
 from loqa.evaluation.league import league
 from loqa.evaluation.players import as_player
+from loqa.runtime.cluster import ENGINES
 from loqa.storage.files import output_directory, write_json, write_text
 
 
@@ -64,6 +65,7 @@ def add_league(one: argparse.ArgumentParser) -> None:
         default="league",
         help="results and figures; what is there is not played again [league]",
     )
+    one.add_argument("--engine", choices=ENGINES, default="local", help="[local]")
     one.set_defaults(run=_league)
     add_settings(one)
 
@@ -153,6 +155,7 @@ def _league(options: argparse.Namespace, console: Terminal) -> int:
             game=options.game,
             seed=options.seed,
             num_threads=options.num_threads,
+            engine=options.engine,
             report=lambda done, total: progress.update(task, completed=done, total=total),
             max_seatings=options.max_seatings,
             **settings_of(options),

@@ -10,9 +10,10 @@ from rich.table import Table
 
 from loqa._checks import plural
 from loqa.cli.terminal import DONE, FAILED, INTERRUPTED, Terminal
+from loqa.runtime.cluster import ENGINES
 from loqa.sweeps.grid import Grid, seeds_of, settings_of
 from loqa.sweeps.statistics import Interval
-from loqa.sweeps.sweep import ENGINES, sweep
+from loqa.sweeps.sweep import sweep
 from loqa.sweeps.table import Comparison, SweepTable, rewards_among
 from loqa.sweeps.work import Outcome
 

@@ -22,6 +22,7 @@ import numpy as np
 from loqa import _checks
 from loqa._native import threads
 from loqa.agents.player import Player, with_digest
+from loqa.evaluation.engines import engine_of
 from loqa.evaluation.evaluate import Estimate
 from loqa.evaluation.groups import distinct, group_names, named_apart
 from loqa.evaluation.league_store import Store
@@ -29,6 +30,7 @@ from loqa.evaluation.lineups import Lineups, Pair, Seating, Standing, pairs_of, 
 from loqa.evaluation.match_settings import make_env, settings_of
 from loqa.evaluation.players import as_player, expand
 from loqa.evaluation.spread import spread
+from loqa.runtime.cluster import ENGINES
 from loqa.runtime.torch_settings import usual_torch
 from loqa.storage.files import output_directory, write_json, write_text
 
@@ -143,6 +145,7 @@ def league(
     game: str | None = None,
     seed: int = 0,
     num_threads: int | None = None,
+    engine: str = "local",
     groups: Mapping[str, str] | None = None,
     report: Report | None = None,
     max_seatings: int = 1000,
@@ -163,7 +166,9 @@ def league(
             them, rounded up: one X among Ys sits in A seats.
         out: directory for seatings.jsonl, league.json, league.csv, league.tex, and heatmaps.
         game, seed, settings: as in `loqa.evaluate`.
-        num_threads: pairs that are played at once; all cores by default.
+        num_threads: pairs that are played at once; all cores by default, on Ray all of the cluster's.
+        engine: "local", threads of this process; or "ray", a Ray cluster, to which players are sent:
+            the modules of their classes must be there.
         groups: name of an agent -> algorithm, instead of what its file says. By default runs are of one
             group if only their seeds differ; else the group's name says what differs.
         report: called with (pairs done, pairs in all); A > 2: seatings.
@@ -185,7 +190,8 @@ def league(
     if episodes % 2:
         raise ValueError(f"episodes must be even, half of them in each seat, got {episodes}")
     seed = _checks.integer("seed", seed, 0, 2**63 - 1)
-    at_once = threads(num_threads)
+    threads(num_threads)  # or it is refused, before anything is written
+    _checks.one_of("engine", engine, ENGINES)
     played = settings_of(players, game, settings, None, seed)
     max_seatings = _checks.integer("max_seatings", max_seatings, 1, 10**6)
     count = played.matches.num_players(played.make)
@@ -202,14 +208,19 @@ def league(
         def sitting(part: Sequence[Seating]) -> list[list[Player]]:
             return [[players[one] for one in seating] for seating in part]
 
-        def play(part: Sequence[Seating], stop: threading.Event) -> None:
+        def work(part: Sequence[Seating], stop: threading.Event) -> None:
             for seating in sitting(part):
                 if not store.has(seating):
-                    store.play(seating, stop)
+                    store.play(seating, stop, one_seating)
 
-        spread(
-            lineups.parts, lambda part: all(map(store.has, sitting(part))), play, at_once, report
-        )
+        with engine_of(engine, num_threads) as (one_seating, at_once):
+            spread(
+                lineups.parts,
+                lambda part: all(map(store.has, sitting(part))),
+                work,
+                at_once,
+                report,
+            )
         pairs = pairs_of(lineups, players, store)
         standings: Sequence[Standing] = ()
         if count > 2:

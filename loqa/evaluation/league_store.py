@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,10 @@ from loqa.evaluation.match_settings import Settings
 from loqa.evaluation.matches import Match
 from loqa.storage.files import append_line, write_text
 from loqa.storage.reading import read_lines, wrong
+
+Rewards = list[tuple[float, float]]
+Play = Callable[[Sequence[Player], Settings, int, threading.Event], Rewards | None]
+"""As `play`."""
 
 _FORMAT = 3
 _BLOCK = 500
@@ -50,7 +54,7 @@ class Store:
     def has(self, players: Sequence[Player]) -> bool:
         return self._key(players) in self._lines
 
-    def rewards(self, players: Sequence[Player]) -> list[tuple[float, float]]:
+    def rewards(self, players: Sequence[Player]) -> Rewards:
         """(mean, standard error) of each seat."""
         return [(mean, error) for mean, error in self._lines[self._key(players)]["rewards"]]
 
@@ -59,18 +63,12 @@ class Store:
         alone = len(players) == 2 and players[0].digest == players[1].digest
         return self._episodes if alone else math.ceil(self._episodes / len(players))
 
-    def play(self, players: Sequence[Player], stop: threading.Event) -> None:
+    def play(self, players: Sequence[Player], stop: threading.Event, on: Play) -> None:
         """Plays a seating and keeps what it came to; nothing if it is stopped on the way."""
         episodes = self.episodes_of(players)
-        match = Match(players, self._settings, min(_BLOCK, episodes), 1, False)
-        parts: list[torch.Tensor] = []
-        while sum(len(part) for part in parts) < episodes:
-            if stop.is_set():
-                return
-            parts.append(match.play(len(parts)).rewards)
-        paid = torch.cat(parts)[:episodes]
-        each = [Estimate.of_samples(paid[:, seat]) for seat in range(len(players))]
-        rewards = [[one.mean, one.standard_error] for one in each]
+        rewards = on(players, self._settings, episodes, stop)
+        if rewards is None:
+            return
         key, names = self._key(players), [one.name for one in players]
         line = {"key": key, "names": names, "rewards": rewards, "episodes": episodes}
         changed = [one for one in players if _changes(one)]
@@ -80,6 +78,21 @@ class Store:
             self.changed |= {one.name: "it changes while it plays" for one in changed}
             if self._file is not None and stays:
                 append_line(self._file, line)
+
+
+def play(
+    players: Sequence[Player], settings: Settings, episodes: int, stop: threading.Event | None
+) -> Rewards | None:
+    """(mean reward, its standard error) of each seat; None if it is stopped on the way."""
+    match = Match(players, settings, min(_BLOCK, episodes), 1, False)
+    parts: list[torch.Tensor] = []
+    while sum(len(part) for part in parts) < episodes:
+        if stop is not None and stop.is_set():
+            return None
+        parts.append(match.play(len(parts)).rewards)
+    paid = torch.cat(parts)[:episodes]
+    each = [Estimate.of_samples(paid[:, seat]) for seat in range(len(players))]
+    return [(one.mean, one.standard_error) for one in each]
 
 
 def _read_lines(path: Path) -> dict[str, dict[str, Any]]:

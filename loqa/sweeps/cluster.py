@@ -6,35 +6,21 @@ import os
 from dataclasses import asdict
 from typing import Any
 
+from loqa.runtime.cluster import cores
 from loqa.sweeps.work import Outcome, Task, work
 
 
 class RayEngine:
     """Tasks of Ray, one a run. The sweep's directory must be seen under its path by all machines.
 
-    A cluster that is there already is used: of `ray.init`, of `ray start`, or where RAY_ADDRESS says. Else
-    one is started on this machine, and ended with the sweep.
-
     Args:
+        ray: the module, connected (`loqa.runtime.cluster`).
         workers: most runs at a time; by default as many as the cluster has cores.
-
-    Raises:
-        ValueError: Ray is not installed.
-        ConnectionError: RAY_ADDRESS names a cluster that does not answer.
     """
 
-    def __init__(self, workers: int | None) -> None:
-        try:
-            import ray
-        except ImportError as error:
-            raise ValueError(
-                "engine ray needs Ray, which is not installed: python -m pip install 'loqa[ray]'"
-            ) from error
-        self._ray: Any = ray
-        self._started = not ray.is_initialized()
-        if self._started:
-            ray.init(log_to_driver=False, include_dashboard=False)
-        self.workers = int(ray.cluster_resources().get("CPU", 1)) if workers is None else workers
+    def __init__(self, ray: Any, workers: int | None) -> None:
+        self._ray = ray
+        self.workers = cores(ray) if workers is None else workers
         self._tasks: dict[Any, Task] = {}
 
     def __enter__(self) -> RayEngine:
@@ -44,8 +30,6 @@ class RayEngine:
         self.interrupt()
         while self._tasks:
             self.ended(1.0)
-        if self._started:
-            self._ray.shutdown()
 
     @property
     def running(self) -> int:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
 
 from loqa import _checks
+from loqa.runtime.cluster import ENGINES, cluster
 from loqa.storage.files import output_directory
 from loqa.sweeps.directory import SweepDirectory, named
 from loqa.sweeps.grid import Grid
@@ -16,7 +17,6 @@ from loqa.sweeps.work import Engine, Outcome, Task
 from loqa.training.config import TrainConfig
 from loqa.training.stopping import StopRequest
 
-ENGINES = ("local", "ray")
 Report = Callable[[str, Outcome, int, int], None]
 """Is told of each run that has ended: its name, how it ended, how many have ended by now, of how many."""
 
@@ -73,14 +73,18 @@ def sweep(
     return table
 
 
-def _engine(name: str, workers: int | None) -> AbstractContextManager[Engine]:
+@contextmanager
+def _engine(name: str, workers: int | None) -> Iterator[Engine]:
     if name == "ray":
         from loqa.sweeps.cluster import RayEngine
 
-        return RayEngine(workers)
+        with cluster() as ray, RayEngine(ray, workers) as on_ray:
+            yield on_ray
+        return
     from loqa.sweeps.local import LocalEngine
 
-    return LocalEngine(workers)
+    with LocalEngine(workers) as local:
+        yield local
 
 
 def _tasks(

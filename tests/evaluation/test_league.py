@@ -44,9 +44,9 @@ def test_only_missing_pairs_are_played(tmp_path: Path, monkeypatch: pytest.Monke
     played = []
     real = Store.play
 
-    def counting(self, players, stop):
+    def counting(self, players, *how):
         played.append(tuple(one.name for one in players))
-        return real(self, players, stop)
+        return real(self, players, *how)
 
     monkeypatch.setattr(Store, "play", counting)
     settings = {"episodes": 100, "game": "ipd", "out": tmp_path}

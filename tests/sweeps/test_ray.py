@@ -1,4 +1,4 @@
-"""A sweep on a real Ray head with two workers of this machine."""
+"""Sweeps and leagues on a real Ray head with two workers of this machine."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import loqa
+from loqa.agents.policy import PolicyError
 from loqa.cli.main import main
 from loqa.training.run_directory import RunDirectory
 
@@ -115,3 +117,35 @@ def test_ctrl_c_saves_all_runs(head: Any, tmp_path: Path) -> None:
     for name in table.unfinished:
         assert RunDirectory(out / name).latest_checkpoint() is not None
         assert not list((out / name).glob(".*"))
+
+
+class Moody(torch.nn.Module):
+    """Cooperates with a probability of its own."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = torch.nn.Parameter(torch.tensor(share))
+
+    def initial_state(self, batch_size: int) -> torch.Tensor:
+        return torch.zeros(batch_size, 1)
+
+    def step(self, obs: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.share > 1:
+            raise LookupError("no such share")
+        return torch.stack([self.share, 1 - self.share]).log().expand(len(obs), 2), state
+
+
+def test_league(head: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A user's policies are sent there; results are those of this process, bit for bit."""
+    # As of a class in the user's own script: its module is nowhere else.
+    pytest.importorskip("ray.cloudpickle").register_pickle_by_value(sys.modules[__name__])
+    agents = {"moody": Moody(0.3), "kind": Moody(0.9), "tft": "tft"}
+    here = loqa.league(agents, episodes=100, game="ipd")
+    assert loqa.league(agents, episodes=100, game="ipd", engine="ray") == here
+    command = ["league", "ac", "ad", "--episodes", "8", "--game", "ipd", "--engine", "ray"]
+    assert main([*command, "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "seatings.jsonl").read_text().count("\n") == 4
+    capsys.readouterr()
+    with pytest.raises(PolicyError, match="LookupError: no such share"):
+        loqa.league({"ac": "ac", "broken": Moody(1.5)}, episodes=4, game="ipd", engine="ray")
+    assert head.is_initialized()
