@@ -1,6 +1,5 @@
-"""Native core of loqa. Addresses are those of checked, contiguous CPU memory."""
+"""Native core of loqa, less its kernels, which `loqa.ops.register.run` calls by name."""
 
-from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -19,42 +18,6 @@ def default_num_threads() -> int: ...
 def philox(key: int, c0: int, c1: int, c2: int, c3: int) -> tuple[int, int, int, int]: ...
 def emulate_cuda(on: bool) -> None: ...
 def game_layout(game: str) -> dict[str, Any]: ...
-
-# Each kernel has a twin on CUDA, with a stream in the place of the last argument, the number of threads.
-def gru_step_f32(
-    input: int,
-    hidden: int,
-    bias_hn: int,
-    state: int,
-    next: int,
-    saved: int,
-    rows: int,
-    size: int,
-    group: int,
-    num_threads: int,
-) -> None: ...
-
-gru_step_f32_cuda: Callable[..., None]
-
-def gru_step_vjp_f32(
-    grad_next: int,
-    grad_out: int,
-    saved: int,
-    state: int,
-    grad_input: int,
-    grad_hidden: int,
-    grad_state: int,
-    rows: int,
-    size: int,
-    num_threads: int,
-) -> None: ...
-
-gru_step_vjp_f32_cuda: Callable[..., None]
-gru_step_f64 = gru_step_f32
-gru_step_f64_cuda: Callable[..., None]
-gru_step_vjp_f64 = gru_step_vjp_f32
-gru_step_vjp_f64_cuda: Callable[..., None]
-
 def keep_freed_memory() -> None: ...
 
 class GruSets:
@@ -72,113 +35,6 @@ class GruSets:
         hidden: int,
         outputs: int,
     ) -> None: ...
-
-def linear_scan(
-    dtype: int,
-    x: int,
-    carry: int,
-    ends: int,
-    out: int,
-    decay: float,
-    reverse: bool,
-    steps: int,
-    width: int,
-    num_threads: int,
-) -> None: ...
-
-linear_scan_cuda: Callable[..., None]
-
-def advantage(
-    dtype: int,
-    rewards: int,
-    values: int,
-    ends: int,
-    out: int,
-    gamma: float,
-    lam: float,
-    steps: int,
-    width: int,
-    num_threads: int,
-) -> None: ...
-
-advantage_cuda: Callable[..., None]
-
-def advantage_vjp(
-    dtype: int,
-    grad: int,
-    ends: int,
-    grad_rewards: int,
-    grad_values: int,
-    gamma: float,
-    lam: float,
-    steps: int,
-    width: int,
-    num_threads: int,
-) -> None: ...
-
-advantage_vjp_cuda: Callable[..., None]
-
-def n_step(
-    dtype: int,
-    rewards: int,
-    values: int,
-    ends: int,
-    out: int,
-    gamma: float,
-    n: int,
-    steps: int,
-    width: int,
-    num_threads: int,
-) -> None: ...
-
-n_step_cuda: Callable[..., None]
-
-def n_step_vjp(
-    dtype: int,
-    grad: int,
-    ends: int,
-    grad_rewards: int,
-    grad_values: int,
-    gamma: float,
-    n: int,
-    steps: int,
-    width: int,
-    num_threads: int,
-) -> None: ...
-
-n_step_vjp_cuda: Callable[..., None]
-
-def loaded_dice_vjp(
-    dtype: int,
-    grad: int,
-    returns: int,
-    values: int,
-    ends: int,
-    grad_logps: int,
-    gamma: float,
-    dice_discount: float,
-    shift: bool,
-    steps: int,
-    width: int,
-    num_threads: int,
-) -> None: ...
-
-loaded_dice_vjp_cuda: Callable[..., None]
-
-def n_step_dice_vjp(
-    dtype: int,
-    grad: int,
-    centred: int,
-    ends: int,
-    grad_logps: int,
-    gamma: float,
-    n: int,
-    steps: int,
-    width: int,
-    num_threads: int,
-) -> None: ...
-
-n_step_dice_vjp_cuda: Callable[..., None]
 
 def tournament(
     *,
