@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
-from functools import cache
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 P = TypeVar("P")
 
@@ -45,7 +46,7 @@ def known_settings(where: str, given: Iterable[str], valid: Iterable[str]) -> No
             raise TypeError(f"{where} has no setting {name!r}{nearest(name, valid)}")
 
 
-def integer(name: str, value: object, low: int, high: int) -> int:
+def integer(name: str, value: object, low: float, high: float) -> int:
     """`value` as int, or TypeError / ValueError unless it is an integer in [low, high].
 
     NumPy's and torch's integers of no dimension are integers; booleans are not.
@@ -84,7 +85,8 @@ def real(name: str, value: object, low: float = -math.inf, high: float = math.in
         except (OverflowError, ValueError):
             raise ValueError(f"{name} must be a finite number, got {got}") from None
     if not (math.isfinite(number) and low <= number <= high):
-        span = "" if (low, high) == (-math.inf, math.inf) else f" in [{low}, {high}]"
+        above = "" if low == -math.inf else f" >= {low}"
+        span = above if high == math.inf else f" in [{low}, {high}]"
         raise ValueError(f"{name} must be a finite number{span}, got {number}")
     return float(number)
 
@@ -99,13 +101,45 @@ def _is_one_number(value: Any, kinds: str) -> bool:
     return getattr(dtype, "kind", kinds) in kinds
 
 
-def check_choices(settings: Any) -> None:
-    """ValueError unless every field of a dataclass that has a `Literal` type holds one of its values."""
-    for name, choices in _choices(type(settings)).items():  # type: ignore[arg-type]
-        one_of(name, getattr(settings, name), choices)
+@dataclass(frozen=True)
+class Range:
+    """The values that a field of settings may have: `Annotated[int, Range(1, 9)]`."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+
+Count = Annotated[int, Range(1, 2**31 - 1)]
+Rate = Annotated[float, Range(0)]
+Share = Annotated[float, Range(0, 1)]
+
+
+def check_fields(settings: Any) -> None:
+    """TypeError or ValueError unless every field of a dataclass holds what its type says: a value of its
+    `Literal`, or an integer or a finite number in its `Range`, or None where that is allowed."""
+    kind: Any = type(settings)
+    for name, check in _fields(kind):
+        check(name, getattr(settings, name))
 
 
 @cache
-def _choices(kind: Any) -> dict[str, tuple[str, ...]]:
-    hints = get_type_hints(kind)
-    return {name: get_args(hint) for name, hint in hints.items() if get_origin(hint) is Literal}
+def _fields(kind: Any) -> list[tuple[str, Callable[[str, Any], object]]]:
+    found: list[tuple[str, Callable[[str, Any], object]]] = []
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        span = Range()
+        if get_origin(hint) is Annotated:
+            hint, span = get_args(hint)
+        if get_origin(hint) is Literal:
+            found.append((name, partial(one_of, valid=get_args(hint))))
+        elif hint is int:
+            found.append((name, partial(integer, low=span.low, high=span.high)))
+        elif hint is float:
+            found.append((name, partial(real, low=span.low, high=span.high)))
+        elif hint == float | None:
+            found.append((name, partial(_real_or_none, low=span.low, high=span.high)))
+    return found
+
+
+def _real_or_none(name: str, value: object, low: float, high: float) -> None:
+    if value is not None:
+        real(name, value, low, high)

@@ -30,7 +30,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from loqa import _checks, ops
+from loqa import ops
+from loqa._checks import Share
 from loqa.agents.ends import Ends
 from loqa.agents.outputs import SeatOutputs
 from loqa.algos.actor_critic import ActorCritic
@@ -56,11 +57,7 @@ class AdvantageAlignmentSettings(ActorCriticSettings):
     """
 
     alignment: Literal["discounted", "mean", "gated"] = "discounted"
-    alignment_lambda: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _checks.real("alignment_lambda", self.alignment_lambda, 0, 1)
+    alignment_lambda: Share = 1.0
 
 
 @dataclass(frozen=True)
@@ -75,12 +72,7 @@ class AlignedPPOSettings(PPOSettings):
 
     shaping_weight: float = 1.0
     alignment: Literal["discounted", "mean", "gated", "separated"] = "discounted"
-    alignment_lambda: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _checks.check_choices(self)
-        _checks.real("alignment_lambda", self.alignment_lambda, 0, 1)
+    alignment_lambda: Share = 1.0
 
 
 def past_sums(x: Tensor, discount: float, ends: Ends | None = None) -> Tensor:

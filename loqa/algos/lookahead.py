@@ -17,7 +17,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from loqa import _checks, ops
+from loqa import ops
+from loqa._checks import Count, Rate, Share, check_fields
 
 
 @dataclass(frozen=True)
@@ -43,29 +44,23 @@ class LookAheadSettings:
         model_lr: its learning rate.
     """
 
-    gamma: float = 0.96
+    gamma: Share = 0.96
     objective: Literal["dice", "loaded"] = "dice"
     baseline: Literal["none", "batch", "critic"] = "batch"
-    advantage_lambda: float = 1.0
-    inner_steps: int = 1
-    inner_lr: float = 0.3
-    inner_critic_lr: float = 5e-4
+    advantage_lambda: Share = 1.0
+    inner_steps: Count = 1
+    inner_lr: Rate = 0.3
+    inner_critic_lr: Rate = 5e-4
     optimizer: Literal["adam", "sgd"] = "adam"
     fresh_optimizer: bool = False
-    actor_lr: float = 0.02
-    critic_lr: float = 1e-2
+    actor_lr: Rate = 0.02
+    critic_lr: Rate = 1e-2
     opponent_model: bool = False
-    model_steps: int = 20
-    model_lr: float = 0.1
+    model_steps: Count = 20
+    model_lr: Rate = 0.1
 
     def __post_init__(self) -> None:
-        _checks.check_choices(self)
-        for name in ("gamma", "advantage_lambda"):
-            _checks.real(name, getattr(self, name), 0, 1)
-        for name in ("inner_steps", "model_steps"):
-            _checks.integer(name, getattr(self, name), 1, 2**20)
-        for name in ("inner_lr", "inner_critic_lr", "actor_lr", "critic_lr", "model_lr"):
-            _checks.real(name, getattr(self, name), 0)
+        check_fields(self)
 
     @property
     def has_critic(self) -> bool:
@@ -94,15 +89,9 @@ class POLASettings(LookAheadSettings):
 
     objective: Literal["dice", "loaded"] = "loaded"
     fresh_optimizer: bool = True
-    inner_kl: float = 10.0
-    outer_kl: float = 100.0
-    outer_steps: int = 200
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _checks.integer("outer_steps", self.outer_steps, 1, 2**20)
-        for name in ("inner_kl", "outer_kl"):
-            _checks.real(name, getattr(self, name), 0)
+    inner_kl: Rate = 10.0
+    outer_kl: Rate = 100.0
+    outer_steps: Count = 200
 
 
 def dice_objective(

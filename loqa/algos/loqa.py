@@ -16,13 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from loqa import ops
+from loqa._checks import Range, Share
 from loqa.agents.ends import Ends
 from loqa.agents.outputs import SeatOutputs
 from loqa.algos.settings import ActorCriticSettings
@@ -55,22 +56,13 @@ class LOQASettings(ActorCriticSettings):
     """
 
     shaping: Literal["loaded-dice", "n-step"] = "loaded-dice"
-    dice_discount: float = 0.9
-    n_step: int = 2
-    softmax_temperature: float = 1.0
+    dice_discount: Share = 0.9
+    n_step: Annotated[int, Range(2, 2**31 - 1)] = 2
+    softmax_temperature: Annotated[float, Range(1e-9)] = 1.0
     current_reward_differentiable: bool = False
     stop_normaliser_gradient: bool = False
     opponent_baseline: Literal["none", "batch"] = "none"
     opponent_model: Literal["shared", "learned", "mirrored", "inferred"] = "shared"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.n_step < 2:
-            raise ValueError(f"n_step must be at least 2, got {self.n_step}")
-        if self.softmax_temperature <= 0:
-            raise ValueError(f"softmax_temperature must be > 0, got {self.softmax_temperature}")
-        if not 0 <= self.dice_discount <= 1:
-            raise ValueError(f"dice_discount must be in [0, 1], got {self.dice_discount}")
 
 
 @dataclass(frozen=True)

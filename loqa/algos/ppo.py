@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from loqa import _checks, ops
+from loqa import ops
+from loqa._checks import Count, Range, Share, check_fields
 from loqa.agents.actor_critic import Agent
 from loqa.agents.ends import Ends
 from loqa.agents.outputs import SeatOutputs
@@ -52,26 +53,20 @@ class PPOSettings:
         ValueError: a number out of its range.
     """
 
-    gamma: float = 0.99
-    advantage_lambda: float = 0.95
+    gamma: Share = 0.99
+    advantage_lambda: Share = 0.95
     bootstrap: bool = True
-    clip_ratio: float = 0.2
-    epochs: int = 4
-    minibatches: int = 8
+    clip_ratio: Annotated[float, Range(1e-9, 10)] = 0.2
+    epochs: Count = 4
+    minibatches: Count = 8
     entropy_bonus: float = 0.02
-    clip_norm: float | None = 0.5
+    clip_norm: Annotated[float | None, Range(1e-9)] = 0.5
     actor_lr: float = 2e-3
     critic_lr: float = 2e-3
     network_lr: float = 2e-3
 
     def __post_init__(self) -> None:
-        for name in ("gamma", "advantage_lambda"):
-            _checks.real(name, getattr(self, name), 0, 1)
-        _checks.real("clip_ratio", self.clip_ratio, 1e-9, 10)
-        for name in ("epochs", "minibatches"):
-            _checks.integer(name, getattr(self, name), 1, 2**20)
-        if self.clip_norm is not None:
-            _checks.real("clip_norm", self.clip_norm, 1e-9)
+        check_fields(self)
 
 
 def ppo_targets(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from loqa._checks import check_choices
+from loqa._checks import Range, Share, check_fields
 
 
 @dataclass(frozen=True)
@@ -47,32 +47,24 @@ class ActorCriticSettings:
         ValueError: an unknown choice, or a number out of its range.
     """
 
-    gamma: float = 0.96
+    gamma: Share = 0.96
     shaping_weight: float = 1.0
     advantage: Literal["td0", "gae", "mc"] = "td0"
     shaping_advantage: Literal["same", "td0"] = "same"
-    advantage_lambda: float = 0.7
+    advantage_lambda: Share = 0.7
     advantage_gradient: bool = False
     advantage_baseline: Literal["none", "batch"] = "batch"
     advantage_scale: Literal["none", "batch"] = "none"
     entropy_bonus: float = 0.0
-    clip_norm: float | None = None
+    clip_norm: Annotated[float | None, Range(1e-9)] = None
     played_policy: bool = False
-    critic_warmup: int = 0
+    critic_warmup: Annotated[int, Range(0, 2**31 - 1)] = 0
     critic_target: Literal["sarsa", "argmax", "lambda", "returns"] = "sarsa"
-    critic_lambda: float = 0.9
+    critic_lambda: Share = 0.9
     actor_lr: float = 1e-3
     critic_lr: float = 1e-2
     network_lr: float = 1e-3
-    target_ema: float = 0.99
+    target_ema: Share = 0.99
 
     def __post_init__(self) -> None:
-        check_choices(self)
-        if self.clip_norm is not None and self.clip_norm <= 0:
-            raise ValueError(f"clip_norm must be > 0 or None, got {self.clip_norm}")
-        for name in ("gamma", "target_ema", "critic_lambda", "advantage_lambda"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must be in [0, 1], got {value}")
-        if self.critic_warmup < 0:
-            raise ValueError(f"critic_warmup must be >= 0, got {self.critic_warmup}")
+        check_fields(self)

@@ -11,10 +11,9 @@ from rich.text import Text
 
 from loqa.algos.exact.learn import LEARNERS
 from loqa.cli.options import last_given, tyro_forms
-from loqa.cli.terminal import DONE, INTERRUPTED, RunFailedError, Terminal
+from loqa.cli.terminal import DONE, INTERRUPTED, Terminal
 from loqa.training.exact import ExactConfig, train_exact
 from loqa.training.run_directory import RunDirectory
-from loqa.training.train import TrainingError
 
 PROG = "loqa train matrix --exact"
 _MEANS = ("self_play", "lone_defector", "best_response_gain")
@@ -36,10 +35,7 @@ def run_exact(given: Sequence[str], console: Terminal) -> int:
             rewards = ", ".join(f"{one:.3f}" for one in line["reward"])
             say(f"update {line['iteration']:,} of {loop.updates:,}: reward a step {rewards}")
 
-        try:
-            summary = train_exact(config, out, report)
-        except TrainingError as error:
-            raise RunFailedError(str(error)) from error
+        summary = train_exact(config, out, report)
     players = len(summary["mean_reward"])
     for player in range(players):
         who = f"player {player + 1}" if players > 1 else "every player"

@@ -15,9 +15,10 @@ from typing import NoReturn
 
 import loqa
 from loqa import _checks
-from loqa.cli.terminal import FAILED, INTERRUPTED, USAGE, RunFailedError, Terminal, lasting_output
+from loqa.cli.terminal import FAILED, INTERRUPTED, USAGE, Terminal, lasting_output
 from loqa.storage.files import WriteError
 from loqa.storage.reading import out_of_memory
+from loqa.training.stopping import TrainingError
 
 # What each command does, and the module whose `add_...` gives it its options. Only the command that is
 # asked for is loaded: `loqa --help` needs no torch.
@@ -79,7 +80,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     except (ValueError, TypeError, OSError) as error:
         _complain(f"loqa: error: {error}")
         return USAGE
-    except RunFailedError as error:
+    except TrainingError as error:
         _complain(f"loqa: the run failed: {error}")
         return FAILED
     except (MemoryError, RuntimeError) as error:

@@ -28,10 +28,6 @@ DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Codes of exit."""
 
 
-class RunFailedError(Exception):
-    """A run came to no result, through no fault of its caller."""
-
-
 def _in_other_words(error: UnicodeError) -> tuple[str, int]:
     """A codec's error handler: what the encoding lacks is written in other characters, not lost."""
     if not isinstance(error, UnicodeEncodeError):

@@ -14,13 +14,13 @@ from loqa._checks import nearest
 from loqa._native import core
 from loqa.cli.options import parsed
 from loqa.cli.progress import Pace, training_progress
-from loqa.cli.terminal import DONE, INTERRUPTED, USAGE, RunFailedError, Terminal
+from loqa.cli.terminal import DONE, INTERRUPTED, USAGE, Terminal
 from loqa.games.registry import game, names
 from loqa.training.config import GAMES, RESUMABLE, TrainConfig, config_class
 from loqa.training.own import own_config
 from loqa.training.run_directory import RunDirectory
 from loqa.training.run_names import describe, run_name
-from loqa.training.train import TrainingError, export_agent, resume, train
+from loqa.training.train import export_agent, resume, train
 
 
 def add_resume(one: argparse.ArgumentParser) -> None:
@@ -146,10 +146,7 @@ def _follow(console: Terminal, config: TrainConfig, done: tuple[int, float], wor
 
     pace = Pace(config.iterations, *done, config.time_limit)
     with training_progress(console, game(config.game).view(), pace) as report, console.not_needed():
-        try:
-            summary = work(report)
-        except TrainingError as error:
-            raise RunFailedError(str(error)) from error
+        summary = work(report)
     out = summary["out"]
 
     if summary["status"] == "interrupted":  # whoever interrupts may not wait for the figures

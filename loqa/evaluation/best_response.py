@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from loqa import _checks
+from loqa._checks import Count, Range, check_fields
 from loqa.agents.player import Player
 from loqa.algos.ppo import PPOSettings
 from loqa.evaluation.evaluate import seat_threads
@@ -42,18 +43,15 @@ class ResponseSettings:
         minibatches: parts of a batch. All else is as in `PPOSettings`; the entropy bonus falls to 0 too.
     """
 
-    iterations: int = 300
-    batch_size: int = 128
-    network: str = "mlp"
-    hidden: int = 64
-    learning_rate: float = 2e-3
-    minibatches: int = 8
+    iterations: Count = 300
+    batch_size: Count = 128
+    network: Literal["mlp", "gru"] = "mlp"
+    hidden: Count = 64
+    learning_rate: Annotated[float, Range(1e-9, 10)] = 2e-3
+    minibatches: Count = 8
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "batch_size", "hidden", "minibatches"):
-            _checks.integer(name, getattr(self, name), 1, 2**20)
-        _checks.real("learning_rate", self.learning_rate, 1e-9, 10)
-        _checks.one_of("network", self.network, NETWORKS)
+        check_fields(self)
 
     def fields(self) -> dict[str, Any]:
         """The same as fields of a run."""

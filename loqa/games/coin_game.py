@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 
 from loqa import _checks
+from loqa._checks import Count, Range
 from loqa._native import core
 from loqa.algos.trajectory import Trajectory
 from loqa.envs.base import Env
@@ -43,17 +44,14 @@ class CoinSettings:
     """
 
     rules: Literal["loqa24", "mfos22"] = "loqa24"
-    episode_length: int = 50
-    height: int = 3
-    width: int = 3
+    episode_length: Count = 50
+    height: Annotated[int, Range(1, 255)] = 3
+    width: Annotated[int, Range(1, 255)] = 3
     num_players: int = 2
     egocentric: bool = False
 
     def __post_init__(self) -> None:
-        _checks.check_choices(self)
-        _checks.integer("episode_length", self.episode_length, 1, 2**31 - 1)
-        _checks.integer("height", self.height, 1, 255)
-        _checks.integer("width", self.width, 1, 255)
+        _checks.check_fields(self)
         _checks.integer("num_players", self.num_players, 2, COIN_PRESETS[self.rules].max_players)
         if self.height * self.width <= self.num_players:
             raise ValueError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -32,12 +32,11 @@ class ContinuousIPDSettings:
 
     GAME: ClassVar[str] = "continuous-ipd"
 
-    num_players: int = 2
-    episode_length: int = 50
+    num_players: Annotated[int, _checks.Range(2, 8)] = 2
+    episode_length: _checks.Count = 50
 
     def __post_init__(self) -> None:
-        _checks.integer("num_players", self.num_players, 2, 8)
-        _checks.integer("episode_length", self.episode_length, 1, 2**31 - 1)
+        _checks.check_fields(self)
 
     def payoff(self) -> Payoff:
         """Of n players."""

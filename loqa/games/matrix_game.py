@@ -41,11 +41,11 @@ class IPDSettings:
         payoff: payoff to me for CC, CD, DC, DD.
     """
 
-    episode_length: int = 50
+    episode_length: _checks.Count = 50
     payoff: tuple[float, ...] = (-1.0, -3.0, 0.0, -2.0)
 
     def __post_init__(self) -> None:
-        _checks.integer("episode_length", self.episode_length, 1, 2**31 - 1)
+        _checks.check_fields(self)
         if len(self.payoff) != 4:
             raise ValueError(f"payoff must be 4 numbers for CC, CD, DC, DD, got {self.payoff}")
         as_payoff(self.payoff)
@@ -66,13 +66,12 @@ class MatrixSettings:
             asymmetric game 2 K*K numbers, those of the first player and then those of the second.
     """
 
-    episode_length: int = 50
+    episode_length: _checks.Count = 50
     stage_game: Literal["ipd", "chicken", "stag-hunt", "hawk-dove", "matching-pennies"] = "ipd"
     payoff: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        _checks.integer("episode_length", self.episode_length, 1, 2**31 - 1)
-        _checks.check_choices(self)
+        _checks.check_fields(self)
         self.table()
 
     def table(self) -> np.ndarray:

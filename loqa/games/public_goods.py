@@ -33,7 +33,7 @@ class PublicGoodsSettings:
 
     num_players: int = 3
     num_levels: int = 2
-    episode_length: int = 50
+    episode_length: _checks.Count = 50
     payoffs: Literal["public-goods", "n-ipd"] = "n-ipd"
     factor: float | None = None
     benefit: float | None = None
@@ -41,8 +41,7 @@ class PublicGoodsSettings:
     obs: Literal["count", "joint"] = "count"
 
     def __post_init__(self) -> None:
-        _checks.check_choices(self)
-        _checks.integer("episode_length", self.episode_length, 1, 2**31 - 1)
+        _checks.check_fields(self)
         self.obs_shape()
         self.payoff()
 

@@ -94,10 +94,6 @@ class TrainConfig:
         _checks.one_of("stop_at", stop_at, ("never", *self.record().thresholds))
         if stop_at != "never" and (why := self.record().no_threshold(self.env)):
             raise ValueError(f"stop_at must be never, got {stop_at}: {why}")
-        for part in self.parts():
-            for field in dataclasses.fields(part):
-                if isinstance(value := getattr(part, field.name), float):
-                    _checks.real(field.name, value)
         inputs, network = self.record().inputs(self.env), self.network
         self._check_box(inputs)
         if network.actor == "logits" and inputs.observes != "states":

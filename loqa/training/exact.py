@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from torch import Tensor
 
 from loqa import _checks
+from loqa._checks import Count, Range
 from loqa.algos.exact.chain import num_players, state_names
 from loqa.algos.exact.games import ExactGame, game
 from loqa.algos.exact.learn import LEARNERS, UPDATES, USUAL_POLICIES, ExactResult, learn
@@ -25,11 +26,9 @@ from loqa.games.answers import STATES, strategy_name
 from loqa.storage.files import WriteError, append_line, write_json
 from loqa.storage.tensor_file import load_tensors, save_tensors
 from loqa.training.run_directory import POLICIES, RunDirectory
-from loqa.training.stopping import StopRequest
-from loqa.training.train import TrainingError
+from loqa.training.stopping import StopRequest, TrainingError
 
 _FORMAT = "loqa exact policies"
-_MANY = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class StageGame:
     num_players: int = 2
 
     def __post_init__(self) -> None:
-        _checks.check_choices(self)
+        _checks.check_fields(self)
         self.made()
 
     def made(self) -> ExactGame:
@@ -95,17 +94,14 @@ class ExactLoop:
         log_every: updates between two lines of metrics.jsonl.
     """
 
-    seed: int = 0
-    runs: int = 1000
-    updates: int = 200
-    num_threads: int = 1
-    log_every: int = 10
+    seed: Annotated[int, Range(0, 2**63 - 1)] = 0
+    runs: Count = 1000
+    updates: Count = 200
+    num_threads: Annotated[int, Range(1, 1024)] = 1
+    log_every: Count = 10
 
     def __post_init__(self) -> None:
-        _checks.integer("seed", self.seed, 0, 2**63 - 1)
-        for name in ("runs", "updates", "log_every"):
-            _checks.integer(name, getattr(self, name), 1, _MANY)
-        _checks.integer("num_threads", self.num_threads, 1, 1024)
+        _checks.check_fields(self)
 
 
 @dataclass(frozen=True)

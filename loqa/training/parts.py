@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from loqa import _checks
+from loqa._checks import Count, Range, Rate, Share, check_fields
 from loqa.runtime.device import check_name
 
 MATMUL_PRECISION = {"float32": "highest", "tf32": "high", "bfloat16": "medium"}
 """What `torch.set_float32_matmul_precision` calls them."""
-_MANY = 2**31 - 1
+Often = Annotated[int, Range(0, 2**31 - 1)]
+"""A number of iterations; 0 is never."""
 
 
 @dataclass(frozen=True)
@@ -41,28 +42,21 @@ class Loop:
         checkpoint_every: iterations between two checkpoints.
     """
 
-    seed: int = 0
-    iterations: int = 1000
-    time_limit: float | None = None
-    batch_size: int = 256
-    exploration: float = 0.0
+    seed: Annotated[int, Range(0, 2**63 - 1)] = 0
+    iterations: Count = 1000
+    time_limit: Annotated[float | None, Range(0)] = None
+    batch_size: Count = 256
+    exploration: Share = 0.0
     shared_reward: bool = False
-    num_threads: int = 1
+    num_threads: Annotated[int, Range(1, 1024)] = 1
     matmul: Literal["float32", "tf32", "bfloat16"] = "float32"
     device: str = "cpu"
-    log_every: int = 10
+    log_every: Count = 10
     wandb: str | None = None
-    checkpoint_every: int = 500
+    checkpoint_every: Count = 500
 
     def __post_init__(self) -> None:
-        _checks.integer("seed", self.seed, 0, 2**63 - 1)
-        for name in ("iterations", "batch_size", "log_every", "checkpoint_every"):
-            _checks.integer(name, getattr(self, name), 1, _MANY)
-        _checks.integer("num_threads", self.num_threads, 1, 1024)
-        _checks.real("exploration", self.exploration, 0, 1)
-        if self.time_limit is not None:
-            _checks.real("time_limit", self.time_limit, 0)
-        _checks.check_choices(self)
+        check_fields(self)
         check_name(self.device)
 
 
@@ -91,17 +85,13 @@ class Network:
     actor_one_hot: bool = False
     actor_table: bool = False
     critic: Literal["mlp", "gru", "cnn", "ridge"] = "mlp"
-    actor_hidden: int = 16
-    critic_hidden: int = 16
-    layers_before_gru: int = 2
-    ridge_decay: float = 0.8
+    actor_hidden: Annotated[int, Range(1, 2**16)] = 16
+    critic_hidden: Annotated[int, Range(1, 2**16)] = 16
+    layers_before_gru: Annotated[int, Range(0, 2)] = 2
+    ridge_decay: Share = 0.8
 
     def __post_init__(self) -> None:
-        _checks.check_choices(self)
-        _checks.real("ridge_decay", self.ridge_decay, 0, 1)
-        for name in ("actor_hidden", "critic_hidden"):
-            _checks.integer(name, getattr(self, name), 1, 2**16)
-        _checks.integer("layers_before_gru", self.layers_before_gru, 0, 2)
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -131,16 +121,13 @@ class Others:
     other_algo: str = "same"
     fixed: tuple[str, ...] = ()
     take_turns: bool = False
-    opponents: int = 32
-    replay_capacity: int = 10_000
-    replay_every: int = 10
-    early_opponents: float = 0.0
+    opponents: Count = 32
+    replay_capacity: Count = 10_000
+    replay_every: Count = 10
+    early_opponents: Share = 0.0
 
     def __post_init__(self) -> None:
-        _checks.check_choices(self)
-        for name in ("opponents", "replay_capacity", "replay_every"):
-            _checks.integer(name, getattr(self, name), 1, _MANY)
-        _checks.real("early_opponents", self.early_opponents, 0, 1)
+        check_fields(self)
         if self.other_algo != "same" and self.meets != "learners":
             raise ValueError(f"other_algo needs meets learners, got {self.meets}")
         if (self.meets == "fixed") != bool(self.fixed):
@@ -167,8 +154,8 @@ class Schedule:
         critic_lr_final: the critic's; None keeps the first.
     """
 
-    anneal: int = 0
-    anneal_after: int = 0
+    anneal: Often = 0
+    anneal_after: Often = 0
     anneal_once: Literal["at_once", "answers"] = "at_once"
     entropy_final: float | None = None
     actor_lr_final: float | None = None
@@ -176,12 +163,7 @@ class Schedule:
     critic_lr_final: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("anneal", "anneal_after"):
-            _checks.integer(name, getattr(self, name), 0, _MANY)
-        _checks.check_choices(self)
-        for name in self.finals():
-            if (value := getattr(self, name)) is not None:
-                _checks.real(name, value)
+        check_fields(self)
 
     @staticmethod
     def finals() -> dict[str, str]:
@@ -208,14 +190,11 @@ class Steering:
     """
 
     self_play_target: float | None = None
-    steering_rate: float = 0.05
-    steering_limit: float = 2.5
+    steering_rate: Rate = 0.05
+    steering_limit: Annotated[float, Range(1)] = 2.5
 
     def __post_init__(self) -> None:
-        if self.self_play_target is not None:
-            _checks.real("self_play_target", self.self_play_target)
-        _checks.real("steering_rate", self.steering_rate, 0)
-        _checks.real("steering_limit", self.steering_limit, 1)
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -230,10 +209,9 @@ class Evaluations:
             Game "weak", "medium" or "strong"; "never" goes on.
     """
 
-    evaluate_every: int = 0
-    evaluation_episodes: int = 256
+    evaluate_every: Often = 0
+    evaluation_episodes: Annotated[int, Range(1, 2**16)] = 256
     stop_at: str = "never"
 
     def __post_init__(self) -> None:
-        _checks.integer("evaluate_every", self.evaluate_every, 0, _MANY)
-        _checks.integer("evaluation_episodes", self.evaluation_episodes, 1, 2**16)
+        check_fields(self)

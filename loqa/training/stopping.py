@@ -1,4 +1,4 @@
-"""Signals that end a run: it saves first."""
+"""What ends a run: an error, or a signal, before which it saves."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU", "SIGUSR1", "SIGUSR2")
 processor time. Ctrl-\\ (SIGQUIT) is left out: it ends a process at once."""
 
 _OWN = (signal.SIGINT, signal.SIGTERM)  # handled whatever their handler was
+
+
+class TrainingError(RuntimeError):
+    """A run cannot go on: a loss is NaN or infinite, the device's memory or the disk is full, or a user's
+    environment fails after the first iteration."""
 
 
 class StopRequest:

@@ -35,6 +35,7 @@ from loqa.training.parts import MATMUL_PRECISION
 from loqa.training.run_directory import RunDirectory, config_of
 from loqa.training.run_names import run_name
 from loqa.training.stopping import StopRequest
+from loqa.training.stopping import TrainingError as TrainingError
 from loqa.training.trackers import Tracker, check_installed, trackers
 from loqa.training.trainer import Trainer, make_agent
 
@@ -45,11 +46,6 @@ TRAINED: dict[str, Path] = {
 """Agents that come with the package, by name; loqa/trained/README.md says how they were made."""
 
 Report = Callable[[dict[str, Any]], None]
-
-
-class TrainingError(RuntimeError):
-    """A run cannot go on: a loss is NaN or infinite, the device's memory or the disk is full, or a user's
-    environment fails after the first iteration."""
 
 
 @usual_torch()

@@ -322,10 +322,14 @@ def test_clipping_scales_all_gradients_by_one_number() -> None:
         ("advantage", "td1", r"advantage must be one of .*got 'td1'"),
         ("advantage_baseline", "time", r"advantage_baseline must be one of"),
         ("critic_target", "max", r"critic_target must be one of"),
-        ("n_step", 1, r"n_step must be at least 2, got 1"),
-        ("softmax_temperature", 0.0, r"softmax_temperature must be > 0, got 0\.0"),
-        ("clip_norm", 0.0, r"clip_norm must be > 0 or None, got 0\.0"),
-        ("gamma", 1.5, r"gamma must be in \[0, 1\], got 1\.5"),
+        ("n_step", 1, r"n_step must be an integer in \[2, .*\], got 1"),
+        (
+            "softmax_temperature",
+            0.0,
+            r"softmax_temperature must be a finite number >= 1e-09, got 0\.0",
+        ),
+        ("clip_norm", 0.0, r"clip_norm must be a finite number >= 1e-09, got 0\.0"),
+        ("gamma", 1.5, r"gamma must be a finite number in \[0, 1\], got 1\.5"),
     ],
 )
 def test_wrong_settings_are_named(field: str, value: object, message: str) -> None:

@@ -323,7 +323,7 @@ def test_settings_that_cannot_be() -> None:
         ({"stop_at": "weak", "rules": "mfos22"}, "must be never, got weak: .* of rules loqa24"),
         ({"matmul": "int4"}, "matmul must be one of"),
         ({"actor_hidden": 0}, "actor_hidden must be"),
-        ({"critic_lambda": 1.5}, r"critic_lambda must be in \[0, 1\], got 1.5"),
+        ({"critic_lambda": 1.5}, r"critic_lambda must be a finite number in \[0, 1\], got 1.5"),
         ({"advantage_scale": "max"}, "advantage_scale must be one of"),
         ({"heigth": 5}, "no field 'heigth'.*height"),
     ]:

@@ -82,7 +82,7 @@ def test_a_configuration_does_not_change():
     ("fields", "message"),
     [
         ({"gama": 0.9}, "no field 'gama'; did you mean 'gamma'?"),
-        ({"gamma": 1.5}, r"gamma must be in \[0, 1\], got 1.5"),
+        ({"gamma": 1.5}, r"gamma must be a finite number in \[0, 1\], got 1.5"),
         ({"gamma": float("nan")}, "gamma must be"),
         ({"actor_lr": float("inf")}, "actor_lr must be a finite number"),
         ({"actor": "lstm"}, "actor must be one of logits, mlp, gru, cnn, hats, got 'lstm'"),

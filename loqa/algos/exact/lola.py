@@ -29,16 +29,13 @@ class LOLASettings:
         inner_steps: steps of the other that "lookahead" differentiates through.
     """
 
-    lr: float = 1.0
-    inner_lr: float = 1.0
+    lr: _checks.Rate = 1.0
+    inner_lr: _checks.Rate = 1.0
     form: Literal["taylor", "taylor-full", "lookahead"] = "taylor"
-    inner_steps: int = 1
+    inner_steps: _checks.Count = 1
 
     def __post_init__(self) -> None:
-        _checks.real("lr", self.lr, 0)
-        _checks.real("inner_lr", self.inner_lr, 0)
-        _checks.integer("inner_steps", self.inner_steps, 1, 2**31 - 1)
-        _checks.check_choices(self)
+        _checks.check_fields(self)
         if self.form != "lookahead" and self.inner_steps != 1:
             raise ValueError(
                 f"inner_steps is of form lookahead, {self.form} has one step: got {self.inner_steps}"

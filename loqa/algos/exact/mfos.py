@@ -54,7 +54,7 @@ class MFOSSettings:
     self_play_decay: float = 0.0015
 
     def __post_init__(self) -> None:
-        _checks.check_choices(self)
+        _checks.check_fields(self)
         for name in ("batch_size", "meta_steps", "epochs", "meta_hidden"):
             _checks.integer(name, getattr(self, name), 1, _MANY)
         if self.batch_size * self.meta_steps < 2:

@@ -18,10 +18,10 @@ class NaiveSettings:
         lr: learning rate, alpha.
     """
 
-    lr: float = 1.0
+    lr: _checks.Rate = 1.0
 
     def __post_init__(self) -> None:
-        _checks.real("lr", self.lr, 0)
+        _checks.check_fields(self)
 
     def step(self, play: Play, mine: Tensor, theirs: Tensor) -> Tensor:
         """My parameters after an update: theta_i + alpha dV_i / dtheta_i, `[..., P]`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from loqa import _checks
+from loqa._checks import Count, Rate, check_fields
 from loqa.algos.exact.lola import look_ahead
 from loqa.algos.exact.play import Play, gradient
 from loqa.algos.exact.policies import kl
@@ -36,19 +36,16 @@ class POLASettings:
             takes all steps.
     """
 
-    lr: float = 0.3
-    inner_lr: float = 5.0
-    inner_steps: int = 1
-    inner_kl: float = 0.0
-    outer_steps: int = 5000
-    outer_kl: float = 0.1
-    tolerance: float = 1e-8
+    lr: Rate = 0.3
+    inner_lr: Rate = 5.0
+    inner_steps: Count = 1
+    inner_kl: Rate = 0.0
+    outer_steps: Count = 5000
+    outer_kl: Rate = 0.1
+    tolerance: Rate = 1e-8
 
     def __post_init__(self) -> None:
-        for name in ("lr", "inner_lr", "inner_kl", "outer_kl", "tolerance"):
-            _checks.real(name, getattr(self, name), 0)
-        for name in ("inner_steps", "outer_steps"):
-            _checks.integer(name, getattr(self, name), 1, 2**31 - 1)
+        check_fields(self)
 
     def step(self, play: Play, mine: Tensor, theirs: Tensor) -> Tensor:
         """My parameters after an update, `[..., P]`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -131,13 +131,11 @@ class PolicySettings:
     """
 
     policy: Literal["table", "counts", "preconditioned", "network"] = "table"
-    init_std: float = 1.0
-    hidden: int = 16
+    init_std: _checks.Rate = 1.0
+    hidden: Annotated[int, _checks.Range(1, 2**16)] = 16
 
     def __post_init__(self) -> None:
-        _checks.check_choices(self)
-        _checks.real("init_std", self.init_std, 0)
-        _checks.integer("hidden", self.hidden, 1, 2**16)
+        _checks.check_fields(self)
 
     def made(self, num_states: int) -> Parameterisation:
         """The policies of a game of so many states.
