@@ -9,9 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loqa.agents.actor_critic import Agent
-from loqa.agents.fingerprint import CannotFingerprintError, fingerprint
-from loqa.agents.gaussian import GaussianAgent
+from loqa.agents.digest import contents, digest
 from loqa.agents.policy import Policy
 from loqa.agents.strategies import Machine
 
@@ -79,14 +77,9 @@ def with_digest(player: Player) -> Player:
     policy = player.policy
     if policy is None:
         return player
-    parts: tuple[Any, ...] = (policy,)
-    if type(policy) is Agent:
-        parts = (policy.actor, policy.critic, policy.observes)
-    elif type(policy) is GaussianAgent:
-        parts = (policy.actor, policy.critic, policy.observes, policy.box)
-    try:
-        return replace(player, digest=fingerprint(*parts), unknown="")
-    except CannotFingerprintError as error:
-        # Its random numbers are a function of what it is called.
-        kind = type(policy).__qualname__
-        return replace(player, digest=fingerprint("unknown", kind, player.name), unknown=str(error))
+    kind, made_of = type(policy).__qualname__, contents(policy)
+    if made_of is not None:
+        return replace(player, digest=digest(kind, *made_of), unknown="")
+    # Its random numbers are a function of what it is called.
+    why = f"{kind} has no contents(), the data that decides what it does"
+    return replace(player, digest=digest("unknown", kind, player.name), unknown=why)

@@ -18,7 +18,11 @@ from loqa.agents.networks import GRUHead
 
 @runtime_checkable
 class Policy(Protocol):
-    """Chooses actions of one seat in a batch of B games."""
+    """Chooses actions of one seat in a batch of B games.
+
+    A league stores the results of policies that say what they are made of by `contents()`, see
+    `loqa.agents.digest.contents`.
+    """
 
     def initial_state(self, batch_size: int) -> Tensor:
         """State before the first step of an episode, `[B, S]`."""

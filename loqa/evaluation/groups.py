@@ -85,7 +85,7 @@ def named_apart(players: Sequence[Player]) -> list[Player]:
         seen[plain] += 1
         new = plain if seen[plain] == 1 else f"{plain} ({seen[plain]})"
         renamed = dataclasses.replace(one, name=new)
-        # The digest of one that cannot be hashed is made from its name.
+        # The digest of one of which nothing is known is made from its name.
         found.append(with_digest(renamed) if one.unknown else renamed)
     return found
 

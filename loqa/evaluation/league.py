@@ -156,8 +156,8 @@ def league(
 
     Pairs are spread over threads; each works alone, so that results do not depend on their number.
     With `out`, a league that was interrupted or has new agents plays only what is missing. What is there
-    already is told by the contents of the agents; where they cannot be read for sure (a policy that
-    holds an open file, say), a warning says so and nothing is stored.
+    already is told by the contents of the agents (`loqa.agents.digest`). Of a policy of one's own that has no
+    `contents()` a warning says so, and nothing is stored.
 
     Args:
         agents: players as `loqa.evaluation.players.as_player` takes them, in a list, or a mapping from names.
@@ -238,7 +238,7 @@ def league(
             how,
             tuple(pairs),
             tuple(_group_pairs(pairs, counted, ordered=count > 2)),
-            {**unknown, **store.changed},
+            unknown,
             tuple(standings),
         )
         if directory is not None:

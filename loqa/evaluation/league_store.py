@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from loqa.agents.player import Player, with_digest
+from loqa.agents.player import Player
 from loqa.evaluation.evaluate import Estimate
 from loqa.evaluation.match_settings import Settings
 from loqa.evaluation.matches import Match
@@ -41,7 +41,6 @@ class Store:
     ) -> None:
         self._file = None if directory is None else directory / "seatings.jsonl"
         self._settings, self._episodes = settings, episodes
-        self.changed: dict[str, str] = {}
         how = [_FORMAT, settings.game, rules, settings.seed, episodes]
         self._how = json.dumps(how, sort_keys=True)
         self._lock = threading.Lock()
@@ -71,12 +70,9 @@ class Store:
             return
         key, names = self._key(players), [one.name for one in players]
         line = {"key": key, "names": names, "rewards": rewards, "episodes": episodes}
-        changed = [one for one in players if _changes(one)]
-        stays = not changed and not any(one.unknown for one in players)
         with self._lock:
             self._lines[key] = line
-            self.changed |= {one.name: "it changes while it plays" for one in changed}
-            if self._file is not None and stays:
+            if self._file is not None and not any(one.unknown for one in players):
                 append_line(self._file, line)
 
 
@@ -113,10 +109,3 @@ def _is_paid(value: Any) -> bool:
         and len(value) == 2
         and all(type(one) in (int, float) and math.isfinite(one) for one in value)
     )
-
-
-def _changes(player: Player) -> bool:
-    """Whether a policy that is not of this package is another one than before it played."""
-    if player.policy is None or type(player.policy).__module__.startswith("loqa."):
-        return False
-    return with_digest(player).digest != player.digest

@@ -18,21 +18,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from loqa import _checks
+from loqa._checks import Count, Range, Share, check_fields
 from loqa.agents.player import Player, with_digest
 from loqa.evaluation.evaluate import evaluate
 from loqa.evaluation.match_settings import make_env, settings_of
 from loqa.evaluation.matches import Actors, uniform
 from loqa.evaluation.players import as_player
 from loqa.games import registry
-from loqa.games.matches import SearchModel
 from loqa.runtime.random import stream
 
 
@@ -48,17 +47,14 @@ class SearchSettings:
         discount: of rewards within a line of play.
     """
 
-    trees: int = 8
-    simulations: int = 48
-    horizon: int = 16
-    exploration: float = 1.0
-    discount: float = 0.96
+    trees: Count = 8
+    simulations: Count = 48
+    horizon: Count = 16
+    exploration: Annotated[float, Range(0, 1000)] = 1.0
+    discount: Share = 0.96
 
     def __post_init__(self) -> None:
-        for name in ("trees", "simulations", "horizon"):
-            _checks.integer(name, getattr(self, name), 1, 2**20)
-        _checks.real("exploration", self.exploration, 0, 1000)
-        _checks.real("discount", self.discount, 0, 1)
+        check_fields(self)
 
 
 def mcts_best_response(
@@ -118,7 +114,7 @@ class MCTSPolicy:
 
     Args:
         opponent, guide: players of the game.
-        model: of the game.
+        model: of the game, `MatchRules.search`.
         settings: of the environment, episode_length among them.
         seed, search: see `mcts_best_response`.
     """
@@ -127,13 +123,20 @@ class MCTSPolicy:
         self,
         opponent: Player,
         guide: Player,
-        model: SearchModel[Any],
+        model: Any,
         settings: Mapping[str, Any],
         seed: int,
         search: SearchSettings,
     ) -> None:
         self.opponent, self.guide, self.model, self.settings = opponent, guide, model, settings
         self.seed, self.search = seed, search
+
+    def contents(self) -> tuple[Any, ...] | None:
+        """Whom it knows, and how it searches."""
+        if self.opponent.unknown or self.guide.unknown:
+            return None
+        known = (self.opponent.digest, self.guide.digest)
+        return (*known, dict(self.settings), self.seed, vars(self.search))
 
     def initial_state(self, batch_size: int) -> Tensor:
         memories = [_flat(player.policy.initial_state(batch_size))

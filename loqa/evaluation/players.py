@@ -13,7 +13,7 @@ from typing import Any
 
 from loqa import _checks
 from loqa.agents.actor_critic import Agent
-from loqa.agents.fingerprint import fingerprint
+from loqa.agents.digest import digest
 from loqa.agents.player import Player, with_digest
 from loqa.agents.policy import Policy
 from loqa.agents.published.arrays import is_published, load_published
@@ -132,7 +132,7 @@ def _of_machine(machine: Machine, name: str | None) -> Player:
         name,
         machine.name,
         _env_names(lambda rules: rules.plays(machine)),
-        fingerprint(machine.cooperate, machine.transition, scripted),
+        digest(machine.cooperate, machine.transition, scripted),
         machine=machine,
         scripted=machine.name if scripted else None,
         cooperate=0,

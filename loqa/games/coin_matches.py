@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from loqa.agents.actor_critic import Agent
+from loqa.agents.digest import contents
 from loqa.agents.places import ones
 from loqa.agents.player import Player
 from loqa.agents.policy import Policy
@@ -20,7 +21,7 @@ from loqa.envs.coin_game.env import CoinGame
 from loqa.envs.coin_game.presets import SCRIPTED_COIN_PLAYERS
 from loqa.envs.coin_game.statistics import coin_statistics
 from loqa.envs.registry import make
-from loqa.games.matches import MatchRules, Numbers, SearchModel
+from loqa.games.matches import MatchRules, Numbers
 
 _RULES = "loqa24"  # of published networks and of searches
 
@@ -121,6 +122,10 @@ class Centred:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
 
+    def contents(self) -> tuple[Any, ...] | None:
+        """The policy's own."""
+        return contents(self.policy)
+
     def initial_state(self, batch_size: int) -> Tensor:
         """The policy's own."""
         return self.policy.initial_state(batch_size)
@@ -194,20 +199,29 @@ def _relative_planes(obs: Tensor, env: CoinGame) -> Tensor:
     )  # fmt: skip
 
 
-class CoinSearch(SearchModel[CoinGame]):
-    """Reads the planes of loqa24, from which the state can be told."""
+class CoinSearch:
+    """What a search for moves (`loqa.evaluation.mcts`) knows of the Coin Game: it reads the planes of loqa24,
+    from which the state can be told.
+
+    Attributes:
+        guides: players whose choices may end a line of play.
+        said: what is searched, for messages.
+    """
 
     guides = ("always-cooperate", "always-defect")
     said = f"the Coin Game by the rules of {_RULES}"
 
     def knows(self, settings: Mapping[str, Any]) -> bool:
+        """Whether these are rules that it knows."""
         return bool(settings["preset"] == _RULES) and settings.get("num_players", 2) == 2
 
     def make(self, num_envs: int, settings: Mapping[str, Any]) -> CoinGame:
+        """The environment of the simulations."""
         made: Any = make("coin-game", num_envs, num_threads=1, **settings)
         return made  # type: ignore[no-any-return]
 
     def state(self, obs: Tensor, t: int, settings: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The state, as `set_state` takes it, of games whose player 0 sees `obs` at step t."""
         board = [4, settings["height"], settings["width"]]
         if list(obs.shape[1:]) != board:
             raise ValueError(
@@ -225,10 +239,11 @@ class CoinSearch(SearchModel[CoinGame]):
         }
 
     def of_other(self, obs: Tensor) -> Tensor:
+        """What the other player sees."""
         return obs[:, [1, 0, 3, 2]]
 
     def outcome(self, env: CoinGame) -> tuple[NDArray[np.int64], int]:
-        """Where both players and the coin are, and whose it is."""
+        """A number for where both players and the coin are, and whose it is; and how many such there are."""
         state = env.get_state()
         cells = env.height * env.width
         players = state["players_pos"][..., 0] * env.width + state["players_pos"][..., 1]

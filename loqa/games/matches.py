@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from loqa.agents.actor_critic import Agent
@@ -30,7 +29,8 @@ class MatchRules(ABC, Generic[E]):
         observes: what networks of this game read, as `Agent.observes` says it.
         scripted: names of the players that the simulator itself has.
         published: preset of the agents that `loqa.agents.published` reads, if it is this game they play.
-        search: for `loqa.evaluation.mcts`; None where moves cannot be searched for.
+        search: what `loqa.evaluation.mcts` knows of the game, as `loqa.games.coin_matches.CoinSearch` does;
+            None where moves cannot be searched for.
     """
 
     settings: tuple[str, ...] = ("preset", "episode_length")
@@ -38,7 +38,7 @@ class MatchRules(ABC, Generic[E]):
     observes: str = "features"
     scripted: tuple[str, ...] = ()
     published: str | None = None
-    search: SearchModel[E] | None = None
+    search: Any = None
 
     @abstractmethod
     def make(self, num_envs: int, **settings: Any) -> E:
@@ -127,35 +127,3 @@ class MatchRules(ABC, Generic[E]):
     def statistics(self, env: E, obs: Tensor, actions: Tensor, rewards: Tensor) -> Numbers:
         """What the literature measures of episodes."""
         return {}
-
-
-class SearchModel(ABC, Generic[E]):
-    """What a search for moves (`loqa.evaluation.mcts`) knows of a game of two players.
-
-    Attributes:
-        guides: players whose choices may end a line of play.
-        said: what is searched, for messages.
-    """
-
-    guides: tuple[str, ...]
-    said: str
-
-    @abstractmethod
-    def knows(self, settings: Mapping[str, Any]) -> bool:
-        """Whether the game is played by rules that the search knows."""
-
-    @abstractmethod
-    def make(self, num_envs: int, settings: Mapping[str, Any]) -> E:
-        """The environment of the simulations."""
-
-    @abstractmethod
-    def state(self, obs: Tensor, t: int, settings: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The state, as `set_state` takes it, of games whose player 0 sees `obs` at step t."""
-
-    @abstractmethod
-    def of_other(self, obs: Tensor) -> Tensor:
-        """What the other player sees."""
-
-    @abstractmethod
-    def outcome(self, env: E) -> tuple[NDArray[np.int64], int]:
-        """A number for the state of each game, and how many such numbers there are."""
