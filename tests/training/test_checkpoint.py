@@ -92,31 +92,25 @@ def test_signed_states_that_are_none(tmp_path, state, words):
 
 
 @pytest.mark.parametrize(
-    ("entry", "words"),
+    "entry",
     [
-        ({"shape": [2**40, 2**40]}, "a: expected dtype, shape and data_offsets"),
-        ({"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}, "at most 8, got"),
-        (
-            {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]},
-            "12 bytes for F32 [3], got [0, 8]",
-        ),
-        ({"dtype": "F8", "shape": [2], "data_offsets": [0, 8]}, "expected one of F64"),
-        (
-            {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]},
-            "shape: expected a list of sizes",
-        ),
-        ({"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}, "a: expected bytes from 0"),
-        (
-            {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
-            "tensors: expected 8 bytes, got 4",
-        ),
+        {"shape": [2**40, 2**40]},
+        {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]},
+        {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]},
+        {"dtype": "F9", "shape": [2], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+        {"dtype": "F64", "shape": [1] * 100, "data_offsets": [0, 8]},
+        {"dtype": "BOOL", "shape": [8], "data_offsets": [0, 8]},
     ],
 )
-def test_headers_that_claim_what_is_not_there(tmp_path, entry, words):
+def test_headers_that_claim_what_is_not_there(tmp_path, entry):
     path = tmp_path / "c.safetensors"
     header = json.dumps({"__metadata__": {"format": checkpoint.FORMAT}, "a": entry}).encode()
-    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
-    with pytest.raises(FileError, match=re.escape(words)):
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes([2] * 8))
+    with pytest.raises(FileError, match=r"c.safetensors is not a readable checkpoint of loqa: "):
         checkpoint.load_checkpoint(path)
 
 
