@@ -1,6 +1,7 @@
 """The kernels of `loqa.ops` in plain PyTorch: slow, obvious, differentiable to any order.
 
-This file is the specification that the native kernels are tested against. Time-major: `rewards`
+This file is the specification that the native kernels are tested against; `loqa.ops` says of each what it
+is for, and whose it is. Time-major: `rewards`
 and `logps` are [T, ...], `values` is [T + 1, ...] with the bootstrap in `values[T]`; every trailing
 index is one independent sequence. Letters in the equations: r rewards, v values, l
 log-probabilities of the actions taken, gamma the discount, lambda its decay, t or s the step.
@@ -79,11 +80,8 @@ def generalized_advantage(
     terminated: Tensor | None = None,
     truncated: Tensor | None = None,
 ) -> Tensor:
-    """A_t = delta_t + gamma lam (1 - done_t) A_{t+1}.
-
-    delta_t = r_t + gamma (1 - terminated_t) v_{t+1} - v_t. Schulman et al., "High-dimensional
-    continuous control using generalized advantage estimation" (ICLR 2016), equations 11 to 16.
-    """
+    """A_t = delta_t + gamma lam (1 - done_t) A_{t+1},
+    delta_t = r_t + gamma (1 - terminated_t) v_{t+1} - v_t."""
     terminal, done = _ends(terminated, truncated, rewards)
     deltas = rewards + gamma * _unless(terminal, values[1:]) - values[:-1]
     return _scan(deltas, float(gamma) * float(lam), done)
@@ -99,9 +97,7 @@ def n_step_returns(
 ) -> Tensor:
     """G_s = sum_{k<m} gamma^k r_{s+k} + gamma^m (1 - terminated_{s+m-1}) v_{s+m}, s = 0 .. T-n.
 
-    m = n, or fewer if the episode ends before. Sutton and Barto, "Reinforcement learning: an
-    introduction" (2018), equation 7.1, with the critic's bootstrap and only the windows that lie
-    whole inside the array.
+    m = n, or fewer if the episode ends before; only the windows that lie whole inside the array.
     """
     logps = torch.zeros_like(rewards)
     return n_step_dice_returns(
@@ -110,11 +106,7 @@ def n_step_returns(
 
 
 def magic_box(x: Tensor) -> Tensor:
-    """box(x) = exp(x - stop(x)): value 1, derivative box(x) x', so that it survives any order.
-
-    Foerster et al., "DiCE: the infinitely differentiable Monte Carlo estimator" (ICML 2018),
-    equation 4.
-    """
+    """box(x) = exp(x - stop(x)): value 1, derivative box(x) x', so that it survives any order."""
     return torch.exp(x - x.detach())
 
 
@@ -124,12 +116,7 @@ def dice_weights(
     terminated: Tensor | None = None,
     truncated: Tensor | None = None,
 ) -> Tensor:
-    """d_t = box(w_t) - box(w_t - l_t), w_t = discount (1 - done_{t-1}) w_{t-1} + l_t.
-
-    The value is 0 and the first derivative of d_t is that of l_t alone. Farquhar, Whiteson and
-    Foerster, "Loaded DiCE: trading off bias and variance in any-order score function gradient
-    estimators for reinforcement learning" (NeurIPS 2019), section 4 and algorithm 1.
-    """
+    """d_t = box(w_t) - box(w_t - l_t), w_t = discount (1 - done_{t-1}) w_{t-1} + l_t."""
     _, done = _ends(terminated, truncated, logps)
     weight = torch.zeros_like(logps.sum(0))
     rows = []
@@ -153,8 +140,6 @@ def loaded_dice_returns(
 
     k runs to the end of the episode. R are the discounted returns, with v_{t+1} for the rest of an
     episode truncated at t, v the values as constants and d = dice_weights(logps, lambda).
-    Aghajohari et al., "LOQA: learning with opponent Q-learning awareness" (ICLR 2024), on the
-    estimator of Farquhar et al. (2019).
     """
     values = values.detach()
     _, done = _ends(terminated, truncated, rewards)
@@ -179,7 +164,7 @@ def loaded_dice_q_values(
     """Q_s = r_s + gamma Rhat_{s+1} (last step: r_s), or Q_s = Rhat_s if the current reward counts.
 
     Rhat = loaded_dice_returns(...); where an episode ends with step s, 0 or, if truncated, v_{s+1}
-    in its place. Aghajohari et al. (ICLR 2024), section 4.
+    in its place.
     """
     ends = {"terminated": terminated, "truncated": truncated}
     returns = loaded_dice_returns(rewards, values, logps, gamma, dice_discount, **ends)
@@ -205,8 +190,7 @@ def n_step_dice_returns(
 
     c_{s,k} = l_{s+1} + ... + l_{s+k}: the action of step s was chosen at the same moment as the one
     that Q_s judges, so it counts as a constant. b is the baseline, a constant too. m = n, or fewer
-    if the episode ends before; after a termination there is no v. The n-step variant of Aghajohari
-    et al. (ICLR 2024) on the estimator of Foerster et al. (2018).
+    if the episode ends before; after a termination there is no v.
     """
     if isinstance(baseline, Tensor):
         baseline = baseline.detach()

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from loqa.training.config import TrainConfig
 
-
-class Tracker(Protocol):
-    """Takes the lines of metrics.jsonl."""
-
-    def __call__(self, line: dict[str, Any]) -> None: ...
+Tracker = Callable[[dict[str, Any]], None]
+"""Takes the lines of metrics.jsonl."""
 
 
 def flatten(line: dict[str, Any]) -> dict[str, float]:

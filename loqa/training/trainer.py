@@ -40,6 +40,14 @@ def make_agent(config: TrainConfig, seat: int = 0) -> Agent:
     own = algorithms.entry(config.algo).agent
     if own is not None:
         return own(config, inputs, generator)
+    given: dict[str, Any] = {
+        "actor_hidden": network.actor_hidden,
+        "critic_hidden": network.critic_hidden,
+        "generator": generator,
+        "observes": inputs.observes,
+        "config": config,
+        "obs_shape": inputs.obs_shape,
+    }
     if inputs.action_box is not None:
         if not config.loop.exploration:
             raise ValueError(
@@ -55,30 +63,20 @@ def make_agent(config: TrainConfig, seat: int = 0) -> Agent:
             inputs.action_box,
             sigma=config.loop.exploration * (high - low),
             episode_length=config.env.episode_length,
-            actor_hidden=network.actor_hidden,
-            critic_hidden=network.critic_hidden,
             layers_before_gru=network.layers_before_gru,
             ridge_decay=network.ridge_decay,
-            generator=generator,
-            observes=inputs.observes,
-            config=config,
-            obs_shape=inputs.obs_shape,
+            **given,
         )
     return build_agent(
         network.actor,
         network.critic,
-        num_features=inputs.num_features,
-        num_actions=inputs.num_actions,
-        actor_hidden=network.actor_hidden,
-        critic_hidden=network.critic_hidden,
+        inputs.num_features,
+        inputs.num_actions,
         actor_one_hot=network.actor_one_hot and inputs.observes == "states",
         actor_table=network.actor_table and inputs.observes == "states",
         actor_layers_before_gru=network.layers_before_gru,
         critic_layers_before_gru=network.layers_before_gru,
-        generator=generator,
-        observes=inputs.observes,
-        config=config,
-        obs_shape=inputs.obs_shape,
+        **given,
     )
 
 
