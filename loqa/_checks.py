@@ -85,8 +85,7 @@ def real(name: str, value: object, low: float = -math.inf, high: float = math.in
         except (OverflowError, ValueError):
             raise ValueError(f"{name} must be a finite number, got {got}") from None
     if not (math.isfinite(number) and low <= number <= high):
-        above = "" if low == -math.inf else f" >= {low}"
-        span = above if high == math.inf else f" in [{low}, {high}]"
+        span = "" if (low, high) == (-math.inf, math.inf) else f" in [{low}, {high}]"
         raise ValueError(f"{name} must be a finite number{span}, got {number}")
     return float(number)
 

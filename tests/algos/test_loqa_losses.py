@@ -326,9 +326,9 @@ def test_clipping_scales_all_gradients_by_one_number() -> None:
         (
             "softmax_temperature",
             0.0,
-            r"softmax_temperature must be a finite number >= 1e-09, got 0\.0",
+            r"softmax_temperature must be a finite number in \[1e-09, inf\], got 0\.0",
         ),
-        ("clip_norm", 0.0, r"clip_norm must be a finite number >= 1e-09, got 0\.0"),
+        ("clip_norm", 0.0, r"clip_norm must be a finite number in \[1e-09, inf\], got 0\.0"),
         ("gamma", 1.5, r"gamma must be a finite number in \[0, 1\], got 1\.5"),
     ],
 )

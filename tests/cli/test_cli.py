@@ -155,7 +155,7 @@ def test_bench_compares_before_it_times(monkeypatch):
         (["train", "ipd", "--actor", "lstm"], "Expected one of ('logits', 'mlp', 'gru'"),
         (["train", "ipd", "--iterations", "many"], "'many'"),
         (["train", "ipd", "--shared-reward=perhaps"], "perhaps"),
-        (["train", "ipd", "--gamma", "1.5"], "gamma must be in [0, 1], got 1.5"),
+        (["train", "ipd", "--gamma", "1.5"], "gamma must be a finite number in [0, 1], got 1.5"),
         (["train", "ipd", "--payoff", "1,2,nan,4"], "payoff must be finite"),
         (["resume", "nowhere"], "no run directory"),
         (["plot", "nowhere"], "no run directory"),
