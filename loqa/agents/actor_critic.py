@@ -332,8 +332,7 @@ def build_agent(
     *,
     actor_hidden: int = 16,
     critic_hidden: int = 16,
-    actor_layers_before_gru: int = 2,
-    critic_layers_before_gru: int = 2,
+    layers_before_gru: int = 2,
     generator: Generator | None = None,
     actor_one_hot: bool = False,
     actor_table: bool = False,
@@ -349,7 +348,7 @@ def build_agent(
         num_features: flattened observation size, the step index not counted.
         num_actions: K.
         actor_hidden, critic_hidden: hidden units ("mlp", "gru", "cnn").
-        actor_layers_before_gru, critic_layers_before_gru: 0, 1 or 2 ("gru").
+        layers_before_gru: 0, 1 or 2 ("gru").
         generator: source of the initial weights, read by the actor first, then by the critic.
         actor_one_hot: whether an actor of states that is a network reads them one-hot, else in bits.
         actor_table: whether such an actor has a table of logits beside it (`StateHead`).
@@ -376,13 +375,13 @@ def build_agent(
     else:
         actor_head = network = build_head(
             "actor", actor, states.count if actor_one_hot else num_features, num_actions,
-            actor_hidden, actor_layers_before_gru, generator, obs_shape,
+            actor_hidden, layers_before_gru, generator, obs_shape,
         )  # fmt: skip
         if actor_one_hot or actor_table:
             assert not isinstance(network, CNNHead)  # a board has no states
             actor_head = StateHead(network, actor_table, states)
     critic_head = build_head(
-        "critic", critic, num_features + 1, num_actions, critic_hidden, critic_layers_before_gru,
+        "critic", critic, num_features + 1, num_actions, critic_hidden, layers_before_gru,
         generator, obs_shape,
     )  # fmt: skip
     return Agent(actor_head, critic_head, observes, config)

@@ -43,6 +43,7 @@ def make_agent(config: TrainConfig, seat: int = 0) -> Agent:
     given: dict[str, Any] = {
         "actor_hidden": network.actor_hidden,
         "critic_hidden": network.critic_hidden,
+        "layers_before_gru": network.layers_before_gru,
         "generator": generator,
         "observes": inputs.observes,
         "config": config,
@@ -63,7 +64,6 @@ def make_agent(config: TrainConfig, seat: int = 0) -> Agent:
             inputs.action_box,
             sigma=config.loop.exploration * (high - low),
             episode_length=config.env.episode_length,
-            layers_before_gru=network.layers_before_gru,
             ridge_decay=network.ridge_decay,
             **given,
         )
@@ -74,8 +74,6 @@ def make_agent(config: TrainConfig, seat: int = 0) -> Agent:
         inputs.num_actions,
         actor_one_hot=network.actor_one_hot and inputs.observes == "states",
         actor_table=network.actor_table and inputs.observes == "states",
-        actor_layers_before_gru=network.layers_before_gru,
-        critic_layers_before_gru=network.layers_before_gru,
         **given,
     )
 

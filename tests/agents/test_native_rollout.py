@@ -43,7 +43,7 @@ def _agent(seed: int, *, side: int = 3, sizes: tuple[int, int] = (16, 8), layers
     generator = torch.Generator().manual_seed(seed)
     agent = build_agent(
         "gru", "gru", 4 * side**2, 4, actor_hidden=sizes[0], critic_hidden=sizes[1],
-        actor_layers_before_gru=layers, critic_layers_before_gru=layers, generator=generator,
+        layers_before_gru=layers, generator=generator,
     )  # fmt: skip
     with torch.no_grad():
         for name, parameter in agent.named_parameters():

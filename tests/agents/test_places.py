@@ -64,7 +64,7 @@ KINDS = [("gru", 2), ("gru", 1), ("gru", 0), ("mlp", 2), ("cnn", 2)]
 
 def _agent(kind: str, layers: int, side: int) -> Agent:
     return build_agent(
-        kind, kind, 4 * side**2, 4, actor_layers_before_gru=layers, critic_layers_before_gru=layers,
+        kind, kind, 4 * side**2, 4, layers_before_gru=layers,
         generator=torch.Generator().manual_seed(1), obs_shape=(4, side, side),
     )  # fmt: skip
 
