@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from loqa import _checks
+from loqa._checks import Count, Rate, Share, check_fields
 from loqa.algos.exact.games import ExactGame
 from loqa.algos.exact.lola import LOLASettings
 from loqa.algos.exact.meta_policy import MetaPolicy, Recording, Rollout, gaussian_log_prob
@@ -16,8 +16,6 @@ from loqa.algos.exact.naive import NaiveSettings
 from loqa.algos.exact.play import Play
 from loqa.algos.exact.policies import Table
 from loqa.runtime.random import stream
-
-_MANY = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -42,26 +40,21 @@ class MFOSSettings:
     """
 
     opponent: Literal["naive", "lola", "self"] = "naive"
-    opponent_lr: float = 1.0
-    batch_size: int = 256
-    meta_steps: int = 100
-    lr: float = 0.002
-    meta_discount: float = 0.99
-    epochs: int = 4
-    clip: float = 0.2
-    entropy_bonus: float = 0.01
-    meta_hidden: int = 256
-    self_play_decay: float = 0.0015
+    opponent_lr: Rate = 1.0
+    batch_size: Count = 256
+    meta_steps: Count = 100
+    lr: Rate = 0.002
+    meta_discount: Share = 0.99
+    epochs: Count = 4
+    clip: Rate = 0.2
+    entropy_bonus: Rate = 0.01
+    meta_hidden: Count = 256
+    self_play_decay: Rate = 0.0015
 
     def __post_init__(self) -> None:
-        _checks.check_fields(self)
-        for name in ("batch_size", "meta_steps", "epochs", "meta_hidden"):
-            _checks.integer(name, getattr(self, name), 1, _MANY)
+        check_fields(self)
         if self.batch_size * self.meta_steps < 2:
             raise ValueError("returns are normalised: batch_size * meta_steps must be at least 2")
-        for name in ("opponent_lr", "lr", "clip", "entropy_bonus", "self_play_decay"):
-            _checks.real(name, getattr(self, name), 0)
-        _checks.real("meta_discount", self.meta_discount, 0, 1)
 
 
 @dataclass(frozen=True)
