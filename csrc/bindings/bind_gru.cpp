@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "bindings/bindings.h"
+#include "bindings/launch.h"
 #include "core/thread_pool.h"
 #include "kernels/gru.h"
 #include "kernels/gru_policy.h"
@@ -21,17 +21,8 @@ namespace py = pybind11;
 namespace loqa {
 namespace {
 
-using Address = std::uintptr_t;
-
 // Elements below which a second thread costs more than it brings.
 constexpr int64_t kGrain = 1 << 15;
-
-// Where the rows go.
-struct Target {
-  bool cuda;
-  int num_threads;        // CPU
-  std::uintptr_t stream;  // CUDA
-};
 
 // No product of sizes overflows below this.
 constexpr int64_t kMaxSize = INT32_MAX;
@@ -46,22 +37,17 @@ void check_sizes(int64_t rows, int64_t size) {
 template <typename Job>
 void run(const Job& job, int64_t rows, const Target& target) {
   const NativeCall call(rows * job.size >= kLongWork);
-  if (target.cuda && emulate_cuda) {
-    for (int64_t row = 0; row < rows; ++row) {
-      for (int64_t i = 0; i < job.size; ++i) run_element(job, row, i);
-    }
-    return;
-  }
-  if (target.cuda) {
-#if defined(LOQA_WITH_CUDA)
-    run_gru_cuda(job, rows, pointer<void>(target.stream));
-    return;
-#else
-    throw std::runtime_error(kNoCuda);
-#endif
-  }
-  parallel_for(rows, kGrain / job.size + 1, 1, target.num_threads,
-               [&](int64_t begin, int64_t end) { LOQA_DISPATCH(run_gru, job, begin, end); });
+  target.run(
+      [&] {
+        for (int64_t row = 0; row < rows; ++row) {
+          for (int64_t i = 0; i < job.size; ++i) run_element(job, row, i);
+        }
+      },
+      [&](void* stream) { run_gru_cuda(job, rows, stream); },
+      [&] {
+        parallel_for(rows, kGrain / job.size + 1, 1, target.num_threads,
+                     [&](int64_t begin, int64_t end) { LOQA_DISPATCH(run_gru, job, begin, end); });
+      });
 }
 
 template <typename T>
@@ -93,20 +79,6 @@ void gru_step_vjp(const Target& target, Address grad_next, Address grad_out, Add
                     array<T>("grad_hidden", grad_hidden, rows, 3 * size),
                     array<T>("grad_state", grad_state, rows, size), size},
       rows, target);
-}
-
-// Defines NAME(names..., num_threads) and NAME_cuda(names..., stream).
-template <typename... Args, typename... Names>
-void define_both(py::module_& module, const std::string& name, void (*step)(const Target&, Args...),
-                 Names... names) {
-  module.def(
-      name.c_str(),
-      [step](Args... args, int num_threads) { step(Target{false, num_threads, 0}, args...); },
-      py::arg(names)..., py::arg("num_threads"));
-  module.def(
-      (name + "_cuda").c_str(),
-      [step](Args... args, std::uintptr_t stream) { step(Target{true, 1, stream}, args...); },
-      py::arg(names)..., py::arg("stream"));
 }
 
 // `elements` are as many as lie in each array from its address on.

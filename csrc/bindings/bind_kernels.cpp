@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "bindings/bindings.h"
+#include "bindings/launch.h"
 #include "core/thread_pool.h"
 #include "kernels/columns.h"
 
@@ -21,13 +21,23 @@ constexpr int kFloat64 = 1;
 constexpr int64_t kGrain = 1 << 16;
 constexpr int64_t kAlign = 64;  // columns: whole cache lines, long enough to be worth a thread
 
+// More than this nobody has memory for, and sums of sizes do not overflow.
+constexpr int64_t kMaxSteps = INT32_MAX;
+
 // How large and where.
 struct Launch {
+  const Target& target;
   int64_t steps;
   int64_t width;
-  int num_threads;        // CPU
-  std::uintptr_t stream;  // CUDA
-  bool cuda;
+
+  Launch(const Target& on, int64_t steps_, int64_t width_)
+      : target(on), steps(steps_), width(width_) {
+    if (steps < 0 || steps > kMaxSteps || width < 0) {
+      throw std::invalid_argument("steps must be in [0, " + std::to_string(kMaxSteps) +
+                                  "] and width not negative, got " + std::to_string(steps) +
+                                  " and " + std::to_string(width));
+    }
+  }
 
   // An array [rows, width] that is read or written.
   template <typename T>
@@ -43,17 +53,6 @@ struct Launch {
     return optional_array<const uint8_t>("ends", address, steps, width);
   }
 };
-
-// More than this nobody has memory for, and sums of sizes do not overflow.
-constexpr int64_t kMaxSteps = INT32_MAX;
-
-void check_sizes(const Launch& launch) {
-  if (launch.steps < 0 || launch.steps > kMaxSteps || launch.width < 0) {
-    throw std::invalid_argument("steps must be in [0, " + std::to_string(kMaxSteps) +
-                                "] and width not negative, got " + std::to_string(launch.steps) +
-                                " and " + std::to_string(launch.width));
-  }
-}
 
 // What the CUDA threads do, one after the other on the host: for tests.
 template <typename Job>
@@ -72,23 +71,16 @@ void run(const Job& job, const Launch& launch) {
   // A sum over windows takes up to `steps` times as long as an array is large.
   const NativeCall call(launch.steps * launch.width >=
                         kLongWork / std::max<int64_t>(1, launch.steps));
-  if (launch.cuda && emulate_cuda) {
-    run_emulated(job, launch.steps, launch.width);
-    return;
-  }
-  if (launch.cuda) {
-#if defined(LOQA_WITH_CUDA)
-    run_cuda(job, launch.steps, launch.width, pointer<void>(launch.stream));
-    return;
-#else
-    throw std::runtime_error(kNoCuda);
-#endif
-  }
   const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, launch.steps));
-  parallel_for(launch.width, grain, kAlign, launch.num_threads, [&](int64_t begin, int64_t end) {
-    const Columns columns{launch.steps, launch.width, begin, end};
-    LOQA_DISPATCH(run_cpu, job, columns);
-  });
+  launch.target.run([&] { run_emulated(job, launch.steps, launch.width); },
+                    [&](void* stream) { run_cuda(job, launch.steps, launch.width, stream); },
+                    [&] {
+                      parallel_for(launch.width, grain, kAlign, launch.target.num_threads,
+                                   [&](int64_t begin, int64_t end) {
+                                     const Columns columns{launch.steps, launch.width, begin, end};
+                                     LOQA_DISPATCH(run_cpu, job, columns);
+                                   });
+                    });
 }
 
 // Calls body(T{}) for the element type of the code.
@@ -110,10 +102,9 @@ void check_window(int64_t n, int64_t steps) {
   }
 }
 
-using Address = std::uintptr_t;
-
-void linear_scan(const Launch& at, int dtype, Address x, Address carry, Address ends, Address out,
-                 double decay, bool reverse) {
+void linear_scan(const Target& on, int dtype, Address x, Address carry, Address ends, Address out,
+                 double decay, bool reverse, int64_t steps, int64_t width) {
+  const Launch at(on, steps, width);
   with_type(dtype, [&]<typename T>(T) {
     run(LinearScan<T>{at.read<T>("x", x, at.steps),
                       optional_array<const T>("carry", carry, 1, at.width), at.read_ends(ends),
@@ -122,8 +113,9 @@ void linear_scan(const Launch& at, int dtype, Address x, Address carry, Address 
   });
 }
 
-void advantage(const Launch& at, int dtype, Address rewards, Address values, Address ends,
-               Address out, double gamma, double lam) {
+void advantage(const Target& on, int dtype, Address rewards, Address values, Address ends,
+               Address out, double gamma, double lam, int64_t steps, int64_t width) {
+  const Launch at(on, steps, width);
   with_type(dtype, [&]<typename T>(T) {
     run(Advantage<T>{at.read<T>("rewards", rewards, at.steps),
                      at.read<T>("values", values, at.steps + 1), at.read_ends(ends),
@@ -133,8 +125,9 @@ void advantage(const Launch& at, int dtype, Address rewards, Address values, Add
   });
 }
 
-void advantage_vjp(const Launch& at, int dtype, Address grad, Address ends, Address grad_rewards,
-                   Address grad_values, double gamma, double lam) {
+void advantage_vjp(const Target& on, int dtype, Address grad, Address ends, Address grad_rewards,
+                   Address grad_values, double gamma, double lam, int64_t steps, int64_t width) {
+  const Launch at(on, steps, width);
   with_type(dtype, [&]<typename T>(T) {
     run(AdvantageVjp<T>{at.read<T>("grad", grad, at.steps), at.read_ends(ends),
                         at.write<T>("grad_rewards", grad_rewards, at.steps),
@@ -144,8 +137,9 @@ void advantage_vjp(const Launch& at, int dtype, Address grad, Address ends, Addr
   });
 }
 
-void n_step(const Launch& at, int dtype, Address rewards, Address values, Address ends, Address out,
-            double gamma, int64_t n) {
+void n_step(const Target& on, int dtype, Address rewards, Address values, Address ends, Address out,
+            double gamma, int64_t n, int64_t steps, int64_t width) {
+  const Launch at(on, steps, width);
   check_window(n, at.steps);
   with_type(dtype, [&]<typename T>(T) {
     run(NStep<T>{at.read<T>("rewards", rewards, at.steps),
@@ -155,8 +149,9 @@ void n_step(const Launch& at, int dtype, Address rewards, Address values, Addres
   });
 }
 
-void n_step_vjp(const Launch& at, int dtype, Address grad, Address ends, Address grad_rewards,
-                Address grad_values, double gamma, int64_t n) {
+void n_step_vjp(const Target& on, int dtype, Address grad, Address ends, Address grad_rewards,
+                Address grad_values, double gamma, int64_t n, int64_t steps, int64_t width) {
+  const Launch at(on, steps, width);
   check_window(n, at.steps);
   with_type(dtype, [&]<typename T>(T) {
     run(NStepVjp<T>{at.read<T>("grad", grad, at.steps + 1 - n), at.read_ends(ends),
@@ -167,9 +162,10 @@ void n_step_vjp(const Launch& at, int dtype, Address grad, Address ends, Address
   });
 }
 
-void loaded_dice_vjp(const Launch& at, int dtype, Address grad, Address returns, Address values,
+void loaded_dice_vjp(const Target& on, int dtype, Address grad, Address returns, Address values,
                      Address ends, Address grad_logps, double gamma, double dice_discount,
-                     bool shift) {
+                     bool shift, int64_t steps, int64_t width) {
+  const Launch at(on, steps, width);
   with_type(dtype, [&]<typename T>(T) {
     run(LoadedDiceVjp<T>{at.read<T>("grad", grad, at.steps),
                          at.read<T>("returns", returns, at.steps),
@@ -180,8 +176,9 @@ void loaded_dice_vjp(const Launch& at, int dtype, Address grad, Address returns,
   });
 }
 
-void n_step_dice_vjp(const Launch& at, int dtype, Address grad, Address centred, Address ends,
-                     Address grad_logps, double gamma, int64_t n) {
+void n_step_dice_vjp(const Target& on, int dtype, Address grad, Address centred, Address ends,
+                     Address grad_logps, double gamma, int64_t n, int64_t steps, int64_t width) {
+  const Launch at(on, steps, width);
   check_window(n, at.steps);
   with_type(dtype, [&]<typename T>(T) {
     run(NStepDiceVjp<T>{at.read<T>("grad", grad, at.steps + 1 - n),
@@ -191,44 +188,21 @@ void n_step_dice_vjp(const Launch& at, int dtype, Address grad, Address centred,
   });
 }
 
-// Defines NAME(dtype, names..., steps, width, num_threads) and NAME_cuda with stream in place of
-// num_threads.
-template <typename... Args, typename... Names>
-void define_both(py::module_& module, const std::string& name,
-                 void (*kernel)(const Launch&, int, Args...), Names... names) {
-  module.def(
-      name.c_str(),
-      [kernel](int dtype, Args... args, int64_t steps, int64_t width, int num_threads) {
-        const Launch launch{steps, width, num_threads, 0, false};
-        check_sizes(launch);
-        kernel(launch, dtype, args...);
-      },
-      py::arg("dtype"), py::arg(names)..., py::arg("steps"), py::arg("width"),
-      py::arg("num_threads"));
-  module.def(
-      (name + "_cuda").c_str(),
-      [kernel](int dtype, Args... args, int64_t steps, int64_t width, std::uintptr_t stream) {
-        const Launch launch{steps, width, 1, stream, true};
-        check_sizes(launch);
-        kernel(launch, dtype, args...);
-      },
-      py::arg("dtype"), py::arg(names)..., py::arg("steps"), py::arg("width"), py::arg("stream"));
-}
-
 }  // namespace
 
 void bind_kernels(py::module_& module) {
-  define_both(module, "linear_scan", linear_scan, "x", "carry", "ends", "out", "decay", "reverse");
-  define_both(module, "advantage", advantage, "rewards", "values", "ends", "out", "gamma", "lam");
-  define_both(module, "advantage_vjp", advantage_vjp, "grad", "ends", "grad_rewards", "grad_values",
-              "gamma", "lam");
-  define_both(module, "n_step", n_step, "rewards", "values", "ends", "out", "gamma", "n");
-  define_both(module, "n_step_vjp", n_step_vjp, "grad", "ends", "grad_rewards", "grad_values",
-              "gamma", "n");
-  define_both(module, "loaded_dice_vjp", loaded_dice_vjp, "grad", "returns", "values", "ends",
-              "grad_logps", "gamma", "dice_discount", "shift");
-  define_both(module, "n_step_dice_vjp", n_step_dice_vjp, "grad", "centred", "ends", "grad_logps",
-              "gamma", "n");
+  const auto define = [&](const char* name, auto* kernel, auto... names) {
+    define_both(module, name, kernel, "dtype", names..., "steps", "width");
+  };
+  define("linear_scan", linear_scan, "x", "carry", "ends", "out", "decay", "reverse");
+  define("advantage", advantage, "rewards", "values", "ends", "out", "gamma", "lam");
+  define("advantage_vjp", advantage_vjp, "grad", "ends", "grad_rewards", "grad_values", "gamma",
+         "lam");
+  define("n_step", n_step, "rewards", "values", "ends", "out", "gamma", "n");
+  define("n_step_vjp", n_step_vjp, "grad", "ends", "grad_rewards", "grad_values", "gamma", "n");
+  define("loaded_dice_vjp", loaded_dice_vjp, "grad", "returns", "values", "ends", "grad_logps",
+         "gamma", "dice_discount", "shift");
+  define("n_step_dice_vjp", n_step_dice_vjp, "grad", "centred", "ends", "grad_logps", "gamma", "n");
 }
 
 }  // namespace loqa

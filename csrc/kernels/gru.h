@@ -46,13 +46,12 @@ struct GruStepVjp {
 
 LOQA_DECLARE_ISA(LOQA_GRU_OF(float) LOQA_GRU_OF(double))
 
-#if defined(LOQA_WITH_CUDA)  // enqueue on `stream`, throw std::runtime_error if the launch fails
+// Enqueues on `stream`, throws std::runtime_error if the launch fails.
 #define LOQA_GRU_CUDA_OF(T)                                             \
   void run_gru_cuda(const GruStep<T>& job, int64_t rows, void* stream); \
   void run_gru_cuda(const GruStepVjp<T>& job, int64_t rows, void* stream);
 
 LOQA_GRU_CUDA_OF(float)
 LOQA_GRU_CUDA_OF(double)
-#endif
 
 }  // namespace loqa

@@ -5,8 +5,6 @@
 
 // The nonlinearities of a GRU's gates (gru_rows.h) for vectors of the instruction set.
 
-#define LOQA_INLINE __attribute__((always_inline)) inline
-
 namespace loqa {
 namespace LOQA_ISA {
 namespace {

@@ -10,7 +10,7 @@ namespace {
 
 // Calls body.template operator()<number of rows>(first row) for tiles of at most kTileRows rows.
 template <int kRows, typename Body>
-LOQA_INLINE void with_rows(int64_t rows, int64_t first, const Body& body) {
+LOQA_HD void with_rows(int64_t rows, int64_t first, const Body& body) {
   if constexpr (kRows > 1) {
     if (rows < kRows) return with_rows<kRows - 1>(rows, first, body);
   }
@@ -18,7 +18,7 @@ LOQA_INLINE void with_rows(int64_t rows, int64_t first, const Body& body) {
 }
 
 template <typename Body>
-LOQA_INLINE void for_tiles(int64_t rows, const Body& body) {
+LOQA_HD void for_tiles(int64_t rows, const Body& body) {
   const int64_t tiles = tiles_of(rows);
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t first = rows * i / tiles;
@@ -54,9 +54,8 @@ void first_layer(const PolicyLayout& at, const Weight* weights, const float* bia
 
 // kRows rows of x times kColumns vectors of outputs, of a panel of `columns`.
 template <int kRows, int kColumns, typename Weight>
-LOQA_INLINE void linear_tile(const Weight* weights, int64_t columns, const float* bias,
-                             const float* x, int64_t x_stride, int64_t inputs, float* out,
-                             int64_t out_stride) {
+LOQA_HD void linear_tile(const Weight* weights, int64_t columns, const float* bias, const float* x,
+                         int64_t x_stride, int64_t inputs, float* out, int64_t out_stride) {
   Floats sum[kRows][kColumns];
   for (int row = 0; row < kRows; ++row) {
     for (int c = 0; c < kColumns; ++c) sum[row][c] = load<Floats>(bias + c * kFloats);
@@ -76,9 +75,9 @@ LOQA_INLINE void linear_tile(const Weight* weights, int64_t columns, const float
 // or for vector after vector if panels are narrower than kColumns. `width` elements of a panel
 // belong to a vector of outputs.
 template <int kColumns, typename Body>
-LOQA_INLINE void for_columns(int64_t outputs, int64_t columns, int64_t inputs, int64_t width,
-                             const Body& body) {
-  const auto weights_of = [&](int64_t column) __attribute__((always_inline)) {
+LOQA_HD void for_columns(int64_t outputs, int64_t columns, int64_t inputs, int64_t width,
+                         const Body& body) {
+  const auto weights_of = [&](int64_t column) LOQA_INLINE {
     return (column / columns * columns * inputs + column % columns) * width;
   };
   const int64_t count = outputs / kFloats;
@@ -96,14 +95,14 @@ template <typename Weight>
 void second_layer(const PolicyLayout& at, const Weight* weights, const float* bias, const float* x,
                   int64_t rows, float* out) {
   const int64_t stride = at.padded_hidden;
-  for_tiles(rows, [&]<int kRows>(int64_t row) __attribute__((always_inline)) {
-    for_columns<linear_columns(kRows)>(
-        stride, at.second_columns, at.hidden, kFloats,
-        [&]<int kColumns>(int64_t first, int64_t begin) __attribute__((always_inline)) {
-          linear_tile<kRows, kColumns>(weights + begin, at.second_columns, bias + first,
-                                       x + row * stride, stride, at.hidden,
-                                       out + row * stride + first, stride);
-        });
+  for_tiles(rows, [&]<int kRows>(int64_t row) LOQA_INLINE {
+    for_columns<linear_columns(kRows)>(stride, at.second_columns, at.hidden, kFloats,
+                                       [&]<int kColumns>(int64_t first, int64_t begin) LOQA_INLINE {
+                                         linear_tile<kRows, kColumns>(
+                                             weights + begin, at.second_columns, bias + first,
+                                             x + row * stride, stride, at.hidden,
+                                             out + row * stride + first, stride);
+                                       });
   });
 }
 
@@ -114,12 +113,12 @@ void end_layer(const PolicyLayout& at, const Weight* weights, const float* bias,
                int64_t rows, float* out) {
   constexpr int kParts = 4;
   const int64_t whole = at.hidden / kParts * kParts;
-  for_tiles(rows, [&]<int kRows>(int64_t row) __attribute__((always_inline)) {
+  for_tiles(rows, [&]<int kRows>(int64_t row) LOQA_INLINE {
     const float* x = state + row * at.padded_hidden;
     for (int64_t first = 0; first < at.padded_outputs; first += kFloats) {
       const Weight* panel = weights + first * at.hidden;
       Floats sum[kRows][kParts] = {};
-      const auto add = [&](int64_t i, int part) __attribute__((always_inline)) {
+      const auto add = [&](int64_t i, int part) LOQA_INLINE {
         const Floats weight = load_floats(panel + i * kFloats);
         for (int r = 0; r < kRows; ++r) sum[r][part] += x[r * at.padded_hidden + i] * weight;
       };
@@ -149,8 +148,8 @@ struct GruRows {
 // One step of kColumns vectors of the state, of a panel of `columns`; the equations are those of
 // kernels/gru.h.
 template <int kRows, int kColumns, typename Weight>
-LOQA_INLINE void gru_tile(const GruRows& rows, const Weight* weights, int64_t columns,
-                          const float* bias_hn, int64_t first, float* next) {
+LOQA_HD void gru_tile(const GruRows& rows, const Weight* weights, int64_t columns,
+                      const float* bias_hn, int64_t first, float* next) {
   Floats r[kRows][kColumns], z[kRows][kColumns], n[kRows][kColumns], hn[kRows][kColumns];
   for (int row = 0; row < kRows; ++row) {
     for (int c = 0; c < kColumns; ++c) {
@@ -191,9 +190,8 @@ LOQA_INLINE void gru_tile(const GruRows& rows, const Weight* weights, int64_t co
   for (int row = 0; row < kRows; ++row) {
     for (int c = 0; c < kColumns; ++c) {
       const int64_t at = row * rows.stride + first + c * kFloats;
-      const Floats new_part = tanh_of(n[row][c] + sigmoid(r[row][c]) * hn[row][c]);
-      const Floats old = load<Floats>(rows.state + at);
-      store(new_part + sigmoid(z[row][c]) * (old - new_part), next + at);
+      const auto gates = gru_row(r[row][c], z[row][c], n[row][c], hn[row][c]);
+      store(gru_next_row(gates, load<Floats>(rows.state + at)), next + at);
     }
   }
 }
@@ -201,7 +199,7 @@ LOQA_INLINE void gru_tile(const GruRows& rows, const Weight* weights, int64_t co
 template <typename Weight>
 void gru_layer(const PolicyLayout& at, const GruRows& all, const Weight* weights,
                const float* bias_hn, int64_t count, float* next) {
-  for_tiles(count, [&]<int kRows>(int64_t row) __attribute__((always_inline)) {
+  for_tiles(count, [&]<int kRows>(int64_t row) LOQA_INLINE {
     GruRows rows = all;
     rows.start += row * all.start_stride;
     rows.x += row * all.stride;
@@ -209,7 +207,7 @@ void gru_layer(const PolicyLayout& at, const GruRows& all, const Weight* weights
     float* to = next + row * all.stride;
     for_columns<gru_columns(kRows)>(
         at.padded_hidden, at.gru_columns, at.inputs + at.hidden, 3 * kFloats,
-        [&]<int kColumns>(int64_t first, int64_t begin) __attribute__((always_inline)) {
+        [&]<int kColumns>(int64_t first, int64_t begin) LOQA_INLINE {
           gru_tile<kRows, kColumns>(rows, weights + begin, at.gru_columns, bias_hn, first, to);
         });
   });

@@ -86,7 +86,7 @@ inline PolicyLayout layout_of(const GruSets& sets, int64_t rows) {
 
 // Every second element of (a, b), a0 b0 a1 b1 ..., from the first half of each or from the second.
 template <int kHalf>
-LOQA_INLINE Floats interleave(Floats a, Floats b) {
+LOQA_HD Floats interleave(Floats a, Floats b) {
   constexpr int kBegin = kHalf * static_cast<int>(kFloats) / 2;
   Floats both;
   for (int i = 0; i < kFloats / 2; ++i) {
@@ -98,23 +98,23 @@ LOQA_INLINE Floats interleave(Floats a, Floats b) {
 
 // Interleaving row i with row i + n / 2 halves the distance of a column's elements: after log2(n)
 // rounds the matrix is transposed.
-LOQA_INLINE void transpose(Floats (&rows)[kFloats]) {
-#pragma GCC unroll 4
+LOQA_HD void transpose(Floats (&rows)[kFloats]) {
+  LOQA_UNROLL(4)
   for (int round = 1; round < kFloats; round *= 2) {
     Floats next[kFloats];
-#pragma GCC unroll 8
+    LOQA_UNROLL(8)
     for (int i = 0; i < kFloats / 2; ++i) {
       next[2 * i] = interleave<0>(rows[i], rows[i + kFloats / 2]);
       next[2 * i + 1] = interleave<1>(rows[i], rows[i + kFloats / 2]);
     }
-#pragma GCC unroll 16
+    LOQA_UNROLL(16)
     for (int i = 0; i < kFloats; ++i) rows[i] = next[i];
   }
 }
 
 // Up to kFloats numbers, then zeros.
 template <typename Source>
-LOQA_INLINE Floats load_some(const Source* from, int64_t count) {
+LOQA_HD Floats load_some(const Source* from, int64_t count) {
   if (count >= kFloats) return load_floats(from);
   Source some[kFloats] = {};
   for (int64_t i = 0; i < count; ++i) some[i] = from[i];

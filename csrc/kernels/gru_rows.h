@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 #include "core/macros.h"
 #include "kernels/gru.h"
@@ -64,13 +65,11 @@ struct GruGates {
   V r, z, n, hn;
 };
 
+// Of the sums that enter r and z, of what the input says to n, and of hn.
 template <typename V>
-LOQA_HD GruGates<V> gru_row(V input_r, V input_z, V input_n, V hidden_r, V hidden_z, V hidden_n,
-                            V bias_hn) {
-  const V r = sigmoid(V(input_r + hidden_r));
-  const V z = sigmoid(V(input_z + hidden_z));
-  const V hn = hidden_n + bias_hn;
-  return {r, z, tanh_of(V(input_n + r * hn)), hn};
+LOQA_HD GruGates<V> gru_row(V sum_r, V sum_z, V input_n, V hn) {
+  const V r = sigmoid(sum_r);
+  return {r, sigmoid(sum_z), tanh_of(V(input_n + r * hn)), hn};
 }
 
 // (1 - z) n + z state
@@ -94,38 +93,78 @@ LOQA_HD GruGradients<V> gru_vjp_row(const GruGates<V>& gates, V state, V grad) {
   return {grad_r, grad_z, grad_n, V(grad_n * gates.r), V(grad * gates.z)};
 }
 
-// What one CUDA thread does: element i of a row. Tests run it on the host.
-template <typename T>
-LOQA_HD void run_element(const GruStep<T>& job, int64_t row, int64_t i) {
-  const int64_t size = job.size;
-  const T* input = job.input + row * 3 * size + i;
-  const T* hidden = job.hidden + row * 3 * size + i;
-  const GruGates<T> gates = gru_row(input[0], input[size], input[2 * size], hidden[0], hidden[size],
-                                    hidden[2 * size], job.bias_hn[row / job.group * size + i]);
-  job.next[row * size + i] = gru_next_row(gates, job.state[row * size + i]);
-  if (job.saved != nullptr) {
-    T* saved = job.saved + row * 4 * size + i;
-    saved[0] = gates.r;
-    saved[size] = gates.z;
-    saved[2 * size] = gates.n;
-    saved[3 * size] = gates.hn;
+// Elements of an array from one on, as a vector or as one number.
+template <typename V, typename T>
+LOQA_HD V elements_at(const T* from) {
+  if constexpr (std::is_same_v<V, T>) return *from;
+  V value;
+  __builtin_memcpy(&value, from, sizeof(V));
+  return value;
+}
+template <typename V, typename T>
+LOQA_HD void put_elements(V value, T* to) {
+  if constexpr (std::is_same_v<V, T>) {
+    *to = value;
+  } else {
+    __builtin_memcpy(to, &value, sizeof(V));
   }
 }
 
-template <typename T>
-LOQA_HD void run_element(const GruStepVjp<T>& job, int64_t row, int64_t i) {
+// Elements of a row from i on, as many as V has: on the CPU, and one in a CUDA thread.
+template <typename V, bool kSave, typename T>
+LOQA_HD void run_elements(const GruStep<T>& job, int64_t row, int64_t i) {
+  const int64_t size = job.size;
+  const T* input = job.input + row * 3 * size + i;
+  const T* hidden = job.hidden + row * 3 * size + i;
+  const V bias = elements_at<V>(job.bias_hn + row / job.group * size + i);
+  const V sum_r = elements_at<V>(input) + elements_at<V>(hidden);
+  const V sum_z = elements_at<V>(input + size) + elements_at<V>(hidden + size);
+  const V hn = elements_at<V>(hidden + 2 * size) + bias;
+  const GruGates<V> gates = gru_row(sum_r, sum_z, elements_at<V>(input + 2 * size), hn);
+  const V state = elements_at<V>(job.state + row * size + i);
+  put_elements(gru_next_row(gates, state), job.next + row * size + i);
+  if constexpr (kSave) {
+    T* saved = job.saved + row * 4 * size + i;
+    put_elements(gates.r, saved);
+    put_elements(gates.z, saved + size);
+    put_elements(gates.n, saved + 2 * size);
+    put_elements(gates.hn, saved + 3 * size);
+  }
+}
+
+template <typename V, bool kSave, typename T>
+LOQA_HD void run_elements(const GruStepVjp<T>& job, int64_t row, int64_t i) {
   const int64_t size = job.size, at = row * size + i;
   const T* saved = job.saved + row * 4 * size + i;
-  const GruGates<T> gates = {saved[0], saved[size], saved[2 * size], saved[3 * size]};
-  const GruGradients<T> grads =
-      gru_vjp_row(gates, job.state[at], T(job.grad_next[at] + job.grad_out[at]));
+  const GruGates<V> gates = {elements_at<V>(saved), elements_at<V>(saved + size),
+                             elements_at<V>(saved + 2 * size), elements_at<V>(saved + 3 * size)};
+  const V grad = elements_at<V>(job.grad_next + at) + elements_at<V>(job.grad_out + at);
+  const GruGradients<V> grads = gru_vjp_row(gates, elements_at<V>(job.state + at), grad);
   T* grad_input = job.grad_input + row * 3 * size + i;
   T* grad_hidden = job.grad_hidden + row * 3 * size + i;
-  grad_input[0] = grad_hidden[0] = grads.r;
-  grad_input[size] = grad_hidden[size] = grads.z;
-  grad_input[2 * size] = grads.n;
-  grad_hidden[2 * size] = grads.hidden_n;
-  job.grad_state[at] = grads.state;
+  put_elements(grads.r, grad_input);
+  put_elements(grads.z, grad_input + size);
+  put_elements(grads.n, grad_input + 2 * size);
+  put_elements(grads.r, grad_hidden);
+  put_elements(grads.z, grad_hidden + size);
+  put_elements(grads.hidden_n, grad_hidden + 2 * size);
+  put_elements(grads.state, job.grad_state + at);
+}
+
+// Whether a step keeps what its gradient needs.
+template <typename T>
+LOQA_HD bool saves(const GruStep<T>& job) {
+  return job.saved != nullptr;
+}
+template <typename T>
+LOQA_HD bool saves(const GruStepVjp<T>&) {
+  return false;
+}
+
+// What one CUDA thread does. Tests run it on the host.
+template <template <typename> typename Job, typename T>
+LOQA_HD void run_element(const Job<T>& job, int64_t row, int64_t i) {
+  saves(job) ? run_elements<T, true>(job, row, i) : run_elements<T, false>(job, row, i);
 }
 
 }  // namespace loqa

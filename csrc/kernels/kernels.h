@@ -105,9 +105,7 @@ struct NStepDiceVjp {
 LOQA_DECLARE_ISA(LOQA_KERNELS_OF(float, run_cpu, const Columns& columns)
                      LOQA_KERNELS_OF(double, run_cpu, const Columns& columns))
 
-#if defined(LOQA_WITH_CUDA)
 LOQA_KERNELS_OF(float, run_cuda, int64_t steps, int64_t width, void* stream)
 LOQA_KERNELS_OF(double, run_cuda, int64_t steps, int64_t width, void* stream)
-#endif
 
 }  // namespace loqa

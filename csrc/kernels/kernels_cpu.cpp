@@ -10,9 +10,6 @@
 // Vector lanes are columns. A block of columns goes through all of time before the next, so that
 // the carried row stays in the first-level cache while the arrays stream past once.
 
-// For lambdas, which LOQA_HD does not fit.
-#define LOQA_INLINE __attribute__((always_inline))
-
 namespace loqa::LOQA_ISA {
 namespace {
 
