@@ -28,13 +28,9 @@ from typing import Any
 NUM_ENVS = 8192
 RUNS = (4, 104)  # steps; multiples of four, since one block of random numbers serves four steps
 ISA = "avx2"
-OBS = {  # CoinObs, bytes of an environment, -2..2 as elements
-    "cells": (3, 6, [0] * 5),
-    "uint8": (0, 72, [0, 0, 0, 1, 2]),
-    "float32": (2, 288, [0xC0000000, 0xBF800000, 0, 0x3F800000, 0x40000000]),
-}
+OBS = {"cells": (3, 6), "uint8": (3, 72), "float32": (2, 288)}  # ObsType, bytes of an environment
 PARTS = {
-    "range of actions": {"coin_largest_action", "largest_of", "all_valid"},
+    "range of actions": {"game_take", "take_actions", "pack", "pack_any", "all_legal"},
     "reading actions": {"load_actions", "split_actions"},
     "moves": {"move_players"},
     "pick-ups, rewards": {"take_coins", "write_rewards"},
@@ -53,25 +49,30 @@ def play(core_file: str, obs_name: str, steps: int) -> None:
     core: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(core)
     core.set_isa(ISA)
-    code, size, values = OBS[obs_name]
+    code, size = OBS[obs_name]
 
     def zeros(size: int) -> Any:
         return core.Memory(size * NUM_ENVS)
 
-    batch = core.CoinBatch(
-        num_envs=NUM_ENVS, height=3, width=3, num_players=2, num_coins=1, actions=[0, 1, 2, 3],
-        distinct_start=False, coin_anywhere=False, first_takes=False, relative=True,
-        channels_last=False, egocentric=False, history=False, zero_last_reward=False,
-        episode_length=50, obs_type=code, values=values, first_env=0, state=zeros(7), t=zeros(4),
-        episode=zeros(4),
+    rules = {
+        "height": 3, "width": 3, "num_players": 2, "num_coins": 1, "num_actions": 4, "left": 0,
+        "right": 1, "up": 2, "down": 3, "relative": 1, "cells": int(obs_name == "cells"),
+    }  # fmt: skip
+    off = (
+        "distinct_start", "coin_anywhere", "first_takes", "channels_last", "egocentric", "history",
+        "zero_last_reward",
+    )  # fmt: skip
+    batch = core.GameBatch(
+        game="coin-game", rules={**rules, **dict.fromkeys(off, 0)}, num_envs=NUM_ENVS, num_players=2,
+        obs_type=code, episode_length=50, first_env=0, states=zeros(7), t=zeros(4), episode=zeros(4),
     )  # fmt: skip
     # obs, rewards, terminated, truncated
-    game = core.CoinGame(batch, zeros(size), zeros(8), zeros(1), zeros(1), num_threads=1)
+    game = core.GameSimulator(batch, zeros(size), zeros(8), zeros(1), zeros(1), num_threads=1)
     game.set_seed(0)
     game.show(())
     which = core.Memory(NUM_ENVS)
     memoryview(which)[:] = bytes([1]) * NUM_ENVS
-    game.reset(which)
+    game.start(which)
     random.seed(0)
     byte_to_action = bytes(byte & 3 for byte in range(256))
     moves = [core.Memory(2 * NUM_ENVS) for _ in range(8)]

@@ -1,6 +1,6 @@
 """Native core of loqa, less its kernels, which `loqa.ops.register.run` calls by name."""
 
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,16 +59,44 @@ class Memory:
 
 def set_tensor_type(type: type, by_exchange: bool) -> bool: ...
 
-_Batch = TypeVar("_Batch")
+class GameBatch:
+    def __init__(
+        self,
+        *,
+        game: str,
+        rules: dict[str, float],
+        num_envs: int,
+        num_players: int,
+        obs_type: int,
+        episode_length: int,
+        first_env: int,
+        checked: bool = True,
+        table: Memory | None = None,
+        states: Memory,
+        t: Memory,
+        episode: Memory,
+    ) -> None: ...
+
+class GamePlayers:
+    def __init__(
+        self,
+        *,
+        kinds: list[int],
+        probabilities: Memory | None = None,
+        each_env: bool = False,
+        last_too: bool = True,
+        exploration: float = 0.0,
+        tie_episode: bool = False,
+    ) -> None: ...
 
 class _Simulator:
     def show(self, tensors: tuple[object, ...]) -> None: ...
     def intact(self) -> bool: ...
 
-class _OnHost(_Simulator, Generic[_Batch]):
+class GameSimulator(_Simulator):
     def __init__(
         self,
-        batch: _Batch,
+        batch: GameBatch,
         obs: Memory,
         rewards: Memory,
         terminated: Memory,
@@ -79,12 +107,17 @@ class _OnHost(_Simulator, Generic[_Batch]):
     def observe(self) -> None: ...
     def step(self, actions: object) -> object: ...
     def rollout(self, actions: object, steps: int, obs: Memory, rewards: Memory) -> int: ...
+    def start(self, which: Memory) -> None: ...
+    def choose(self, players: GamePlayers, chosen: Memory) -> None: ...
+    def play(
+        self, players: GamePlayers, steps: int, chosen: Memory, obs: Memory, rewards: Memory
+    ) -> int: ...
 
-class _OnDevice(_Simulator, Generic[_Batch]):
+class GameSimulatorDevice(_Simulator):
     def __init__(
         self,
         *,
-        batch: _Batch,
+        batch: GameBatch,
         seed: Memory,
         bad_action: Memory | None,
         autoreset: int,
@@ -106,41 +139,6 @@ class _OnDevice(_Simulator, Generic[_Batch]):
         rewards: Memory,
         stream: int,
     ) -> int: ...
-
-class GameBatch:
-    def __init__(
-        self,
-        *,
-        game: str,
-        rules: dict[str, float],
-        num_envs: int,
-        num_players: int,
-        obs_type: int,
-        episode_length: int,
-        first_env: int,
-        states: Memory,
-        t: Memory,
-        episode: Memory,
-    ) -> None: ...
-
-class GamePlayers:
-    def __init__(
-        self,
-        *,
-        kinds: list[int],
-        probabilities: Memory | None = None,
-        env_stride: int = 0,
-        exploration: float = 0.0,
-    ) -> None: ...
-
-class GameSimulator(_OnHost[GameBatch]):
-    def start(self, which: Memory) -> None: ...
-    def choose(self, players: GamePlayers, chosen: Memory) -> None: ...
-    def play(
-        self, players: GamePlayers, steps: int, chosen: Memory, obs: Memory, rewards: Memory
-    ) -> int: ...
-
-class GameSimulatorDevice(_OnDevice[GameBatch]):
     def start(self, which: Memory, stream: int) -> None: ...
     def choose(self, players: GamePlayers, chosen: Memory, stream: int) -> None: ...
     def play(
@@ -153,116 +151,19 @@ class GameSimulatorDevice(_OnDevice[GameBatch]):
         stream: int,
     ) -> int: ...
 
-class MatrixBatch:
-    def __init__(
-        self,
-        *,
-        num_envs: int,
-        num_actions: int,
-        payoff: Memory,
-        obs_type: int,
-        obs_table: Memory,
-        obs_width: int,
-        noise: float,
-        end_probability: float,
-        episode_length: int,
-        first_env: int,
-        last_actions: Memory,
-        t: Memory,
-        episode: Memory,
-    ) -> None: ...
-
-class MatrixGame(_OnHost[MatrixBatch]):
-    def memory1_rollout(
-        self,
-        probabilities: Memory,
-        env_stride: int,
-        exploration: float,
-        steps: int,
-        obs: Memory,
-        actions: Memory,
-        rewards: Memory,
-    ) -> int: ...
-
-class MatrixGameDevice(_OnDevice[MatrixBatch]):
-    def memory1_rollout(
-        self,
-        probabilities: Memory,
-        env_stride: int,
-        exploration: float,
-        steps: int,
-        obs: Memory,
-        actions: Memory,
-        rewards: Memory,
-        stream: int,
-    ) -> int: ...
-
-class CoinBatch:
-    def __init__(
-        self,
-        *,
-        num_envs: int,
-        height: int,
-        width: int,
-        num_players: int,
-        num_coins: int,
-        actions: list[int],
-        distinct_start: bool,
-        coin_anywhere: bool,
-        first_takes: bool,
-        relative: bool,
-        channels_last: bool,
-        egocentric: bool,
-        history: bool,
-        zero_last_reward: bool,
-        episode_length: int,
-        obs_type: int,
-        values: list[int],
-        first_env: int,
-        state: Memory,
-        t: Memory,
-        episode: Memory,
-    ) -> None: ...
-
-class CoinGame(_OnHost[CoinBatch]):
-    check_actions: bool
-    def reset(self, mask: Memory) -> None: ...
-    def choose(self, kinds: list[int], tie_episode: bool, actions: Memory) -> None: ...
-    def play(
-        self,
-        kinds: list[int],
-        tie_episode: bool,
-        steps: int,
-        actions: Memory,
-        obs: Memory,
-        rewards: Memory,
-    ) -> int: ...
-    def play_networks(
-        self,
-        *,
-        actors: list[GruSets | None],
-        critic: GruSets | None,
-        kinds: list[int],
-        steps: int,
-        seed: int,
-        draws: Memory,
-        obs: Memory,
-        actions: Memory,
-        rewards: Memory,
-        log_probs: Memory,
-        q_values: Memory,
-    ) -> None: ...
-
-class CoinGameDevice(_OnDevice[CoinBatch]):
-    def reset(self, mask: Memory, stream: int) -> None: ...
-    def choose(self, kinds: list[int], tie_episode: bool, actions: Memory, stream: int) -> None: ...
-    def play(
-        self,
-        kinds: list[int],
-        tie_episode: bool,
-        steps: int,
-        actions: Memory,
-        obs: Memory,
-        rewards: Memory,
-        stream: int,
-    ) -> int: ...
+def play_networks(
+    *,
+    batch: GameBatch,
+    num_threads: int,
+    actors: list[GruSets | None],
+    critic: GruSets | None,
+    kinds: list[int],
+    steps: int,
+    seed: int,
+    draws: Memory,
+    obs: Memory,
+    actions: Memory,
+    rewards: Memory,
+    log_probs: Memory,
+    q_values: Memory,
+) -> None: ...

@@ -111,22 +111,18 @@ def test_bad_environment_variables(name: str, value: str, message: str) -> None:
 def test_native_sizes_are_checked() -> None:
     """The core itself throws on what would make it touch memory that is not there (sizes of arrays:
     test_env_memory.py)."""
-    sizes = {"payoff": 32, "obs_table": 80, "last_actions": 2, "t": 4, "episode": 4}
+    sizes = {"table": 32, "states": 2, "t": 4, "episode": 4}
     arguments = {name: core.Memory(size) for name, size in sizes.items()}
-    good = {"num_envs": 1, "num_actions": 2, "obs_type": 0, "obs_width": 4}
-    rest = {"noise": 0.0, "end_probability": 0.0, "episode_length": 1, "first_env": 0}
-    for name, value in [
-        ("num_envs", 0),
-        ("num_actions", 12),
-        ("obs_type", 3),
-        ("obs_width", 0),
-    ]:
+    good = {"num_envs": 1, "num_players": 2, "obs_type": 0}
+    rules = {"num_actions": 2, "obs_width": 0, "noise": 0, "end_probability": 0}
+    rest = {"game": "matrix-game", "rules": rules, "episode_length": 1, "first_env": 0}
+    for name, value in [("num_envs", 0), ("num_players", 3), ("obs_type", 3)]:
         with pytest.raises(ValueError, match="a size is out of range"):
-            core.MatrixBatch(**arguments, **rest, **{**good, name: value})
-    batch = core.MatrixBatch(**arguments, **rest, **good)
+            core.GameBatch(**arguments, **rest, **{**good, name: value})
+    batch = core.GameBatch(**arguments, **rest, **good)
     results = [core.Memory(size) for size in (2, 8, 1, 1)]
     with pytest.raises(ValueError, match="num_threads must be 1 or more"):
-        core.MatrixGame(batch, *results, num_threads=0)
+        core.GameSimulator(batch, *results, num_threads=0)
 
 
 def test_threads_that_call_at_once() -> None:

@@ -1,3 +1,5 @@
+#include "bindings/bind_game.h"
+
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -6,12 +8,13 @@
 #include <map>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
-#include "bindings/bindings.h"
-#include "bindings/device_memory.h"
 #include "bindings/simulator.h"
-#include "sim/game_job.h"
+#include "core/interrupt.h"
+#include "games/matrix_game.h"
 
 // One binding for every game of the generic driver.
 
@@ -20,14 +23,14 @@ namespace py = pybind11;
 namespace loqa {
 namespace {
 
-// Environment steps below which a second thread costs more than it brings.
-constexpr int64_t kGrain = 1 << 13;
+// A step whose players are played takes up to so many times as long as one of given actions.
+constexpr int64_t kPlayedSteps = 16;
+constexpr int64_t kBetweenLooks = 32;  // steps of actions that are checked
+// The game whose rollouts find illegal actions on their way: to look first takes a sixth as long.
+constexpr std::string_view kLooksOnce = MatrixGame::kName;
 constexpr int64_t kAlign = 64;  // environments, so that threads never share a cache line
 
 int64_t bytes_of_type(FieldType type) { return type == FieldType::kInt8 ? 1 : 4; }
-int64_t bytes_of_type(ObsType type) {
-  return type == ObsType::kInt8 ? 1 : (type == ObsType::kInt64 ? 8 : 4);
-}
 
 std::pair<int, const GameLayout*> find_game(const std::string& name) {
   for (int game = 0;; ++game) {
@@ -37,121 +40,58 @@ std::pair<int, const GameLayout*> find_game(const std::string& name) {
   }
 }
 
+template <typename T>
+void put(double value, unsigned char* to) {
+  const T number = static_cast<T>(value);
+  std::memcpy(to, &number, sizeof(number));
+}
+
 // Puts numbers into a game's rules by the names of its fields.
 void write_rules(const GameLayout& layout, const std::map<std::string, double>& given,
                  unsigned char* rules) {
-  if (given.size() != static_cast<size_t>(layout.num_rules)) {
+  if (given.size() != layout.rules.size()) {
     throw std::invalid_argument(std::string(layout.name) + " has " +
-                                std::to_string(layout.num_rules) + " rules, got " +
+                                std::to_string(layout.rules.size()) + " rules, got " +
                                 std::to_string(given.size()));
   }
-  for (const Field* field = layout.rules; field != layout.rules + layout.num_rules; ++field) {
-    const double value = given.at(field->name);
-    if (field->type == FieldType::kFloat32) {
-      const float number = static_cast<float>(value);
-      std::memcpy(rules + field->offset, &number, sizeof(number));
+  for (const Field& field : layout.rules) {
+    const double value = given.at(field.name);
+    unsigned char* to = rules + field.offset;
+    if (field.type == FieldType::kFloat32) {
+      put<float>(value, to);
+    } else if (field.type == FieldType::kInt32) {
+      put<int32_t>(value, to);
     } else {
-      const int32_t number = static_cast<int32_t>(value);
-      std::memcpy(rules + field->offset, &number, sizeof(number));
+      put<uint8_t>(value, to);
     }
   }
 }
 
-// Who plays each seat, and what memory-1 players do.
-struct GamePlayers {
-  std::vector<int> kinds;  // GamePlayer
-  MemoryPtr probabilities;
-  int64_t env_stride;
-  float exploration;
-};
-
-// A batch of a game and the memory that it is in.
-struct GameSetup {
-  GameJob batch = {};
-  std::vector<MemoryPtr> kept;
-
-  void* obs(const MemoryPtr& memory, int64_t steps) const {
-    return bytes_of(memory, "obs", {steps, batch.num_envs, batch.num_players, batch.obs_width},
-                    bytes_of_type(batch.obs_type));
-  }
-  float* rewards(const MemoryPtr& memory, int64_t steps) const {
-    return array_of<float>(memory, "rewards", {steps, batch.num_envs, batch.num_players});
-  }
-  uint8_t* flags(const MemoryPtr& memory, const char* name) const {
-    return array_of<uint8_t>(memory, name, {batch.num_envs});
-  }
-
-  // A job of `steps` steps whose results are not the environment's own.
-  GameJob trajectory(GameJob job, int64_t steps, const MemoryPtr& seen,
-                     const MemoryPtr& paid) const {
-    job.autoreset = Autoreset::kOff;
-    job.steps = steps;
-    job.observe_first = true;
-    job.obs = obs(seen, product_of({steps}) + 1);
-    job.rewards = rewards(paid, steps);
-    job.terminated = job.truncated = nullptr;
-    return job;
-  }
-  // A job in which players are played; `steps` of it are in `chosen`.
-  GameJob played(GameJob job, const GamePlayers& players, int64_t steps,
-                 const MemoryPtr& chosen) const {
-    const GameLayout& layout = *game_layout(job.game);
-    if (players.kinds.size() != static_cast<size_t>(job.num_players)) {
-      throw std::invalid_argument("GamePlayers: one number a seat");
-    }
-    const int64_t size = layout.memory1_size(job);
-    for (size_t p = 0; p < players.kinds.size(); ++p) {
-      const int kind = job.player[p] = players.kinds[p];
-      if (kind < kMemory1 || kind > layout.num_scripts || (kind == kMemory1 && size == 0)) {
-        throw std::invalid_argument("GamePlayers: no such player");
-      }
-      if (kind != kMemory1) continue;
-      const int64_t tables = players.env_stride == 0 ? 1 : job.num_envs;
-      job.probabilities = array_of<const float>(players.probabilities, "probabilities",
-                                                {tables, job.num_players, size});
-    }
-    job.env_stride = players.env_stride == 0 ? 0 : job.num_players * size;
-    job.exploration = players.exploration;
-    job.chosen = bytes_of(chosen, "chosen", {steps, job.num_envs, job.num_players},
-                          layout.memory1_size(job) == 0 ? sizeof(float) : 1);
-    return job;
-  }
-  GameJob only_choose(const GameJob& job, const GamePlayers& players,
-                      const MemoryPtr& chosen) const {
-    GameJob one = played(job, players, 1, chosen);
-    one.only_choose = true;
-    return one;
-  }
-  // A job of no step that starts episodes where `which` is set.
-  GameJob start(GameJob job, const MemoryPtr& which) const {
-    job.restart = flags(which, "which");
-    return job;
-  }
-};
-
 GameSetup make_setup(const std::string& game, const std::map<std::string, double>& rules,
                      int64_t num_envs, int num_players, int obs_type, int32_t episode_length,
-                     uint32_t first_env, const MemoryPtr& states, const MemoryPtr& t,
-                     const MemoryPtr& episode) {
+                     uint32_t first_env, bool checked, const MemoryPtr& table,
+                     const MemoryPtr& states, const MemoryPtr& t, const MemoryPtr& episode) {
   const auto [number, layout] = find_game(game);
-  if (num_envs < 1 || num_players < layout->min_players || num_players > kMaxPlayers ||
-      obs_type < 0 || obs_type > static_cast<int>(ObsType::kFloat32)) {
-    throw std::invalid_argument("GameBatch: a size is out of range");
-  }
-  GameSetup setup;
+  GameSetup setup = {{}, states, t, episode, table};
   GameJob& batch = setup.batch;
   batch.game = number;
   batch.num_players = num_players;
   batch.num_envs = num_envs;
   write_rules(*layout, rules, batch.rules);
   batch.obs_type = static_cast<ObsType>(obs_type);
-  batch.obs_width = layout->obs_width(batch);
+  batch.unchecked = !checked;
+  const GameSizes sizes = layout->sizes(batch);
+  if (num_envs < 1 || num_players < layout->min_players || num_players > layout->most_players ||
+      obs_type < 0 || obs_type > static_cast<int>(ObsType::kBfloat16) || !sizes.fit) {
+    throw std::invalid_argument("GameBatch: a size is out of range");
+  }
+  batch.table = array_of<const float>(table, "table", {sizes.table});
+  batch.obs_width = sizes.obs_width;
   batch.episode_length = episode_length;
   batch.first_env = first_env;
-  batch.states = bytes_of(states, "states", {num_envs, layout->state_bytes}, 1);
+  batch.states = bytes_of(states, "states", {sizes.states}, 1);
   batch.t = array_of<int32_t>(t, "t", {num_envs});
   batch.episode = array_of<uint32_t>(episode, "episode", {num_envs});
-  setup.kept = {states, t, episode};
   return setup;
 }
 
@@ -163,52 +103,63 @@ class GameSimulator : public HostSimulator {
       : HostSimulator(setup.batch.t, setup.batch.num_envs, {obs, rewards, terminated, truncated},
                       num_threads),
         setup_(setup),
-        shape_{setup.batch.num_envs, setup.batch.num_players} {
+        shape_{setup.batch.num_envs, setup.batch.num_players},
+        layout_(*game_layout(setup.batch.game)),
+        cache_(layout_.sizes(setup.batch).cache / sizeof(int32_t), -1),
+        taken_(static_cast<size_t>(shape_[0] * shape_[1] * layout_.action_bytes) / sizeof(float) +
+               1) {
     job_ = setup_.batch;
     job_.seed = &seed_;
     job_.obs = setup_.obs(obs, 1);
     job_.rewards = setup_.rewards(rewards, 1);
     job_.terminated = setup_.flags(terminated, "terminated");
     job_.truncated = setup_.flags(truncated, "truncated");
+    job_.cache = cache_.data();
+    step_ = job_;
+    step_.steps = 1;
+    kept_.add(job_.states, setup_.states->bytes());
+    kept_.add(job_.t, setup_.t->bytes());
   }
 
-  void set_seed(uint64_t seed) { seed_ = seed; }
+  void set_seed(uint64_t seed) {
+    seed_ = seed;
+    std::fill(cache_.begin(), cache_.end(), -1);
+  }
 
   void observe() {
-    const Working working(busy(), Working::kHoldingGil);
     forget_room();
     GameJob job = job_;
     job.observe_first = true;
-    LOQA_DISPATCH(game_play, job, 0, job.num_envs);
+    do_at_once(job);
   }
 
-  void start(const MemoryPtr& which) {
-    const GameJob job = setup_.start(job_, which);
-    const Working working(busy(), Working::kHoldingGil);
-    LOQA_DISPATCH(game_play, job, 0, job.num_envs);
-  }
+  void start(const MemoryPtr& which) { do_at_once(setup_.start(job_, which)); }
 
   py::object step(py::handle actions) {
     return step_with(actions, shape_, [&](const ActionArray& given) {
-      GameJob job = job_;
-      job.steps = 1;
-      return checked(job, given) ? run(job) : StepOutcome::kOutOfRange;
+      step_.actions = given.data;
+      step_.action_type = given.type;
+      step_.taken = !step_.unchecked && !is_block();
+      if (step_.taken) {
+        if (!all_legal(step_)) return StepOutcome::kOutOfRange;
+        step_.actions = taken_.data();
+        step_.action_type = ActionType::kUint8;
+      }
+      return run(step_, 1);
     });
   }
 
   void choose(const GamePlayers& players, const MemoryPtr& chosen) {
-    const GameJob job = setup_.only_choose(job_, players, chosen);
-    const Working working(busy(), Working::kHoldingGil);
-    LOQA_DISPATCH(game_play, job, 0, job.num_envs);
+    do_at_once(setup_.only_choose(job_, players, chosen));
   }
 
   int play(const GamePlayers& players, int64_t steps, const MemoryPtr& chosen, const MemoryPtr& obs,
            const MemoryPtr& rewards) {
     const GameJob job =
         setup_.played(setup_.trajectory(job_, steps, obs, rewards), players, steps, chosen);
-    Working working(busy(), how_for(steps));
-    keep(working, job);
-    return code(run(job));
+    const Working::How how = how_for(steps, kPlayedSteps);
+    const Working working(busy(), how, how == Working::kLong ? &kept_ : nullptr);
+    return code(run(job, kPlayedSteps));
   }
 
   int rollout(py::handle actions, int64_t steps, const MemoryPtr& obs, const MemoryPtr& rewards) {
@@ -217,52 +168,104 @@ class GameSimulator : public HostSimulator {
     if (!read_actions(actions, {steps, job.num_envs, job.num_players}, &given)) {
       return code(StepOutcome::kUnread);
     }
-    Working working(busy(), how_for(steps));
-    keep(working, job);
-    return code(checked(job, given) ? run(job) : StepOutcome::kOutOfRange);
+    job.actions = given.data;
+    job.action_type = given.type;
+    const Working::How how = how_for(steps);
+    const bool looks_once = layout_.name == kLooksOnce || is_block();
+    const bool keeps = how == Working::kLong || looks_once;
+    const Working working(busy(), how, keeps ? &kept_ : nullptr);
+    if (!looks_once && !job.unchecked) {
+      if (!all_legal(job)) return code(StepOutcome::kOutOfRange);
+      job.unchecked = true;
+    }
+    const StepOutcome outcome = run(job, 1);
+    if (outcome == StepOutcome::kOutOfRange && keeps) kept_.put_back();
+    return code(outcome);
   }
 
  private:
-  void keep(Working& working, const GameJob& job) const {
-    working.keep(job.states, static_cast<int64_t>(setup_.kept[0]->bytes()));
-    working.keep(job.t, job.num_envs * static_cast<int64_t>(sizeof(int32_t)));
-  }
+  // A batch that drivers do at once: they refuse a step before anything has changed.
+  bool is_block() const { return setup_.batch.num_envs <= kAlign; }
 
-  // Whether the actions, which become the job's, are all legal.
-  bool checked(GameJob& job, const ActionArray& given) const {
-    job.actions = given.data;
-    job.action_type = given.type;
-    std::atomic<bool> legal{true};
-    for_parts(job.steps, kGrain, kAlign, [&](int64_t begin, int64_t end) {
-      if (!LOQA_DISPATCH(game_actions_legal, job, begin, end)) legal = false;
+  // Whether part(begin, end) holds for all parts of the batch.
+  template <typename Part>
+  bool for_all(int64_t steps, const Part& part) const {
+    std::atomic<bool> all{true};
+    for_parts(steps, layout_.grain, kAlign, [&](int64_t begin, int64_t end) {
+      if (!part(begin, end)) all = false;
     });
-    return legal;
+    return all;
   }
 
-  StepOutcome run(const GameJob& job) {
+  // Whether all actions are legal; those of the last step are in taken_ then.
+  bool all_legal(const GameJob& job) {
+    return for_all(job.steps, [&](int64_t begin, int64_t end) {
+      for (int64_t step = 0; step < job.steps; ++step) {
+        if ((step + 1) % kBetweenLooks == 0 && interrupted()) break;
+        if (!LOQA_DISPATCH(game_take, job, step, taken_.data(), begin, end)) return false;
+      }
+      return true;
+    });
+  }
+
+  // A job of no step.
+  void do_at_once(const GameJob& job) {
+    const Working working(busy(), Working::kWithoutGil);
+    for_all(1,
+            [&](int64_t begin, int64_t end) { return LOQA_DISPATCH(game_play, job, begin, end); });
+  }
+
+  // A step of it takes `times` as long as one of given actions.
+  StepOutcome run(const GameJob& job, int64_t times) {
     if (!take_room(job.steps)) return StepOutcome::kNoRoom;
-    for_parts(job.steps, kGrain, kAlign,
-              [&](int64_t begin, int64_t end) { LOQA_DISPATCH(game_play, job, begin, end); });
-    return StepOutcome::kDone;
+    const bool legal = for_all(times * job.steps, [&](int64_t begin, int64_t end) {
+      return LOQA_DISPATCH(game_play, job, begin, end);
+    });
+    if (!legal) forget_room();
+    return legal ? StepOutcome::kDone : StepOutcome::kOutOfRange;
   }
 
   GameSetup setup_;
   GameJob job_ = {};
+  GameJob step_;  // whose actions change
+  Kept kept_;
   uint64_t seed_ = 0;
   std::vector<int64_t> shape_;
+  const GameLayout& layout_;
+  std::vector<int32_t> cache_;
+  std::vector<float> taken_;  // or bytes
 };
 
 // A game in a device's memory: every call enqueues on `stream` (of the current device) and returns.
 // With `on_host` the same work is done in a loop on the host, for tests.
 class GameSimulatorDevice {
  public:
-  GameSimulatorDevice(const GameSetup& setup, const DeviceResults& results, bool on_host)
-      : setup_(setup), results_(results), on_host_(on_host) {
-    require_device(on_host, "GameSimulatorDevice");
-    job_ = setup.batch;
-    results.put(&job_, setup_);
-    array_of<int32_t>(results.bad_action, "bad_action", {1});
-    job_.terminated = setup_.flags(results.terminated, "terminated");
+  GameSimulatorDevice(const GameSetup& setup, const MemoryPtr& seed, const MemoryPtr& bad_action,
+                      int autoreset, const MemoryPtr& obs, const MemoryPtr& rewards,
+                      const MemoryPtr& terminated, const MemoryPtr& truncated,
+                      const MemoryPtr& final_obs, bool on_host)
+      : setup_(setup),
+        results_{obs, rewards, terminated, truncated},
+        kept_{seed, bad_action, final_obs},
+        job_(setup.batch),
+        on_host_(on_host) {
+    if (!on_host && !kWithCuda) {
+      throw std::invalid_argument("GameSimulatorDevice: this build has no CUDA");
+    }
+    if (autoreset < 0 || autoreset > static_cast<int>(Autoreset::kSameStep)) {
+      throw std::invalid_argument("unknown code of autoreset");
+    }
+    job_.seed = array_of<const uint64_t>(seed, "seed", {1});
+    if (!job_.unchecked) job_.bad_action = array_of<int32_t>(bad_action, "bad_action", {1});
+    job_.autoreset = static_cast<Autoreset>(autoreset);
+    job_.obs = setup_.obs(obs, 1);
+    job_.rewards = setup_.rewards(rewards, 1);
+    job_.terminated = setup_.flags(terminated, "terminated");
+    job_.truncated = setup_.flags(truncated, "truncated");
+    if (job_.autoreset == Autoreset::kSameStep) {
+      job_.final_obs = setup_.obs(final_obs, 1);
+      results_.push_back(final_obs);
+    }
   }
 
   void show(const py::tuple& tensors) { shown_.show(tensors); }
@@ -279,7 +282,10 @@ class GameSimulatorDevice {
   }
 
   int step(const MemoryPtr& actions, int type, std::uintptr_t stream) const {
-    if (results_.overlap(actions)) return code(StepOutcome::kUnread);
+    // Actions that lie in what a step writes are read from a copy.
+    if (actions != nullptr && any_overlaps(results_, actions->data(), actions->bytes())) {
+      return code(StepOutcome::kUnread);
+    }
     GameJob job = job_;
     job.steps = 1;
     take(job, actions, type);
@@ -313,37 +319,87 @@ class GameSimulatorDevice {
                            action_bytes(job.action_type));
   }
 
-  void run(const GameJob& job, std::uintptr_t stream) const {
+  void run(const GameJob& job, [[maybe_unused]] std::uintptr_t stream) const {
     const WithoutGil released;
     if (on_host_) return game_play_host(job);
-#if defined(LOQA_WITH_CUDA)
-    game_play_cuda(job, pointer<void>(stream));
-#endif
-    static_cast<void>(stream);
+    if constexpr (kWithCuda) game_play_cuda(job, pointer<void>(stream));
   }
 
   GameSetup setup_;
-  DeviceResults results_;
+  std::vector<MemoryPtr> results_, kept_;
   ShownResults shown_;
-  GameJob job_ = {};
+  GameJob job_;
   bool on_host_;
 };
 
 py::dict layout_of(const std::string& game) {
   const GameLayout& layout = *find_game(game).second;
   py::dict state;
-  for (const Field* field = layout.state; field != layout.state + layout.num_state; ++field) {
-    state[field->name] = py::make_tuple(static_cast<int>(field->type),
-                                        field->offset / bytes_of_type(field->type), field->count);
+  for (const Field& field : layout.state) {
+    state[field.name] = py::make_tuple(static_cast<int>(field.type),
+                                       field.offset / bytes_of_type(field.type), field.count);
   }
+  GameJob one = {};
+  one.num_envs = 1;
   py::dict found;
-  found["state_bytes"] = layout.state_bytes;
+  found["state_bytes"] = layout.sizes(one).states;
   found["state"] = state;
-  found["scripts"] = std::vector<std::string>(layout.scripts, layout.scripts + layout.num_scripts);
+  found["scripts"] = std::vector<std::string>(layout.scripts.begin(), layout.scripts.end());
   return found;
 }
 
 }  // namespace
+
+GameJob GameSetup::start(GameJob job, const MemoryPtr& which) const {
+  job.restart = flags(which, "which");
+  return job;
+}
+
+GameJob GameSetup::trajectory(GameJob job, int64_t steps, const MemoryPtr& seen,
+                              const MemoryPtr& paid) const {
+  job.autoreset = Autoreset::kOff;
+  job.steps = steps;
+  job.observe_first = true;
+  job.obs = obs(seen, product_of({steps}) + 1);
+  job.rewards = rewards(paid, steps);
+  job.terminated = job.truncated = nullptr;
+  return job;
+}
+
+GameJob GameSetup::played(GameJob job, const GamePlayers& players, int64_t steps,
+                          const MemoryPtr& chosen) const {
+  const GameLayout& layout = *game_layout(job.game);
+  if (players.kinds.size() != static_cast<size_t>(job.num_players)) {
+    throw std::invalid_argument("GamePlayers: one kind for each player");
+  }
+  const GameSizes sizes = layout.sizes(job);
+  job.row = sizes.actions - (players.last_too ? 0 : 1);
+  const int64_t size = sizes.seen * job.row;
+  for (size_t p = 0; p < players.kinds.size(); ++p) {
+    const int kind = job.player[p] = players.kinds[p];
+    if (kind < kMemory1 || kind > static_cast<int>(layout.scripts.size()) ||
+        (kind == kMemory1 && sizes.seen == 0)) {
+      throw std::invalid_argument("GamePlayers: no such player");
+    }
+    if (kind != kMemory1) continue;
+    const int64_t tables = players.each_env ? job.num_envs : 1;
+    job.probabilities = array_of<const float>(players.probabilities, "probabilities",
+                                              {tables, job.num_players, size});
+  }
+  job.env_stride = players.each_env ? job.num_players * size : 0;
+  job.exploration = players.exploration;
+  job.tie_episode = players.tie_episode;
+  job.chosen =
+      bytes_of(chosen, "chosen", {steps, job.num_envs, job.num_players}, layout.action_bytes);
+  return job;
+}
+
+GameJob GameSetup::only_choose(GameJob job, const GamePlayers& players,
+                               const MemoryPtr& chosen) const {
+  job = played(job, players, 1, chosen);
+  job.only_choose = true;
+  return job;
+}
 
 void bind_game(py::module_& module) {
   module.def(
@@ -352,14 +408,15 @@ void bind_game(py::module_& module) {
       "(counted in numbers of its type) and how many there are (0: one for each player); the "
       "names of the scripted players.");
   py::class_<GamePlayers>(module, "GamePlayers")
-      .def(py::init<std::vector<int>, MemoryPtr, int64_t, float>(), py::kw_only(), py::arg("kinds"),
-           py::arg("probabilities") = nullptr, py::arg("env_stride") = 0,
-           py::arg("exploration") = 0.0f);
+      .def(py::init<std::vector<int>, MemoryPtr, bool, bool, float, bool>(), py::kw_only(),
+           py::arg("kinds"), py::arg("probabilities") = nullptr, py::arg("each_env") = false,
+           py::arg("last_too") = true, py::arg("exploration") = 0.0f,
+           py::arg("tie_episode") = false);
   py::class_<GameSetup>(module, "GameBatch")
       .def(py::init(&make_setup), py::kw_only(), py::arg("game"), py::arg("rules"),
            py::arg("num_envs"), py::arg("num_players"), py::arg("obs_type"),
-           py::arg("episode_length"), py::arg("first_env"), py::arg("states"), py::arg("t"),
-           py::arg("episode"));
+           py::arg("episode_length"), py::arg("first_env"), py::arg("checked") = true,
+           py::arg("table") = nullptr, py::arg("states"), py::arg("t"), py::arg("episode"));
   py::class_<GameSimulator>(module, "GameSimulator")
       .def(py::init<const GameSetup&, const MemoryPtr&, const MemoryPtr&, const MemoryPtr&,
                     const MemoryPtr&, int>(),
@@ -377,10 +434,11 @@ void bind_game(py::module_& module) {
       .def("rollout", &GameSimulator::rollout, py::arg("actions"), py::arg("steps"), py::arg("obs"),
            py::arg("rewards"));
   py::class_<GameSimulatorDevice>(module, "GameSimulatorDevice")
-      .def(py::init(&make_device<GameSimulatorDevice, GameSetup>), py::kw_only(), py::arg("batch"),
-           py::arg("seed"), py::arg("bad_action"), py::arg("autoreset"), py::arg("obs"),
-           py::arg("rewards"), py::arg("terminated"), py::arg("truncated"), py::arg("final_obs"),
-           py::arg("on_host"))
+      .def(py::init<const GameSetup&, const MemoryPtr&, const MemoryPtr&, int, const MemoryPtr&,
+                    const MemoryPtr&, const MemoryPtr&, const MemoryPtr&, const MemoryPtr&, bool>(),
+           py::kw_only(), py::arg("batch"), py::arg("seed"), py::arg("bad_action"),
+           py::arg("autoreset"), py::arg("obs"), py::arg("rewards"), py::arg("terminated"),
+           py::arg("truncated"), py::arg("final_obs"), py::arg("on_host"))
       .def("show", &GameSimulatorDevice::show, py::arg("tensors"))
       .def("intact", &GameSimulatorDevice::intact)
       .def("observe", &GameSimulatorDevice::observe, py::arg("stream"))

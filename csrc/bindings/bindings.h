@@ -45,7 +45,13 @@ T* optional_array(const char* name, std::uintptr_t address, int64_t rows, int64_
 // other, on arrays in host memory.
 inline bool emulate_cuda = false;
 
-constexpr char kNoCuda[] = "loqa was built without CUDA: install it where nvcc is found";
+#if defined(LOQA_WITH_CUDA)
+inline constexpr bool kWithCuda = true;
+#else
+inline constexpr bool kWithCuda = false;
+#endif
+
+using Address = std::uintptr_t;
 
 inline ActionType action_type_of(int code) {
   if (code < 0 || code > static_cast<int>(ActionType::kInt64)) {
@@ -54,15 +60,17 @@ inline ActionType action_type_of(int code) {
   return static_cast<ActionType>(code);
 }
 
+inline int64_t action_bytes(ActionType type) {
+  constexpr int64_t kBytes[] = {1, 1, 2, 4, 8};
+  return kBytes[static_cast<size_t>(type)];
+}
+
 void bind_game(pybind11::module_& module);
 void bind_gru(pybind11::module_& module);
 void bind_kernels(pybind11::module_& module);
 void bind_memory(pybind11::module_& module);
-void bind_sim(pybind11::module_& module);
-void bind_sim_device(pybind11::module_& module);
 void bind_step_arguments(pybind11::module_& module);
 void bind_tournament(pybind11::module_& module);
 void bind_coin(pybind11::module_& module);
-void bind_coin_device(pybind11::module_& module);
 
 }  // namespace loqa

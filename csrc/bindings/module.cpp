@@ -15,11 +15,7 @@ namespace py = pybind11;
 PYBIND11_MODULE(_core, module) {
   module.doc() = "Native core of loqa: simulators and sequence kernels over raw memory.";
   module.attr("__version__") = LOQA_VERSION;
-#if defined(LOQA_WITH_CUDA)
-  module.attr("has_cuda") = true;
-#else
-  module.attr("has_cuda") = false;
-#endif
+  module.attr("has_cuda") = loqa::kWithCuda;
   module.def("isa", [] { return std::string(loqa::isa_name(loqa::active_isa())); });
   module.def("supported_isas", [] {
     std::vector<std::string> names;
@@ -45,9 +41,6 @@ PYBIND11_MODULE(_core, module) {
   loqa::bind_game(module);
   loqa::bind_gru(module);
   loqa::bind_kernels(module);
-  loqa::bind_sim(module);
-  loqa::bind_sim_device(module);
   loqa::bind_tournament(module);
   loqa::bind_coin(module);
-  loqa::bind_coin_device(module);
 }

@@ -10,8 +10,6 @@
 #include <pthread.h>
 #endif
 
-#include <cstring>
-
 namespace py = pybind11;
 
 namespace loqa {
@@ -60,17 +58,6 @@ NativeCall::NativeCall(bool is_long) {
   call_.emplace(
       [](void* without_gil) { return static_cast<WithoutGil*>(without_gil)->signalled(); },
       &without_gil_);
-}
-
-NativeCall::~NativeCall() {
-  if (!call_ || !call_->interrupted()) return;
-  for (const Kept& kept : kept_) std::memcpy(kept.memory, kept.copy.get(), kept.bytes);
-}
-
-void NativeCall::keep(void* memory, std::size_t bytes) {
-  if (!call_) return;
-  kept_.push_back({memory, bytes, std::make_unique_for_overwrite<unsigned char[]>(bytes)});
-  std::memcpy(kept_.back().copy.get(), memory, bytes);
 }
 
 void register_interrupted() {

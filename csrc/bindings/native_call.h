@@ -2,10 +2,8 @@
 
 #include <pybind11/pybind11.h>
 
-#include <cstddef>
-#include <memory>
+#include <cstdint>
 #include <optional>
-#include <vector>
 
 #include "core/call.h"
 
@@ -32,25 +30,15 @@ class WithoutGil {
 inline constexpr int64_t kLongWork = int64_t{1} << 22;
 
 // A call without the interpreter's lock. If it is long and Python's signal handlers raise, as for
-// Ctrl-C, it ends: parallel_for throws Interrupted, and the memory that `keep` named is as it was.
+// Ctrl-C, it ends: parallel_for throws Interrupted.
 class NativeCall {
  public:
   explicit NativeCall(bool is_long);
-  ~NativeCall();
-
-  // Remembers memory that the call is about to change.
-  void keep(void* memory, std::size_t bytes);
+  bool interrupted() const { return call_ && call_->interrupted(); }
 
  private:
-  struct Kept {
-    void* memory;
-    std::size_t bytes;
-    std::unique_ptr<unsigned char[]> copy;
-  };
-
   WithoutGil without_gil_;
   std::optional<Call> call_;
-  std::vector<Kept> kept_;
 };
 
 // Makes what a signal handler raised of Interrupted.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <stdexcept>
 #include <utility>
@@ -17,30 +18,64 @@
 
 namespace loqa {
 
+// Memory that a call may put back.
+class Kept {
+ public:
+  void add(void* memory, int64_t bytes) {
+    pieces_.push_back({memory, static_cast<size_t>(bytes), {}});
+  }
+  void save() {
+    for (Piece& piece : pieces_) {
+      piece.copy.resize(piece.bytes);
+      std::memcpy(piece.copy.data(), piece.memory, piece.bytes);
+    }
+  }
+  void put_back() const {
+    for (const Piece& piece : pieces_) {
+      std::memcpy(piece.memory, piece.copy.data(), piece.copy.size());
+    }
+  }
+
+ private:
+  struct Piece {
+    void* memory;
+    size_t bytes;
+    std::vector<unsigned char> copy;
+  };
+  std::vector<Piece> pieces_;
+};
+
 // Held while a simulator works: two threads of Python at once would mix its results.
 class Working {
  public:
   enum How { kHoldingGil, kWithoutGil, kLong };  // a long call can be interrupted, see NativeCall
 
-  Working(std::atomic_flag& busy, How how) : busy_(busy) {
+  // What is kept, if anything, is put back if the call is interrupted.
+  Working(std::atomic_flag& busy, How how, Kept* kept = nullptr) : busy_(busy), kept_(kept) {
     if (busy_.test_and_set(std::memory_order_acquire)) {
       throw std::runtime_error("the environment is at work in another thread: take one for each");
     }
     if (how != kHoldingGil) call_.emplace(how == kLong);
+    if (kept_ != nullptr) kept_->save();
   }
   Working(const Working&) = delete;
   ~Working() {
+    if (kept_ != nullptr && call_->interrupted()) kept_->put_back();
     call_.reset();
     busy_.clear(std::memory_order_release);
   }
 
-  // Memory that is as it was if the call is interrupted.
-  void keep(void* memory, int64_t bytes) { call_->keep(memory, static_cast<size_t>(bytes)); }
-
  private:
   std::atomic_flag& busy_;
+  Kept* kept_;
   std::optional<NativeCall> call_;
 };
+
+inline bool any_overlaps(const std::vector<MemoryPtr>& results, const void* begin, int64_t bytes) {
+  return std::any_of(results.begin(), results.end(), [&](const MemoryPtr& memory) {
+    return memory != nullptr && memory->overlaps(begin, bytes);
+  });
+}
 
 // What the simulators of the host's memory have in common: the buffers of a step, who may work, and
 // that no episode becomes longer than its step counter can say.
@@ -68,7 +103,9 @@ class HostSimulator {
     if (shown_.intact()) {
       ActionArray actions;
       outcome = StepOutcome::kUnread;
-      if (read_actions(given, shape, &actions) && !own(actions)) {
+      // Actions that lie in what a step writes are read from a copy.
+      if (read_actions(given, shape, &actions) &&
+          !any_overlaps(results_, actions.data, actions.bytes)) {
         const Working working(
             busy_, num_envs_ > kLetOthersRun ? Working::kWithoutGil : Working::kHoldingGil);
         outcome = run(actions);
@@ -108,13 +145,6 @@ class HostSimulator {
   // Of fewer environments a step takes less time than letting other threads of Python run
   // meanwhile.
   static constexpr int64_t kLetOthersRun = 128;
-
-  // Whether actions lie in what a step writes: then they are read from a copy.
-  bool own(const ActionArray& actions) const {
-    return std::any_of(results_.begin(), results_.end(), [&](const MemoryPtr& memory) {
-      return memory->overlaps(actions.data, actions.bytes);
-    });
-  }
 
   const int32_t* t_;
   int64_t num_envs_;

@@ -4,9 +4,9 @@
 
 #include "core/macros.h"
 
-// A block of threads that work in turns. What a kernel does is written once, as a function of a
-// block: on the device every thread runs it, on the host (for tests on machines without a GPU) a
-// loop over the threads runs each turn. `Thread` is what a thread keeps from turn to turn.
+// What a kernel does is written once, as a function of a block of threads: on the device each
+// thread runs it, on the host (for tests on machines without a GPU) each piece of work is a loop
+// over the threads. `Thread` is what a thread keeps from one piece to the next.
 
 namespace loqa {
 
@@ -16,10 +16,10 @@ inline int64_t thread_blocks(int64_t threads) {
   return (threads + kBlockThreads - 1) / kBlockThreads;
 }
 
-// Numbers that are stored at once, whatever is there otherwise; their place must be a multiple of
-// their size where their count is a power of two.
+// Numbers that one instruction stores where their count is a power of two; then their place must be
+// a multiple of their size.
 template <typename T, int kCount>
-struct __attribute__((may_alias)) Several {
+struct __attribute__((may_alias)) WideStore {
   static constexpr bool kPower = (kCount & (kCount - 1)) == 0;
   alignas(kPower ? kCount * sizeof(T) : sizeof(T)) T value[kCount];
 };
@@ -47,25 +47,25 @@ struct HostBlock {
   uint32_t* shared;  // memory of the block
   Thread threads[kBlockThreads];
 
-  // Every thread's work; what it shares with others is there for the next turn. Every other block
-  // goes backwards, so that work that depends on the order of threads shows.
+  // Every thread's work, which what comes next may read of any thread. Every other block goes
+  // backwards, so that work that depends on the order of threads shows.
   template <typename Work>
-  void turn(const Work& work) {
+  void all_then_wait(const Work& work) {
     for (int i = 0; i < kBlockThreads; ++i) {
       const int thread = index % 2 == 0 ? i : kBlockThreads - 1 - i;
       work(threads[thread], thread);
     }
   }
-  // Work that shares nothing with other threads.
+  // Every thread's work, which only this thread reads.
   template <typename Work>
-  void alone(const Work& work) {
-    turn(work);
+  void all(const Work& work) {
+    all_then_wait(work);
   }
   // Whether it holds for any thread.
   template <typename Predicate>
   bool any(const Predicate& holds) {
     bool found = false;
-    turn([&](Thread& me, int) { found |= holds(me); });
+    all_then_wait([&](Thread& me, int) { found |= holds(me); });
     return found;
   }
 };
@@ -78,12 +78,12 @@ struct DeviceBlock {
   Thread mine;
 
   template <typename Work>
-  __device__ __forceinline__ void turn(const Work& work) {
+  __device__ __forceinline__ void all_then_wait(const Work& work) {
     work(mine, static_cast<int>(threadIdx.x));
     __syncthreads();
   }
   template <typename Work>
-  __device__ __forceinline__ void alone(const Work& work) {
+  __device__ __forceinline__ void all(const Work& work) {
     work(mine, static_cast<int>(threadIdx.x));
   }
   template <typename Predicate>

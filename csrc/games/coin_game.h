@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-#include "core/macros.h"
 #include "core/philox.h"
+#include "games/fields.h"
 
 // The Coin Game: players on a torus of height x width cells move at once; who steps on a coin takes
 // it and earns 1; the owner of its colour loses 2 if anybody else took it. CoinRules says which
@@ -13,7 +13,6 @@
 
 namespace loqa {
 
-inline constexpr int kMaxCoinPlayers = 8;
 inline constexpr int kMaxCoins = 2;
 inline constexpr uint8_t kNoMove = 255;  // code of a direction that no action has
 
@@ -43,6 +42,7 @@ struct CoinRules {
   bool egocentric;  // the board is shifted so that a player sees itself in the middle
   bool history;     // further planes: last rewards (own first), whether the episode is over
   bool zero_last_reward;
+  bool cells;  // the observation is the places of the ones in the planes
 };
 
 // --- moving
@@ -137,7 +137,7 @@ LOQA_HD int32_t coin_cell(uint32_t word, const int32_t (&players)[kPlayers], int
 
 // The state of one environment at a start.
 struct CoinStart {
-  int32_t player[kMaxCoinPlayers];
+  int32_t player[kMaxPlayers];
   int32_t coin[kMaxCoins];
   int32_t owner;
 };
@@ -151,7 +151,7 @@ LOQA_HD CoinStart coin_start(const CoinRules& rules, uint64_t seed, uint32_t env
   }
   const int32_t board = rules.height * rules.width;
   CoinStart start = {};
-  int32_t occupied[kMaxCoinPlayers];
+  int32_t occupied[kMaxPlayers];
   int standing = 0;  // different cells among the players so far
   int next = 0;
   for (int p = 0; p < rules.num_players; ++p) {
@@ -267,5 +267,72 @@ LOQA_HD uint8_t scripted_action(const CoinRules& rules, ScriptedCoin kind, const
   }
   return static_cast<uint8_t>(best);
 }
+
+// --- as a game of the generic driver
+
+struct CoinGame {
+  static constexpr const char* kName = "coin-game";
+  static constexpr int kMinPlayers = 2;
+  static constexpr int kMostPlayers = kMaxPlayers;
+  static constexpr int64_t kGrain = 1 << 12;
+  static constexpr const char* kScripts[] = {"always-cooperate", "always-defect"};
+
+  using Action = uint8_t;
+  using Rules = CoinRules;
+
+  static constexpr Field kRules[] = {
+      {"height", FieldType::kInt32, offsetof(Rules, height), 1},
+      {"width", FieldType::kInt32, offsetof(Rules, width), 1},
+      {"num_players", FieldType::kInt32, offsetof(Rules, num_players), 1},
+      {"num_coins", FieldType::kInt32, offsetof(Rules, num_coins), 1},
+      {"num_actions", FieldType::kInt32, offsetof(Rules, num_actions), 1},
+      {"left", FieldType::kInt8, offsetof(Rules, left), 1},
+      {"right", FieldType::kInt8, offsetof(Rules, right), 1},
+      {"up", FieldType::kInt8, offsetof(Rules, up), 1},
+      {"down", FieldType::kInt8, offsetof(Rules, down), 1},
+      {"distinct_start", FieldType::kInt8, offsetof(Rules, distinct_start), 1},
+      {"coin_anywhere", FieldType::kInt8, offsetof(Rules, coin_anywhere), 1},
+      {"first_takes", FieldType::kInt8, offsetof(Rules, first_takes), 1},
+      {"relative", FieldType::kInt8, offsetof(Rules, relative), 1},
+      {"channels_last", FieldType::kInt8, offsetof(Rules, channels_last), 1},
+      {"egocentric", FieldType::kInt8, offsetof(Rules, egocentric), 1},
+      {"history", FieldType::kInt8, offsetof(Rules, history), 1},
+      {"zero_last_reward", FieldType::kInt8, offsetof(Rules, zero_last_reward), 1},
+      {"cells", FieldType::kInt8, offsetof(Rules, cells), 1},
+  };
+
+  static LOQA_HD bool fits(const Rules& rules, int players) {
+    const auto side = [](int32_t size) { return size >= 1 && size <= 255; };
+    return side(rules.height) && side(rules.width) && rules.height * rules.width > players &&
+           rules.num_players == players && rules.num_actions <= 8 &&
+           (rules.num_coins == 1 || (rules.num_coins == 2 && players == 2));
+  }
+
+  static LOQA_HD bool legal(const Rules& rules, Action action) {
+    return action < rules.num_actions;
+  }
+
+  static LOQA_HD int obs_width(const Rules& rules, int players) {
+    const int history = rules.history ? players + 1 : 0;
+    if (rules.cells) return players + rules.num_coins + history;
+    return (coin_planes(rules) + history) * rules.height * rules.width;
+  }
+
+  // Its states are rows of bytes over the environments, as many as fill whole blocks: row and
+  // column of each player, of each coin; owner of the one coin; with history last rewards.
+  static constexpr int64_t kBlock = 64;  // environments that a block of vectors works on
+  static LOQA_HD int64_t stride(int64_t num_envs) {
+    return (num_envs + kBlock - 1) / kBlock * kBlock;
+  }
+  static LOQA_HD int64_t states_bytes(const Rules& rules, int64_t num_envs) {
+    const int rows = 2 * (rules.num_players + rules.num_coins) + (rules.num_coins == 1 ? 1 : 0) +
+                     (rules.history ? rules.num_players : 0);
+    return rows * stride(num_envs);
+  }
+  // Random words for each coin and four steps, and of which steps they are.
+  static LOQA_HD int64_t cache_bytes(const Rules& rules, int64_t num_envs) {
+    return (4 * rules.num_coins + 1) * stride(num_envs) * static_cast<int64_t>(sizeof(uint32_t));
+  }
+};
 
 }  // namespace loqa

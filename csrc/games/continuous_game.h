@@ -15,6 +15,9 @@ namespace loqa {
 struct ContinuousGame {
   static constexpr const char* kName = "continuous-game";
   static constexpr int kMinPlayers = 2;
+  static constexpr int kMostPlayers = kMaxPlayers;
+  static constexpr int64_t kGrain = 1 << 13;
+  static constexpr uint32_t kDrawPlayers = 1u << 31;
   static constexpr float kNoAction = -1;  // the last action before the first step
 
   using Action = float;

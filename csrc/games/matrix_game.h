@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-#include "core/macros.h"
-#include "core/philox.h"
+#include "games/fields.h"
+#include "games/random.h"
 
 // Two-player matrix game, repeated: both players choose one of K actions at once and see the joint
 // action afterwards. Everything a player sees is relative: its own action first.
@@ -11,64 +11,126 @@
 
 namespace loqa {
 
-inline constexpr int kMatrixPlayers = 2;
-inline constexpr int8_t kNoAction = -1;  // the last action before the first step
+struct MatrixGame {
+  static constexpr const char* kName = "matrix-game";
+  static constexpr int kMinPlayers = 2;
+  static constexpr int kMostPlayers = 2;
+  static constexpr int64_t kGrain = 1 << 14;
+  static constexpr int8_t kNoAction = -1;  // the last action before the first step
 
-// What a block of random numbers is for: the fourth word of its Philox counter (environment,
-// episode, step, draw).
-enum MatrixDraw : uint32_t { kDrawNoise = 0, kDrawEnd = 1, kDrawPolicy = 2 };
+  using Action = uint8_t;
 
-// The joint action as a player sees it, in 0 .. K*K-1. For K = 2: CC, CD, DC, DD.
-LOQA_HD int joint_action(int own, int other, int num_actions) { return own * num_actions + other; }
+  // Fourth word of the Philox counter (environment, episode, step, draw).
+  enum Draw : uint32_t { kDrawNoise = 0, kDrawEnd = 1, kDrawPlayers = 2 };
 
-// The observation "index": 0 before the first step, then 1 + the joint action.
-LOQA_HD int joint_observation(int own, int other, int num_actions) {
-  return own < 0 ? 0 : 1 + joint_action(own, other, num_actions);
-}
+  struct Rules {
+    int32_t num_actions;    // K in 2..11
+    int32_t obs_width;      // of a row of the table; 0: what is `seen`
+    float noise;            // probability that an action is replaced by another one
+    float end_probability;  // of each step being the last
+    // Payoffs [2, K, K]: player, own action, other's action; observations [1 + K * K, width].
+    const float* table;
+  };
+  static constexpr Field kRules[] = {
+      {"num_actions", FieldType::kInt32, offsetof(Rules, num_actions), 1},
+      {"obs_width", FieldType::kInt32, offsetof(Rules, obs_width), 1},
+      {"noise", FieldType::kFloat32, offsetof(Rules, noise), 1},
+      {"end_probability", FieldType::kFloat32, offsetof(Rules, end_probability), 1},
+  };
 
-// Payoff of joint action 0..3 of a game with two actions, without a memory access so that it
-// vectorises; equal to payoff[joint].
-LOQA_HD float payoff_of_four(int joint, float p0, float p1, float p2, float p3) {
-  const float if_first = (joint & 1) != 0 ? p1 : p0;
-  const float if_second = (joint & 1) != 0 ? p3 : p2;
-  return (joint & 2) != 0 ? if_second : if_first;
-}
+  struct State {
+    int8_t last[kMostPlayers];
+  };
+  static constexpr Field kState[] = {
+      {"last_actions", FieldType::kInt8, offsetof(State, last), kEachPlayer},
+  };
 
-// The action that is played: with probability `noise` another one than chosen, uniformly.
-LOQA_HD int noisy_action(int chosen, int num_actions, float noise, uint32_t word_if,
-                         uint32_t word_which) {
-  if (!(uniform(word_if) < noise)) return chosen;
-  const int other = static_cast<int>(bounded(word_which, static_cast<uint32_t>(num_actions - 1)));
-  return other < chosen ? other : other + 1;
-}
-
-// Replaces the actions of both players by what is played at step t.
-LOQA_HD void play_noisily(uint64_t seed, uint32_t env, uint32_t episode, uint32_t t,
-                          int num_actions, float noise, uint8_t* actions) {
-  const PhiloxBlock random = philox(seed, env, episode, t, kDrawNoise);
-  for (int player = 0; player < kMatrixPlayers; ++player) {
-    actions[player] =
-        static_cast<uint8_t>(noisy_action(actions[player], num_actions, noise, random.word[player],
-                                          random.word[kMatrixPlayers + player]));
+  static LOQA_HD bool fits(const Rules& rules, int) {
+    return rules.num_actions >= 2 && rules.num_actions <= 11 && rules.obs_width >= 0;
   }
-}
 
-// Whether step t is the last of an episode that ends at random.
-LOQA_HD bool ends_at_random(uint64_t seed, uint32_t env, uint32_t episode, uint32_t t,
-                            float end_probability) {
-  return uniform(philox(seed, env, episode, t, kDrawEnd).word[0]) < end_probability;
-}
+  static LOQA_HD int num_payoffs(const Rules& rules) {
+    return kMostPlayers * rules.num_actions * rules.num_actions;
+  }
+  static LOQA_HD int64_t table_size(const Rules& rules) {
+    return num_payoffs(rules) + int64_t{num_seen(rules, kMostPlayers)} * rules.obs_width;
+  }
 
-inline constexpr int kMemory1States = 5;  // observations of a game with two actions
+  static LOQA_HD bool legal(const Rules& rules, Action action) {
+    return action < rules.num_actions;
+  }
+  static LOQA_HD int num_actions(const Rules& rules) { return rules.num_actions; }
 
-// A memory-1 player of a game with two actions: plays action 0 with probability p of what it sees,
-// mixed with uniform play: p (1 - exploration) + exploration / 2.
-LOQA_HD float explored_probability(float p, float exploration) {
-  return p * (1.0f - exploration) + 0.5f * exploration;
-}
+  // The joint action as a player sees it, in 0 .. K*K-1. For K = 2: CC, CD, DC, DD.
+  static LOQA_HD int joint_action(int own, int other, int num_actions) {
+    return own * num_actions + other;
+  }
+  // The observation "index": 0 before the first step, then 1 + the joint action.
+  static LOQA_HD int seen_index(int own, int other, int num_actions) {
+    return own < 0 ? 0 : 1 + joint_action(own, other, num_actions);
+  }
+  static LOQA_HD int num_seen(const Rules& rules, int) {
+    return 1 + rules.num_actions * rules.num_actions;
+  }
+  static LOQA_HD int seen(const Rules& rules, int, const State& state, int player) {
+    return seen_index(state.last[player], state.last[1 - player], rules.num_actions);
+  }
 
-LOQA_HD uint8_t memory1_action(float p, float exploration, uint32_t word) {
-  return uniform(word) < explored_probability(p, exploration) ? 0 : 1;
-}
+  static LOQA_HD int obs_width(const Rules& rules, int) {
+    return rules.obs_width == 0 ? 1 : rules.obs_width;
+  }
+
+  // The action that is played: with probability `noise` another one than chosen, uniformly.
+  static LOQA_HD int noisy_action(int chosen, int num_actions, float noise, uint32_t word_if,
+                                  uint32_t word_which) {
+    if (!(uniform(word_if) < noise)) return chosen;
+    const int other = static_cast<int>(bounded(word_which, static_cast<uint32_t>(num_actions - 1)));
+    return other < chosen ? other : other + 1;
+  }
+  // Replaces the actions of both players by what is played.
+  static LOQA_HD void play_noisily(int num_actions, float noise, const GameRandom& random,
+                                   Action* actions) {
+    const PhiloxBlock block = random.block(kDrawNoise);
+    for (int p = 0; p < kMostPlayers; ++p) {
+      actions[p] = static_cast<Action>(noisy_action(actions[p], num_actions, noise, block.word[p],
+                                                    block.word[kMostPlayers + p]));
+    }
+  }
+
+  // Whether a step is the last of an episode that ends at random.
+  static LOQA_HD bool ends(const Rules& rules, const GameRandom& random) {
+    return rules.end_probability > 0 &&
+           uniform(random.block(kDrawEnd).word[0]) < rules.end_probability;
+  }
+
+  template <typename Players>
+  static LOQA_HD void reset(const Rules&, Players, const GameRandom&, State& state) {
+    for (int p = 0; p < kMostPlayers; ++p) state.last[p] = kNoAction;
+  }
+
+  template <typename Players>
+  static LOQA_HD bool step(const Rules& rules, Players, const GameRandom& random, State& state,
+                           const Action* actions, float* rewards) {
+    Action played[kMostPlayers] = {actions[0], actions[1]};
+    if (rules.noise > 0) play_noisily(rules.num_actions, rules.noise, random, played);
+    const int size = rules.num_actions * rules.num_actions;
+    for (int p = 0; p < kMostPlayers; ++p) {
+      state.last[p] = static_cast<int8_t>(played[p]);
+      rewards[p] =
+          rules.table[p * size + joint_action(played[p], played[1 - p], rules.num_actions)];
+    }
+    return ends(rules, random);
+  }
+
+  template <typename Players, typename Element>
+  static LOQA_HD void observe(const Rules& rules, Players, const State& state, Element* obs) {
+    for (int p = 0; p < kMostPlayers; ++p) {
+      const int index = seen(rules, kMostPlayers, state, p);
+      if (rules.obs_width == 0) *obs++ = static_cast<Element>(index);
+      const float* row = rules.table + num_payoffs(rules) + index * rules.obs_width;
+      for (int i = 0; i < rules.obs_width; ++i) *obs++ = static_cast<Element>(row[i]);
+    }
+  }
+};
 
 }  // namespace loqa

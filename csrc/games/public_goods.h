@@ -14,6 +14,9 @@ namespace loqa {
 struct PublicGoods {
   static constexpr const char* kName = "public-goods";
   static constexpr int kMinPlayers = 2;
+  static constexpr int kMostPlayers = kMaxPlayers;
+  static constexpr int64_t kGrain = 1 << 13;
+  static constexpr uint32_t kDrawPlayers = 1u << 31;
   static constexpr int8_t kNoLevel = -1;  // the last level before the first step
 
   using Action = uint8_t;

@@ -19,19 +19,34 @@ LOQA_HD uint8_t action_byte(T value) {
   return value > 254 ? static_cast<uint8_t>(255) : static_cast<uint8_t>(value);
 }
 
-LOQA_HD uint8_t action_at(const void* actions, ActionType type, int64_t index) {
+// Calls body with the actions as what they are.
+template <typename Body>
+LOQA_HD auto with_action_type(ActionType type, const void* actions, const Body& body) {
   switch (type) {
     case ActionType::kUint8:
-      return action_byte(static_cast<const uint8_t*>(actions)[index]);
+      return body(static_cast<const uint8_t*>(actions));
     case ActionType::kInt8:
-      return action_byte(static_cast<const int8_t*>(actions)[index]);
+      return body(static_cast<const int8_t*>(actions));
     case ActionType::kInt16:
-      return action_byte(static_cast<const int16_t*>(actions)[index]);
+      return body(static_cast<const int16_t*>(actions));
     case ActionType::kInt32:
-      return action_byte(static_cast<const int32_t*>(actions)[index]);
+      return body(static_cast<const int32_t*>(actions));
     default:
-      return action_byte(static_cast<const int64_t*>(actions)[index]);
+      return body(static_cast<const int64_t*>(actions));
   }
+}
+
+// The index-th action as a byte.
+struct ActionAt {
+  int64_t index;
+  template <typename T>
+  LOQA_HD uint8_t operator()(const T* actions) const {
+    return action_byte(actions[index]);
+  }
+};
+
+LOQA_HD uint8_t action_at(const void* actions, ActionType type, int64_t index) {
+  return with_action_type(type, actions, ActionAt{index});
 }
 
 }  // namespace loqa

@@ -1,99 +1,78 @@
 #pragma once
 
-#include <cstdint>
+#include "sim/game_driver.h"
 
-#include "core/isa.h"
-#include "games/coin_game.h"
-#include "sim/actions.h"
+// The Coin Game has drivers of its own, which do the job of every game: on the CPU in vectors
+// (coin_game_cpu.cpp), on a device with what a block of threads shares (coin_game_threads.h).
 
 namespace loqa {
 
-// Types of the observation: planes by the size of an element, or places of the ones.
-enum class CoinObs : int { kPlanes8, kPlanes16, kPlanes32, kCells8, kCells16, kCells32, kCells64 };
+inline constexpr int64_t kCoinBlock = CoinGame::kBlock;
 
-inline constexpr int64_t kCoinBlock = 64;  // environments that a block of vectors works on
-
-// A batch of Coin Games. Arrays belong to the caller and outlive this. `stride` is num_envs rounded
-// up to whole blocks; lanes beyond num_envs hold states like any other.
+// A job's environments as these drivers look at them.
 struct CoinGameBatch {
   CoinRules rules;
   int64_t num_envs;
   int64_t stride;
-  uint64_t seed;
-  uint32_t first_env;  // number of environment 0 in the random counters
+  uint32_t first_env;
   int32_t episode_length;
-  CoinObs obs_type;
+  ObsType obs_type;
+  int64_t obs_size;    // elements of one player's observation
+  int64_t obs_bytes;   // of all players
   uint32_t values[5];  // -2 .. 2 as elements of the planes
-  // [S, stride]: row and column of each player, of each coin; owner of the one coin;
-  // with history last rewards.
+  // [S, stride], see CoinGame; lanes beyond num_envs hold states like any other.
   uint8_t* state;
-  int32_t* t;         // [num_envs]
-  uint32_t* episode;  // [num_envs]
-  uint32_t* words;    // [coins, 4, stride]: random words of steps 4 tag .. 4 tag + 3
-  int32_t* tag;       // [stride], -1: none
+  int32_t* t;
+  uint32_t* episode;
+
+  // A number in -2 .. 2 as an element of the planes.
+  LOQA_HD uint32_t element_of(int number) const { return values[2 + number]; }
 };
 
-// Elements of one player's observation.
-LOQA_HD int64_t coin_obs_size(const CoinGameBatch& batch) {
-  const CoinRules& rules = batch.rules;
-  const int64_t history = rules.history ? rules.num_players + 1 : 0;
-  if (batch.obs_type >= CoinObs::kCells8) return rules.num_players + rules.num_coins + history;
-  return (coin_planes(rules) + history) * rules.height * rules.width;
-}
+namespace {
 
-LOQA_HD int64_t coin_element_size(CoinObs type) {
-  switch (type) {
-    case CoinObs::kPlanes8:
-    case CoinObs::kCells8:
-      return 1;
-    case CoinObs::kPlanes16:
-    case CoinObs::kCells16:
-      return 2;
-    case CoinObs::kCells64:
-      return 8;
-    default:
-      return 4;
+inline CoinGameBatch coin_batch(const GameJob& job) {
+  CoinGameBatch batch = {};
+  batch.rules = rules_of<CoinGame>(job);
+  batch.num_envs = job.num_envs;
+  batch.stride = CoinGame::stride(job.num_envs);
+  batch.first_env = job.first_env;
+  batch.episode_length = job.episode_length;
+  batch.obs_type = job.obs_type;
+  batch.obs_size = job.obs_width;
+  batch.obs_bytes = job.num_players * job.obs_width * bytes_of_type(job.obs_type);
+  // The bits of 1 and of 2; a negative float has the highest one set too.
+  const auto set = [&](uint32_t one, uint32_t two, uint32_t sign) {
+    const uint32_t values[] = {two | sign, one | sign, 0, one, two};
+    __builtin_memcpy(batch.values, values, sizeof(values));
+  };
+  switch (job.obs_type) {
+    case ObsType::kFloat32:
+      set(0x3F800000, 0x40000000, 0x80000000);
+      break;
+    case ObsType::kFloat16:
+      set(0x3C00, 0x4000, 0x8000);
+      break;
+    case ObsType::kBfloat16:
+      set(0x3F80, 0x4000, 0x8000);
+      break;
+    default:  // planes of bytes have no negative numbers
+      set(1, 2, 0);
   }
+  batch.state = static_cast<uint8_t*>(job.states);
+  batch.t = job.t;
+  batch.episode = job.episode;
+  return batch;
 }
 
-// Who plays in a rollout: for each player a ScriptedCoin, or -1 for given actions.
-struct CoinPlayers {
-  int kind[kMaxCoinPlayers];
-  bool tie_episode;  // ties are drawn once an episode, else every step
-};
+}  // namespace
 
-// Results of `steps` steps: obs [steps, B, A, size], rewards [steps, B, A]; truncated [B] for one
-// step, else null. `stream`: results are larger than the cache, write past it.
-struct CoinResults {
-  void* obs;
-  float* rewards;
-  uint8_t* truncated;
-  bool stream;
-};
-
-// Every function below works on environments [begin, end), begin a multiple of kCoinBlock.
 LOQA_DECLARE_ISA(
+    // As game_play; begin is a multiple of kCoinBlock.
+    bool coin_play(const GameJob& job, int64_t begin, int64_t end);)
 
-    // Largest of `count` actions as a byte; 255 stands for whatever is not in 0..254.
-    uint8_t coin_largest_action(const void* actions, ActionType type, int64_t count);
-
-    // Starts episodes, where `mask` is not null only of the environments in it.
-    void coin_reset(const CoinGameBatch& batch, const uint8_t* mask, int64_t begin, int64_t end);
-
-    // Writes what each player sees now: obs [B, A, size].
-    void coin_observe(const CoinGameBatch& batch, void* obs, int64_t begin, int64_t end);
-
-    // Given actions [steps, B, A]. Moves the state; t only if results.truncated is not null.
-    void coin_steps(const CoinGameBatch& batch, const void* actions, ActionType type, int64_t steps,
-                    const CoinResults& results, int64_t begin, int64_t end);
-
-    // What scripted players do now, into actions [B, A]; those of the others stay.
-    void coin_choose(const CoinGameBatch& batch, const CoinPlayers& players, uint8_t* actions,
-                     int64_t begin, int64_t end);
-
-    // Scripted players (and given ones: their actions [steps, B, A] are there already) for `steps`
-    // steps; fills in `actions` and moves the state and t.
-    void coin_play(const CoinGameBatch& batch, const CoinPlayers& players, int64_t steps,
-                   uint8_t* actions, const CoinResults& results, int64_t begin, int64_t end);)
+// As game_play_host and game_play_cuda.
+void coin_play_host(const GameJob& job);
+void coin_play_cuda(const GameJob& job, void* stream);
 
 }  // namespace loqa

@@ -4,19 +4,19 @@
 namespace loqa {
 namespace {
 
-template <bool kScripted, int kPlayers, int kCoins>
+template <bool kPlayed, int kPlayers, int kCoins>
 __global__ void __launch_bounds__(kBlockThreads)
-    coin_play_kernel(const __grid_constant__ CoinJob job) {
+    coin_play_kernel(const __grid_constant__ threads::CoinJob job) {
   extern __shared__ uint32_t shared[];
   DeviceBlock<threads::CoinThread<kPlayers, kCoins>> block;
   block.index = blockIdx.x;
   block.shared = shared;
-  threads::play_block<kScripted, kPlayers, kCoins>(job, block);
+  threads::play_block<kPlayed, kPlayers, kCoins>(job, block);
 }
 
 template <int kPlayers, int kCoins>
 __global__ void __launch_bounds__(kBlockThreads)
-    coin_choose_kernel(const __grid_constant__ CoinJob job) {
+    coin_choose_kernel(const __grid_constant__ threads::CoinJob job) {
   DeviceBlock<threads::CoinThread<kPlayers, kCoins>> block;
   block.index = blockIdx.x;
   block.shared = nullptr;
@@ -24,37 +24,30 @@ __global__ void __launch_bounds__(kBlockThreads)
 }
 
 __global__ void __launch_bounds__(kBlockThreads)
-    coin_reset_kernel(const __grid_constant__ CoinJob job, const uint8_t* mask) {
-  threads::reset_env(job, mask, int64_t{blockIdx.x} * kBlockThreads + threadIdx.x);
-}
-
-template <typename... Parameters, typename... Arguments>
-void launch(void (*kernel)(Parameters...), const CoinJob& job, size_t shared, void* stream,
-            const Arguments&... arguments) {
-  const unsigned grid = static_cast<unsigned>(thread_blocks(job.batch.num_envs));
-  kernel<<<grid, kBlockThreads, shared, static_cast<cudaStream_t>(stream)>>>(job, arguments...);
-  cuda_check(cudaGetLastError(), "launch of the Coin Game");
+    coin_reset_kernel(const __grid_constant__ threads::CoinJob job) {
+  threads::reset_env(job, int64_t{blockIdx.x} * kBlockThreads + threadIdx.x);
 }
 
 }  // namespace
 
-void coin_reset_cuda(const CoinJob& job, const uint8_t* mask, void* stream) {
-  launch(coin_reset_kernel, job, 0, stream, mask);
-}
-
-void coin_play_cuda(const CoinJob& job, void* stream) {
-  const size_t shared = sizeof(uint32_t) * threads::coin_rows_words(job.batch);
-  threads::with_players(job, [&](auto scripted, auto players, auto coins) {
-    launch(coin_play_kernel<decltype(scripted)::value != 0, decltype(players)::value,
-                            decltype(coins)::value>,
-           job, shared, stream);
-  });
-}
-
-void coin_choose_cuda(const CoinJob& job, void* stream) {
-  threads::with_sizes(job.batch.rules, [&](auto players, auto coins) {
-    launch(coin_choose_kernel<decltype(players)::value, decltype(coins)::value>, job, 0, stream);
-  });
+void coin_play_cuda(const GameJob& given, void* stream) {
+  const threads::CoinJob job(given);
+  const auto launch = [&](auto* kernel, size_t shared) {
+    const unsigned grid = static_cast<unsigned>(thread_blocks(job.num_envs));
+    kernel<<<grid, kBlockThreads, shared, static_cast<cudaStream_t>(stream)>>>(job);
+    cuda_check(cudaGetLastError(), "launch of the Coin Game");
+  };
+  if (job.restart != nullptr) launch(coin_reset_kernel, 0);
+  if (job.only_choose) {
+    threads::with_sizes(job.batch.rules, [&](auto players, auto coins) {
+      launch(coin_choose_kernel<players, coins>, 0);
+    });
+  } else if (job.observe_first || job.steps > 0) {
+    threads::with_program(job, [&](auto played, auto players, auto coins) {
+      launch(coin_play_kernel<played != 0, players, coins>,
+             sizeof(uint32_t) * threads::coin_rows_words(job.batch));
+    });
+  }
 }
 
 }  // namespace loqa

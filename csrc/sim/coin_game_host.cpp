@@ -6,41 +6,24 @@
 // The device's work in a loop over its threads, block by block: for tests.
 
 namespace loqa {
-namespace {
 
-template <typename Thread, typename Run>
-void for_blocks(const CoinJob& job, const Run& run) {
+void coin_play_host(const GameJob& given) {
+  const threads::CoinJob job(given);
   std::vector<uint32_t> shared(threads::coin_rows_words(job.batch));
-  const auto block = std::make_unique<HostBlock<Thread>>();
-  block->shared = shared.data();
-  for (int64_t index = 0; index < thread_blocks(job.batch.num_envs); ++index) {
-    block->index = index;
-    run(*block);
+  for (int64_t env = 0; job.restart != nullptr && env < job.num_envs; ++env) {
+    threads::reset_env(job, env);
   }
-}
-
-}  // namespace
-
-void coin_reset_host(const CoinJob& job, const uint8_t* mask) {
-  for (int64_t env = 0; env < job.batch.num_envs; ++env) threads::reset_env(job, mask, env);
-}
-
-void coin_play_host(const CoinJob& job) {
-  threads::with_players(job, [&](auto scripted, auto players, auto coins) {
-    constexpr int kPlayers = decltype(players)::value;
-    constexpr int kCoins = decltype(coins)::value;
-    for_blocks<threads::CoinThread<kPlayers, kCoins>>(job, [&](auto& block) {
-      threads::play_block<decltype(scripted)::value != 0, kPlayers, kCoins>(job, block);
-    });
-  });
-}
-
-void coin_choose_host(const CoinJob& job) {
-  threads::with_sizes(job.batch.rules, [&](auto players, auto coins) {
-    constexpr int kPlayers = decltype(players)::value;
-    constexpr int kCoins = decltype(coins)::value;
-    for_blocks<threads::CoinThread<kPlayers, kCoins>>(
-        job, [&](auto& block) { threads::choose_block<kPlayers, kCoins>(job, block); });
+  threads::with_program(job, [&](auto played, auto players, auto coins) {
+    const auto block = std::make_unique<HostBlock<threads::CoinThread<players, coins>>>();
+    block->shared = shared.data();
+    for (int64_t index = 0; index < thread_blocks(job.num_envs); ++index) {
+      block->index = index;
+      if (job.only_choose) {
+        threads::choose_block<players, coins>(job, *block);
+      } else if (job.observe_first || job.steps > 0) {
+        threads::play_block<played != 0, players, coins>(job, *block);
+      }
+    }
   });
 }
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include "games/coin_game.h"
 #include "sim/coin_game_batch.h"
 
 // One step of some environments, lane by lane: arrays of one member of the state over the
@@ -280,11 +279,17 @@ LOQA_LANES CoinView view_of(const CoinLanes<Cell, kPlayers, kCoins, kLanes>& lan
 }
 
 // What scripted player p does; `env` and `episode` are random counters.
-LOQA_LANES uint8_t choose_viewed(const CoinRules& rules, const CoinPlayers& players,
-                                 const CoinView& view, int p, uint64_t seed, uint32_t env,
-                                 uint32_t episode, uint32_t t) {
-  return scripted_action(rules, static_cast<ScriptedCoin>(players.kind[p]), view, p, seed, env,
-                         episode, t, players.tie_episode ? kTieEpisode : t);
+LOQA_LANES uint8_t choose_viewed(const CoinRules& rules, const GameJob& job, const CoinView& view,
+                                 int p, uint64_t seed, uint32_t env, uint32_t episode, uint32_t t) {
+  return scripted_action(rules, static_cast<ScriptedCoin>(job.player[p]), view, p, seed, env,
+                         episode, t, job.tie_episode ? kTieEpisode : t);
+}
+
+// Calls body(players, coins) with constants.
+template <typename Body>
+void with_sizes(const CoinRules& rules, const Body& body) {
+  if (rules.num_coins == 2) return body(Fixed<2>{}, Fixed<2>{});
+  with_players<kMaxPlayers>(rules.num_players, [&](auto players) { body(players, Fixed<1>{}); });
 }
 
 // Puts environment `env` of the batch at the start of its episode.

@@ -12,7 +12,7 @@ template <typename Element, typename Cell, int kPlayers, int kCoins>
 inline void write_planes(const CoinGameBatch& batch, const CoinLanes<Cell, kPlayers, kCoins>& lanes,
                          const Cell (&places)[kPlayers][kPlayers + kCoins][kLanes], int64_t size,
                          int begin, int end, Element* out) {
-  const Element one = static_cast<Element>(batch.values[3]);
+  const Element one = static_cast<Element>(batch.element_of(1));
   const int64_t env_size = kPlayers * size;
   __builtin_memset(out, 0, static_cast<size_t>((end - begin) * env_size) * sizeof(Element));
   Element* env = out;
@@ -29,7 +29,7 @@ inline void write_planes(const CoinGameBatch& batch, const CoinLanes<Cell, kPlay
       Element* to = env + p * size + coin_planes(batch.rules) * board;
       for (int k = 0; k <= kPlayers; ++k) {
         const Element value =
-            static_cast<Element>(batch.values[2 + history_value(batch, lanes, p, k, l)]);
+            static_cast<Element>(batch.element_of(history_value(batch, lanes, p, k, l)));
         for (int64_t cell = 0; cell < board; ++cell) *to++ = value;
       }
     }
@@ -42,7 +42,7 @@ inline void put_planes(const CoinGameBatch& batch, const CoinLanes<Cell, kPlayer
                        int count, bool stream, Element* out) {
   if constexpr (kHasBits && sizeof(Cell) == 1) {
     if (size <= kBitsOfPlayer) {
-      const Element one = static_cast<Element>(batch.values[3]);
+      const Element one = static_cast<Element>(batch.element_of(1));
       return put_bits(places, size, count, one, stream, out);
     }
   }
@@ -108,23 +108,22 @@ template <typename Cell, int kPlayers, int kCoins>
 inline void write_obs(const CoinGameBatch& batch, const CoinLanes<Cell, kPlayers, kCoins>& lanes,
                       int count, bool stream, void* obs) {
   alignas(64) Cell places[kPlayers][kPlayers + kCoins][kLanes];
-  const int64_t size = coin_obs_size(batch);
   place_ones(batch.rules, lanes, places);
-  switch (batch.obs_type) {
-    case CoinObs::kPlanes8:
-      return put_planes(batch, lanes, places, size, count, stream, static_cast<uint8_t*>(obs));
-    case CoinObs::kPlanes16:
-      return put_planes(batch, lanes, places, size, count, stream, static_cast<uint16_t*>(obs));
-    case CoinObs::kPlanes32:
-      return put_planes(batch, lanes, places, size, count, stream, static_cast<uint32_t*>(obs));
-    case CoinObs::kCells8:
-      return write_cells(batch, lanes, places, size, count, static_cast<uint8_t*>(obs));
-    case CoinObs::kCells16:
-      return write_cells(batch, lanes, places, size, count, static_cast<int16_t*>(obs));
-    case CoinObs::kCells32:
-      return write_cells(batch, lanes, places, size, count, static_cast<int32_t*>(obs));
-    case CoinObs::kCells64:
-      return write_cells(batch, lanes, places, size, count, static_cast<int64_t*>(obs));
+  const auto put = [&]<typename Element>(Element* to) {
+    if (batch.rules.cells) return write_cells(batch, lanes, places, batch.obs_size, count, to);
+    if constexpr (sizeof(Element) < 8) {
+      put_planes(batch, lanes, places, batch.obs_size, count, stream, to);
+    }
+  };
+  switch (bytes_of_type(batch.obs_type)) {
+    case 1:
+      return put(static_cast<uint8_t*>(obs));
+    case 2:
+      return put(static_cast<uint16_t*>(obs));
+    case 4:
+      return put(static_cast<uint32_t*>(obs));
+    default:
+      return put(static_cast<uint64_t*>(obs));
   }
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "core/thread_block.h"
-#include "sim/coin_game_device.h"
+#include "sim/coin_game_batch.h"
 
 // Observations written by a block of threads: from a row for each environment, which is its
 // observation as cells, neighbouring threads write neighbouring chunks of the observations of all
@@ -32,10 +32,9 @@ LOQA_HD CoinRows coin_rows(const CoinGameBatch& batch, uint32_t* shared) {
   CoinRows rows;
   rows.ones = rules.num_players + rules.num_coins;
   rows.each = rows.ones + (rules.history ? rules.num_players + 1 : 0);
-  rows.size = static_cast<int32_t>(coin_obs_size(batch));
+  rows.size = static_cast<int32_t>(batch.obs_size);
   const int32_t bits = rules.num_players * rows.size;
-  const bool has_bits =
-      batch.obs_type < CoinObs::kCells8 && !rules.history && bits <= 32 * kMaxBitWords;
+  const bool has_bits = !rules.cells && !rules.history && bits <= 32 * kMaxBitWords;
   rows.bit_words = has_bits ? (bits + 31) / 32 : 0;
   rows.cell_stride = (rules.num_players * rows.each) | 1;
   rows.bit_stride = rows.bit_words | 1;
@@ -52,10 +51,6 @@ inline size_t coin_rows_words(const CoinGameBatch& batch) {
                              kBlockThreads / 4);
 }
 
-LOQA_HD int64_t coin_env_bytes(const CoinGameBatch& batch) {
-  return batch.rules.num_players * coin_obs_size(batch) * coin_element_size(batch.obs_type);
-}
-
 // Bits of the thread's own environment, from its own row of cells.
 LOQA_HD void gather_bits(const CoinGameBatch& batch, const CoinRows& rows, int thread) {
   if (rows.bit_words == 0) return;
@@ -70,8 +65,8 @@ LOQA_HD void gather_bits(const CoinGameBatch& batch, const CoinRows& rows, int t
   }
 }
 
-// The first bits as elements of a word. A product with a one of fewer bits spreads it without a
-// carry.
+// The first bits as elements of a word, `one` where a bit is set: bits are moved to where elements
+// begin, and no element of `one` times 0 or 1 reaches into the next.
 template <int kElement>
 LOQA_HD uint32_t elements_of(uint32_t bits, uint32_t one) {
   if constexpr (kElement == 4) return (bits & 1) * one;
@@ -81,12 +76,12 @@ LOQA_HD uint32_t elements_of(uint32_t bits, uint32_t one) {
 
 template <int kElement, int kWords>
 LOQA_HD void store_words(uint32_t bits, uint32_t one, uint8_t* to) {
-  Several<uint32_t, kWords> words;
+  WideStore<uint32_t, kWords> words;
   LOQA_UNROLL(4)
   for (int w = 0; w < kWords; ++w) {
     words.value[w] = elements_of<kElement>(bits >> (4 / kElement * w), one);
   }
-  *reinterpret_cast<Several<uint32_t, kWords>*>(to) = words;
+  *reinterpret_cast<WideStore<uint32_t, kWords>*>(to) = words;
 }
 
 // A thread's share of the planes of `count` environments, which begin at `obs`, in chunks of so
@@ -130,7 +125,7 @@ LOQA_HD void fill_cells(const CoinRows& rows, int32_t each, int count, int threa
   for (; walk.env < count; walk.next()) {
     if (rows.chosen[walk.env] == 0) continue;
     const int32_t value = rows.cells[walk.env * rows.cell_stride + walk.at];
-    static_cast<Several<Element, 1>*>(obs)[int64_t{walk.env} * each + walk.at] = {
+    static_cast<WideStore<Element, 1>*>(obs)[int64_t{walk.env} * each + walk.at] = {
         static_cast<Element>(value)};
   }
 }
@@ -138,32 +133,32 @@ LOQA_HD void fill_cells(const CoinRows& rows, int32_t each, int count, int threa
 LOQA_HD void store_element(int64_t bytes, int64_t value, int64_t index, void* to) {
   switch (bytes) {
     case 1:
-      static_cast<Several<uint8_t, 1>*>(to)[index] = {static_cast<uint8_t>(value)};
+      static_cast<WideStore<uint8_t, 1>*>(to)[index] = {static_cast<uint8_t>(value)};
       return;
     case 2:
-      static_cast<Several<uint16_t, 1>*>(to)[index] = {static_cast<uint16_t>(value)};
+      static_cast<WideStore<uint16_t, 1>*>(to)[index] = {static_cast<uint16_t>(value)};
       return;
     case 4:
-      static_cast<Several<uint32_t, 1>*>(to)[index] = {static_cast<uint32_t>(value)};
+      static_cast<WideStore<uint32_t, 1>*>(to)[index] = {static_cast<uint32_t>(value)};
       return;
     default:
-      static_cast<Several<int64_t, 1>*>(to)[index] = {value};
+      static_cast<WideStore<int64_t, 1>*>(to)[index] = {value};
   }
 }
 
 // The first turn of writing observations: zeros (or all of the planes, from bits), or cells. It
 // finds the rows in `shared` anew: a caller's would lie in memory, for a function that is not
 // inlined.
-LOQA_CALLED void fill_obs(const CoinGameBatch& batch, uint32_t* shared, int64_t first, int thread,
-                          void* obs) {
+LOQA_BLOCK_CALL void fill_obs(const CoinGameBatch& batch, uint32_t* shared, int64_t first,
+                              int thread, void* obs) {
   const CoinRows rows = coin_rows(batch, shared);
   const int64_t left = batch.num_envs - first;
   const int count = static_cast<int>(left < kBlockThreads ? left : kBlockThreads);
-  const int64_t env_bytes = coin_env_bytes(batch);
+  const int64_t env_bytes = batch.obs_bytes;
   uint8_t* to = static_cast<uint8_t*>(obs) + first * env_bytes;
-  const uint32_t one = batch.values[3];
-  const int64_t element = coin_element_size(batch.obs_type);
-  if (batch.obs_type < CoinObs::kCells8) {
+  const uint32_t one = batch.element_of(1);
+  const int64_t element = bytes_of_type(batch.obs_type);
+  if (!batch.rules.cells) {
     if (element == 4) return fill_planes<4>(rows, env_bytes, one, count, thread, to);
     if (element == 2) return fill_planes<2>(rows, env_bytes, one, count, thread, to);
     return fill_planes<1>(rows, env_bytes, one, count, thread, to);
@@ -182,13 +177,13 @@ LOQA_CALLED void fill_obs(const CoinGameBatch& batch, uint32_t* shared, int64_t 
 }
 
 // The second turn, of planes without bits: the ones, and the constants that history adds.
-LOQA_CALLED void fill_ones(const CoinGameBatch& batch, uint32_t* shared, int64_t first, int thread,
-                           void* obs) {
+LOQA_BLOCK_CALL void fill_ones(const CoinGameBatch& batch, uint32_t* shared, int64_t first,
+                               int thread, void* obs) {
   const CoinRows rows = coin_rows(batch, shared);
   const int64_t left = batch.num_envs - first;
   const int count = static_cast<int>(left < kBlockThreads ? left : kBlockThreads);
-  uint8_t* to = static_cast<uint8_t*>(obs) + first * coin_env_bytes(batch);
-  const int64_t element = coin_element_size(batch.obs_type);
+  uint8_t* to = static_cast<uint8_t*>(obs) + first * batch.obs_bytes;
+  const int64_t element = bytes_of_type(batch.obs_type);
   const int64_t board = batch.rules.height * batch.rules.width;
   BlockWalk walk(batch.rules.num_players * rows.each, thread);
   for (; walk.env < count; walk.next()) {
@@ -198,12 +193,12 @@ LOQA_CALLED void fill_ones(const CoinGameBatch& batch, uint32_t* shared, int64_t
     const int32_t value = rows.cells[walk.env * rows.cell_stride + walk.at];
     const int64_t planes = (int64_t{walk.env} * batch.rules.num_players + player) * rows.size;
     if (k < rows.ones) {
-      store_element(element, batch.values[3], planes + value, to);
+      store_element(element, batch.element_of(1), planes + value, to);
       continue;
     }
     const int64_t constant = planes + (coin_planes(batch.rules) + k - rows.ones) * board;
     for (int64_t cell = 0; cell < board; ++cell) {
-      store_element(element, batch.values[2 + value], constant + cell, to);
+      store_element(element, batch.element_of(value), constant + cell, to);
     }
   }
 }

@@ -3,8 +3,7 @@
 // A thread is a block of one lane.
 #define LOQA_ISA threads
 
-#include "sim/block_steps.h"
-#include "sim/coin_game_device.h"
+#include "core/thread_block.h"
 #include "sim/coin_game_lanes.h"
 #include "sim/coin_game_planes.h"
 
@@ -13,6 +12,13 @@
 
 namespace loqa::LOQA_ISA {
 namespace {
+
+// What one launch does to a batch whose arrays are in a device's memory. Nothing else decides what
+// comes out, so that a captured graph goes on with new numbers each time it is replayed.
+struct CoinJob : GameJob {
+  CoinGameBatch batch;
+  explicit CoinJob(const GameJob& job) : GameJob(job), batch(coin_batch(job)) {}
+};
 
 template <int kPlayers, int kCoins>
 struct CoinThread {
@@ -46,7 +52,7 @@ LOQA_LANES void begin_thread(const CoinJob& job, int64_t env, Thread& me) {
   load_env(job, me);
 }
 
-LOQA_CALLED void start_next_episode(const CoinGameBatch& batch, uint64_t seed, int64_t env) {
+LOQA_BLOCK_CALL void start_next_episode(const CoinGameBatch& batch, uint64_t seed, int64_t env) {
   batch.episode[env] += 1;
   start_env(batch, seed, env);
 }
@@ -75,16 +81,16 @@ LOQA_LANES void draw_words(CoinThread<kPlayers, kCoins>& me, uint32_t (&words)[k
 }
 
 // scripted_action, for every number of players.
-LOQA_CALLED uint8_t choose_action(const CoinJob& job, const CoinView& view, int player,
-                                  uint64_t seed, uint32_t env, uint32_t episode, uint32_t t) {
-  return choose_viewed(job.batch.rules, job.players, view, player, seed, env, episode, t);
+LOQA_BLOCK_CALL uint8_t choose_action(const CoinJob& job, const CoinView& view, int player,
+                                      uint64_t seed, uint32_t env, uint32_t episode, uint32_t t) {
+  return choose_viewed(job.batch.rules, job, view, player, seed, env, episode, t);
 }
 
 template <int kPlayers, int kCoins>
 LOQA_BLOCK void choose_thread(const CoinJob& job, const CoinThread<kPlayers, kCoins>& me,
                               uint8_t* actions) {
   for (int p = 0; p < kPlayers; ++p) {
-    if (job.players.kind[p] < 0) continue;
+    if (job.player[p] == kGiven) continue;
     const CoinView view = view_of(me.lanes, p, 0);
     actions[p] = choose_action(job, view, p, me.seed, me.number, me.episode,
                                static_cast<uint32_t>(me.lanes.now[0]));
@@ -96,17 +102,21 @@ LOQA_BLOCK void step_thread(const CoinJob& job, int64_t step, CoinThread<kPlayer
   const CoinGameBatch& batch = job.batch;
   const int64_t at = step * batch.num_envs + me.env;
   if constexpr (kScripted) {
-    choose_thread(job, me, static_cast<uint8_t*>(job.actions) + at * kPlayers);
+    if (job.chosen != nullptr) {
+      choose_thread(job, me, static_cast<uint8_t*>(job.chosen) + at * kPlayers);
+    }
   }
   uint8_t actions[kPlayers][1];
   bool bad = false;
   for (int p = 0; p < kPlayers; ++p) {
-    actions[p][0] = action_at(job.actions, job.action_type, at * kPlayers + p);
+    actions[p][0] = kScripted && job.chosen != nullptr
+                        ? static_cast<const uint8_t*>(job.chosen)[at * kPlayers + p]
+                        : action_at(job.actions, job.action_type, at * kPlayers + p);
     bad |= actions[p][0] >= batch.rules.num_actions;
   }
   if (bad && job.bad_action != nullptr) *job.bad_action = 1;
 
-  Several<float, kPlayers> rewards = {};
+  WideStore<float, kPlayers> rewards = {};
   if (job.autoreset == Autoreset::kNextStep && job.truncated[me.env] != 0) {
     next_episode(job, me);
     me.ended = false;
@@ -120,7 +130,7 @@ LOQA_BLOCK void step_thread(const CoinJob& job, int64_t step, CoinThread<kPlayer
     }
     me.ended = me.lanes.now[0] >= batch.episode_length;
   }
-  reinterpret_cast<Several<float, kPlayers>*>(job.rewards)[at] = rewards;
+  reinterpret_cast<WideStore<float, kPlayers>*>(job.rewards)[at] = rewards;
   if (job.truncated != nullptr) job.truncated[me.env] = me.ended ? 1 : 0;
 }
 
@@ -146,23 +156,46 @@ LOQA_BLOCK void play_block(const CoinJob& job, Block& block) {
   using Thread = CoinThread<kPlayers, kCoins>;
   const CoinGameBatch& batch = job.batch;
   const CoinRows rows = coin_rows(batch, block.shared);
-  const bool two_turns = batch.obs_type < CoinObs::kCells8 && rows.bit_words == 0;
+  const bool two_turns = !batch.rules.cells && rows.bit_words == 0;
   const int64_t first = block.index * kBlockThreads;
-  block.alone([&](Thread& me, int thread) { begin_thread(job, first + thread, me); });
-  const auto step = [&](Thread& me, int64_t t) { step_thread<kScripted>(job, t, me); };
+  // The observations of all environments, or of those whose episode has ended.
   const auto show = [&](bool only_ended, void* obs) {
-    block.turn([&](Thread& me, int thread) {
+    block.all_then_wait([&](Thread& me, int thread) {
       rows.chosen[thread] = (only_ended ? me.ended : me.live) ? 1 : 0;
       if (me.live) show_thread(batch, me, rows, thread);
     });
-    block.turn([&](Thread&, int thread) { fill_obs(batch, block.shared, first, thread, obs); });
+    block.all_then_wait(
+        [&](Thread&, int thread) { fill_obs(batch, block.shared, first, thread, obs); });
     if (!two_turns) return;
-    block.turn([&](Thread&, int thread) { fill_ones(batch, block.shared, first, thread, obs); });
+    block.all_then_wait(
+        [&](Thread&, int thread) { fill_ones(batch, block.shared, first, thread, obs); });
   };
-  const auto next = [&](Thread& me) { next_episode(job, me); };
-  play_steps(job, batch.num_envs * coin_env_bytes(batch), block, step, show, next);
+  block.all([&](Thread& me, int thread) { begin_thread(job, first + thread, me); });
+  uint8_t* obs = static_cast<uint8_t*>(job.obs);
+  for (int64_t t = job.observe_first ? -1 : 0; t < job.steps;
+       ++t, obs += batch.num_envs * batch.obs_bytes) {
+    if (t >= 0) {
+      block.all([&](Thread& me, int) {
+        if (me.live) step_thread<kScripted>(job, t, me);
+      });
+    }
+    // With kSameStep episodes that have ended show their last observations first, and then the
+    // first of the next. `show` is large: a loop, so that the program has it once.
+    bool last = job.autoreset == Autoreset::kSameStep &&
+                block.any([](const Thread& me) { return me.ended; });
+    for (bool more = true; more;) {
+      show(last, last ? job.final_obs : obs);
+      more = last;
+      if (last) {
+        block.all([&](Thread& me, int) {
+          if (me.ended) next_episode(job, me);
+        });
+      }
+      last = false;
+    }
+  }
   if (job.steps == 0) return;
-  block.alone([&](Thread& me, int) {
+  block.all([&](Thread& me, int) {
     if (!me.live) return;
     move_state<false>(batch, batch.state + me.env, me.lanes);
     batch.t[me.env] = me.lanes.now[0];
@@ -172,57 +205,28 @@ LOQA_BLOCK void play_block(const CoinJob& job, Block& block) {
 template <int kPlayers, int kCoins, typename Block>
 LOQA_BLOCK void choose_block(const CoinJob& job, Block& block) {
   const int64_t first = block.index * kBlockThreads;
-  block.alone([&](CoinThread<kPlayers, kCoins>& me, int thread) {
+  block.all([&](CoinThread<kPlayers, kCoins>& me, int thread) {
     begin_thread(job, first + thread, me);
     if (!me.live) return;
-    choose_thread(job, me, static_cast<uint8_t*>(job.actions) + me.env * kPlayers);
+    choose_thread(job, me, static_cast<uint8_t*>(job.chosen) + me.env * kPlayers);
   });
 }
 
-LOQA_LANES void reset_env(const CoinJob& job, const uint8_t* mask, int64_t env) {
-  if (env >= job.batch.num_envs || (mask != nullptr && mask[env] == 0)) return;
+LOQA_LANES void reset_env(const CoinJob& job, int64_t env) {
+  if (env >= job.batch.num_envs || job.restart[env] == 0) return;
   start_env(job.batch, *job.seed, env);
 }
 
-template <int kNumber>
-struct Constant {
-  static constexpr int value = kNumber;
-};
-
-// Calls launch(players, coins) with Constants.
+// Calls launch(whether players are played, players, coins) with constants. Given actions have a
+// smaller program of their own with two players; with more, which is rare, there is one program for
+// all: less to compile.
 template <typename Launch>
-void with_sizes(const CoinRules& rules, const Launch& launch) {
-  if (rules.num_coins == 2) return launch(Constant<2>{}, Constant<2>{});
-  switch (rules.num_players) {
-    case 2:
-      return launch(Constant<2>{}, Constant<1>{});
-    case 3:
-      return launch(Constant<3>{}, Constant<1>{});
-    case 4:
-      return launch(Constant<4>{}, Constant<1>{});
-    case 5:
-      return launch(Constant<5>{}, Constant<1>{});
-    case 6:
-      return launch(Constant<6>{}, Constant<1>{});
-    case 7:
-      return launch(Constant<7>{}, Constant<1>{});
-    default:
-      return launch(Constant<8>{}, Constant<1>{});
-  }
-}
-
-// Calls launch(scripted, players, coins) with Constants. Given actions alone have a smaller program
-// of their own with two players; with more, which is rare, there is one program for all: less to
-// compile.
-template <typename Launch>
-void with_players(const CoinJob& job, const Launch& launch) {
-  bool scripted = false;
-  for (int p = 0; p < job.batch.rules.num_players; ++p) scripted |= job.players.kind[p] >= 0;
+void with_program(const CoinJob& job, const Launch& launch) {
   with_sizes(job.batch.rules, [&](auto players, auto coins) {
-    if constexpr (decltype(players)::value == 2) {
-      if (!scripted) return launch(Constant<0>{}, players, coins);
+    if constexpr (players == 2) {
+      if (job.chosen == nullptr) return launch(Fixed<0>{}, players, coins);
     }
-    launch(Constant<1>{}, players, coins);
+    launch(Fixed<1>{}, players, coins);
   });
 }
 

@@ -11,6 +11,19 @@ namespace {
 
 constexpr int kLanes = static_cast<int>(kCoinBlock);
 
+// With what the CPU's driver keeps between jobs.
+struct CoinMemory : CoinGameBatch {
+  uint64_t seed;
+  uint32_t* words;  // [coins, 4, stride]: random words of steps 4 tag .. 4 tag + 3
+  int32_t* tag;     // [stride], -1: none
+
+  explicit CoinMemory(const GameJob& job)
+      : CoinGameBatch(coin_batch(job)),
+        seed(*job.seed),
+        words(static_cast<uint32_t*>(job.cache)),
+        tag(static_cast<int32_t*>(job.cache) + 4 * rules.num_coins * stride) {}
+};
+
 // t of each lane; lanes beyond `count` take the first one's.
 inline void load_times(const CoinGameBatch& batch, int64_t first, int64_t count, int64_t step,
                        int32_t* now) {
@@ -25,7 +38,7 @@ inline void load_times(const CoinGameBatch& batch, int64_t first, int64_t count,
 
 // Computes the random words of steps 4 (t / 4) .. 4 (t / 4) + 3.
 template <int kCoins>
-inline void refresh_words(const CoinGameBatch& batch, int64_t first, int64_t count,
+inline void refresh_words(const CoinMemory& batch, int64_t first, int64_t count,
                           const int32_t* now) {
   alignas(64) uint32_t env[kLanes];
   alignas(64) uint32_t episode[kLanes];
@@ -46,7 +59,7 @@ inline void refresh_words(const CoinGameBatch& batch, int64_t first, int64_t cou
 
 // The word of this step for each lane and coin.
 template <int kCoins>
-inline void load_words(const CoinGameBatch& batch, int64_t first, int64_t count, const int32_t* now,
+inline void load_words(const CoinMemory& batch, int64_t first, int64_t count, const int32_t* now,
                        uint32_t (&words)[kCoins][kLanes]) {
   int32_t stale = 0;
   int32_t apart = 0;

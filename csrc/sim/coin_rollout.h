@@ -13,27 +13,23 @@
 namespace loqa {
 
 struct CoinRollout {
-  const GruSets* actor[2];  // of each seat; null: players.kind says which script
+  GameJob game;  // obs [T+1, B, 2, ...], chosen and rewards [T, B, 2]; no states are read
+  const GruSets* actor[2];  // of each seat; null: the job's player says which script
   const GruSets* critic;    // of seat 1, or null
-  CoinPlayers players;
-  int64_t steps;
-  const float* draws;  // [T, 2, B] uniform: actions are drawn by inversion
-  void* obs;           // [T+1, B, 2, ...], of the batch's type
-  uint8_t* actions;    // [T, B, 2]
-  float* rewards;      // [T, B, 2]
-  float* log_probs;    // [T+1, B, K] of seat 1, with a critic
-  float* q_values;     // [T+1, B, K]
+  const float* draws;       // [T, 2, B] uniform: actions are drawn by inversion
+  float* log_probs;         // [T+1, B, K] of seat 1, with a critic
+  float* q_values;          // [T+1, B, K]
 };
 
 inline constexpr int64_t kMaxRolloutRows = kCoinBlock;  // episodes in a block
 
 LOQA_DECLARE_ISA(
     // Bytes of scratch for blocks of `rows` episodes.
-    int64_t coin_rollout_scratch(const CoinGameBatch& batch, const CoinRollout& job, int64_t rows);
+    int64_t coin_rollout_scratch(const CoinRollout& job, int64_t rows);
 
-    // Blocks [begin, end) of `rows` <= kMaxRolloutRows episodes each. Of the batch only the rules,
-    // the seed and first_env are read. `scratch` is aligned to a line of the cache.
-    void coin_rollout(const CoinGameBatch& batch, const CoinRollout& job, int64_t rows,
-                      int64_t begin, int64_t end, void* scratch);)
+    // Blocks [begin, end) of `rows` <= kMaxRolloutRows episodes each. `scratch` is aligned to a
+    // line of the cache.
+    void coin_rollout(const CoinRollout& job, int64_t rows, int64_t begin, int64_t end,
+                      void* scratch);)
 
 }  // namespace loqa

@@ -9,7 +9,6 @@ constexpr int64_t kLine = 64;  // of the cache
 constexpr int64_t kMaxHeads = 3;
 constexpr int64_t kMaxActions = 8;
 constexpr int64_t kMaxOnes = 2 + kMaxCoins;  // of an observation with two players
-constexpr int64_t kStateBytes = kCoinBlock * (2 * (2 + kMaxCoins) + 1);
 
 // Hands out pieces of the scratch; from address 0 it only counts them.
 struct Arena {
@@ -45,12 +44,11 @@ struct Player {
   int num_heads;
   float* scratch;   // of a step of the policies
   int32_t* places;  // [rows, 2, ones]
-  uint8_t* state;   // of the environments, as the other three
-  uint32_t* words;
-  int32_t* tag;
+  uint8_t* states;  // of the environments, as the next three
+  uint8_t* cache;
   int32_t* t;
   uint32_t* episode;
-  uint8_t* truncated;
+  uint8_t* all;  // ones
 };
 
 template <typename Source>
@@ -79,15 +77,15 @@ Head make_head(Arena& arena, const GruSets* sets, int seat, int64_t num_envs, in
   return head;
 }
 
-Player make_player(Arena& arena, const CoinGameBatch& batch, const CoinRollout& job, int64_t rows) {
+Player make_player(Arena& arena, const CoinRollout& job, int64_t rows) {
   Player player = {};
+  const int64_t num_envs = job.game.num_envs;
   for (int seat = 0; seat < 2; ++seat) {
     if (job.actor[seat] == nullptr) continue;
-    player.heads[player.num_heads++] =
-        make_head(arena, job.actor[seat], seat, batch.num_envs, rows);
+    player.heads[player.num_heads++] = make_head(arena, job.actor[seat], seat, num_envs, rows);
   }
   if (job.critic != nullptr) {
-    player.heads[player.num_heads++] = make_head(arena, job.critic, 1, batch.num_envs, rows);
+    player.heads[player.num_heads++] = make_head(arena, job.critic, 1, num_envs, rows);
   }
   int64_t scratch = 0;
   for (int i = 0; i < player.num_heads; ++i) {
@@ -96,30 +94,40 @@ Player make_player(Arena& arena, const CoinGameBatch& batch, const CoinRollout& 
   }
   player.scratch = arena.take<float>(scratch);
   player.places = arena.take<int32_t>(rows * 2 * kMaxOnes);
-  player.state = arena.take<uint8_t>(kStateBytes);
-  player.words = arena.take<uint32_t>(batch.rules.num_coins * 4 * kCoinBlock);
-  player.tag = arena.take<int32_t>(kCoinBlock);
+  const CoinRules rules = rules_of<CoinGame>(job.game);
+  player.states = arena.take<uint8_t>(CoinGame::states_bytes(rules, rows));
+  player.cache = arena.take<uint8_t>(CoinGame::cache_bytes(rules, rows));
   player.t = arena.take<int32_t>(kCoinBlock);
   player.episode = arena.take<uint32_t>(kCoinBlock);
-  player.truncated = arena.take<uint8_t>(kCoinBlock);
+  player.all = arena.take<uint8_t>(kCoinBlock);
   return player;
 }
 
-// Episodes [first, first + rows) as a batch of their own at its first step, with observations of a
-// type.
-CoinGameBatch games_of(const CoinGameBatch& batch, const Player& player, int64_t first,
-                       int64_t rows, CoinObs type) {
-  CoinGameBatch games = batch;
+// Episodes [first, first + rows) as a batch of their own.
+GameJob games_of(const GameJob& all, const Player& player, int64_t first, int64_t rows) {
+  GameJob games = all;
   games.num_envs = rows;
-  games.stride = kCoinBlock;
-  games.first_env = batch.first_env + static_cast<uint32_t>(first);
-  games.obs_type = type;
-  games.state = player.state;
+  games.first_env += static_cast<uint32_t>(first);
+  games.states = player.states;
   games.t = player.t;
   games.episode = player.episode;
-  games.words = player.words;
-  games.tag = player.tag;
+  games.cache = player.cache;
+  games.unchecked = true;
+  games.steps = 0;
   return games;
+}
+
+// The same as the networks see it: cells, into player.places.
+GameJob seen_by_networks(const GameJob& games, const Player& player) {
+  GameJob seen = games;
+  CoinRules rules = rules_of<CoinGame>(games);
+  rules.cells = true;
+  __builtin_memcpy(seen.rules, &rules, sizeof(rules));
+  seen.obs_type = ObsType::kInt32;
+  seen.obs_width = CoinGame::obs_width(rules, 2);
+  seen.obs = player.places;
+  seen.observe_first = true;
+  return seen;
 }
 
 template <typename Source>
@@ -193,9 +201,10 @@ void act(const CoinRollout& job, const Head& actor, int64_t num_envs, int64_t fi
       float* to = job.log_probs + (t * num_envs + env) * count;
       for (int64_t i = 0; i < count; ++i) to[i] = log_probs[i];
     }
-    if (t == job.steps) continue;
+    if (t == job.game.steps) continue;
     const float draw = job.draws[(t * 2 + actor.seat) * num_envs + env];
-    job.actions[(t * num_envs + env) * 2 + actor.seat] = action_of(log_probs, count, draw);
+    static_cast<uint8_t*>(job.game.chosen)[(t * num_envs + env) * 2 + actor.seat] =
+        action_of(log_probs, count, draw);
   }
 }
 
@@ -204,7 +213,7 @@ void think(const CoinRollout& job, Player& player, int64_t num_envs, int64_t fir
            int64_t ones, int64_t t) {
   for (int i = 0; i < player.num_heads; ++i) {
     Head& head = player.heads[i];
-    if (t == job.steps && head.seat == 0) continue;
+    if (t == job.game.steps && head.seat == 0) continue;
     step_head(head, player, first, rows, ones, t);
     if (head.sets != job.critic) {
       act(job, head, num_envs, first, rows, t);
@@ -218,58 +227,63 @@ void think(const CoinRollout& job, Player& player, int64_t num_envs, int64_t fir
   }
 }
 
-void play_block(const CoinGameBatch& batch, const CoinRollout& job, Player& player, int64_t first,
-                int64_t rows) {
-  const CoinGameBatch seen = games_of(batch, player, first, rows, CoinObs::kCells32);
-  const CoinGameBatch kept = games_of(batch, player, first, rows, batch.obs_type);
-  const int64_t ones = coin_obs_size(seen);
-  const int64_t obs_bytes = 2 * coin_obs_size(kept) * coin_element_size(kept.obs_type);
-  const int64_t num_envs = batch.num_envs;
-  const auto obs = [&](int64_t t) {
-    return static_cast<uint8_t*>(job.obs) + (t * num_envs + first) * obs_bytes;
+void play_block(const CoinRollout& job, Player& player, int64_t first, int64_t rows) {
+  const int64_t num_envs = job.game.num_envs;
+  GameJob games = games_of(job.game, player, first, rows);
+  const GameJob seen = seen_by_networks(games, player);
+  const int64_t obs_bytes = 2 * games.obs_width * bytes_of_type(games.obs_type);
+  const auto play = [&](int64_t t) {  // up to the observation of step t
+    games.obs = static_cast<uint8_t*>(job.game.obs) + (t * num_envs + first) * obs_bytes;
+    coin_play(games, 0, rows);
   };
   for (int64_t l = 0; l < kCoinBlock; ++l) player.episode[l] = 0;
   for (int i = 0; i < player.num_heads; ++i) {
     Head& head = player.heads[i];
     for (int64_t k = 0; k < rows * head.layout.padded_hidden; ++k) head.state[k] = 0;
   }
-  coin_reset(kept, nullptr, 0, rows);
-  coin_observe(kept, obs(0), 0, rows);
+  games.restart = player.all;
+  games.observe_first = true;
+  play(0);
+  games.restart = nullptr;
+  games.observe_first = false;
+  games.steps = 1;
   for (int64_t t = 0;; ++t) {
-    if (t == job.steps && job.critic == nullptr) return;
+    if (t == job.game.steps && job.critic == nullptr) return;
     if (interrupted()) return;
-    coin_observe(seen, player.places, 0, rows);
-    think(job, player, num_envs, first, rows, ones, t);
-    if (t == job.steps) return;
+    coin_play(seen, 0, rows);
+    think(job, player, num_envs, first, rows, seen.obs_width, t);
+    if (t == job.game.steps) return;
     const int64_t at = (t * num_envs + first) * 2;
-    const CoinResults results{obs(t + 1), job.rewards + at, player.truncated, false};
-    coin_play(kept, job.players, 1, job.actions + at, results, 0, rows);
+    games.rewards = job.game.rewards + at;
+    games.chosen = static_cast<uint8_t*>(job.game.chosen) + at;
+    play(t + 1);
   }
 }
 
 }  // namespace
 
-int64_t coin_rollout_scratch(const CoinGameBatch& batch, const CoinRollout& job, int64_t rows) {
+int64_t coin_rollout_scratch(const CoinRollout& job, int64_t rows) {
   Arena arena{0};
-  make_player(arena, batch, job, rows);
+  make_player(arena, job, rows);
   return arena.used;
 }
 
-void coin_rollout(const CoinGameBatch& batch, const CoinRollout& job, int64_t rows, int64_t begin,
-                  int64_t end, void* scratch) {
+void coin_rollout(const CoinRollout& job, int64_t rows, int64_t begin, int64_t end, void* scratch) {
   Arena arena{reinterpret_cast<uintptr_t>(scratch)};
-  Player player = make_player(arena, batch, job, rows);
+  Player player = make_player(arena, job, rows);
   for (int i = 0; i < player.num_heads; ++i) {
     for (int64_t s = 0; s < player.heads[i].slots; ++s) player.heads[i].packed[s] = -1;
   }
   // Lanes beyond the last episode hold states like any other.
-  for (int64_t i = 0; i < kStateBytes; ++i) player.state[i] = 0;
+  const CoinRules rules = rules_of<CoinGame>(job.game);
+  __builtin_memset(player.states, 0, static_cast<size_t>(CoinGame::states_bytes(rules, rows)));
+  __builtin_memset(player.cache, 255, static_cast<size_t>(CoinGame::cache_bytes(rules, rows)));
   for (int64_t l = 0; l < kCoinBlock; ++l) player.t[l] = 0;
-  for (int64_t l = 0; l < kCoinBlock; ++l) player.tag[l] = -1;
+  for (int64_t l = 0; l < kCoinBlock; ++l) player.all[l] = 1;
   for (int64_t block = begin; block < end && !interrupted(); ++block) {
     const int64_t first = block * rows;
-    const int64_t last = first + rows < batch.num_envs ? first + rows : batch.num_envs;
-    play_block(batch, job, player, first, last - first);
+    const int64_t left = job.game.num_envs - first;
+    play_block(job, player, first, left < rows ? left : rows);
   }
 }
 

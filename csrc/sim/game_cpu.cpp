@@ -1,27 +1,13 @@
 #include "core/interrupt.h"
+#include "sim/coin_game_batch.h"
 #include "sim/game_driver.h"
+#include "sim/matrix_game_lanes.h"
 #include "sim/pack_actions.h"
 
 namespace loqa::LOQA_ISA {
 namespace {
 
-constexpr int64_t kBlock = 512;        // environments whose actions are packed at once
-constexpr int64_t kBetweenLooks = 32;  // steps of a block, which may be small
-
-int64_t block_of(int64_t first, int64_t end) { return end - first < kBlock ? end - first : kBlock; }
-
-// Calls body with the number of players as a constant of the compiler: twice as fast.
-template <typename Body, int... kPlayers>
-void with_constant(int players, const Body& body, const Fixed<kPlayers>&... constants) {
-  ((kPlayers == players ? body(constants) : void()), ...);
-}
-
-template <typename Body>
-void with_players(int players, const Body& body) {
-  static_assert(kMaxPlayers == 8);
-  with_constant(players, body, Fixed<2>{}, Fixed<3>{}, Fixed<4>{}, Fixed<5>{}, Fixed<6>{},
-                Fixed<7>{}, Fixed<8>{});
-}
+constexpr int64_t kBlock = 512;  // environments whose actions are packed at once
 
 // `count` actions from the one numbered `first`; whether all are legal.
 template <typename Game>
@@ -41,10 +27,13 @@ bool take_actions(const GameJob& job, const typename Game::Rules& rules, int64_t
 }
 
 template <typename Game, typename Players, typename Element>
-void play_span(const GameJob& given, Players players, int64_t begin, int64_t end) {
+bool play_span(const GameJob& given, Players players, int64_t begin, int64_t end) {
+  const auto rules = rules_of<Game>(given);
+  if constexpr (std::is_same_v<Game, MatrixGame>) {
+    if (by_lanes(given, rules)) return play_lanes(given, rules, begin, end);
+  }
   GameJob job = given;  // what is written cannot be this
   job.autoreset = Autoreset::kOff;
-  const auto rules = rules_of<Game>(given);
   auto* states = static_cast<typename Game::State*>(job.states);
   const auto at = [&](int64_t env) {
     return GameEnv<Game, Players, Element>{env,         players,    rules,
@@ -53,13 +42,13 @@ void play_span(const GameJob& given, Players players, int64_t begin, int64_t end
   for (int64_t env = begin; job.restart != nullptr && env < end; ++env) {
     if (job.restart[env] != 0) at(env).start(job);
   }
-  for (int64_t env = begin; job.observe_first && env < end; ++env) at(env).observe(job, job.obs, 0);
   for (int64_t env = begin; job.only_choose && env < end; ++env) at(env).choose_at(job, 0);
+  for (int64_t env = begin; job.observe_first && env < end; ++env) at(env).observe(job, job.obs, 0);
   typename Game::Action actions[kMaxPlayers * kBlock];
   for (int64_t step = 0; step < job.steps; ++step) {
-    if (step % kBetweenLooks == 0 && interrupted()) return;
+    if ((step + 1) % kBetweenLooks == 0 && interrupted()) return true;
     for (int64_t first = begin; first < end; first += kBlock) {
-      const int64_t count = block_of(first, end);
+      const int64_t count = block_of(first, end, kBlock);
       if (job.chosen != nullptr) {
         for (int64_t env = first; env < first + count; ++env) {
           auto me = at(env);
@@ -69,9 +58,12 @@ void play_span(const GameJob& given, Players players, int64_t begin, int64_t end
         continue;
       }
       const int64_t from = (step * job.num_envs + first) * players;
-      take_actions<Game>(job, rules, from, count * players, actions);
-      for (int64_t i = 0; i < count * players; ++i) {  // another thread of Python may write to them
-        actions[i] = Game::legal(rules, actions[i]) ? actions[i] : typename Game::Action{0};
+      // Copied in any case: then nothing that is written can be them.
+      if (job.taken) {
+        __builtin_memcpy(actions, static_cast<const typename Game::Action*>(job.actions) + from,
+                         static_cast<size_t>(count * players) * sizeof(actions[0]));
+      } else if (!take_actions<Game>(job, rules, from, count * players, actions)) {
+        return false;
       }
       for (int64_t i = 0; i < count; ++i) {
         auto me = at(first + i);
@@ -80,39 +72,37 @@ void play_span(const GameJob& given, Players players, int64_t begin, int64_t end
       }
     }
   }
+  return true;
 }
 
 }  // namespace
 
-bool game_actions_legal(const GameJob& job, int64_t begin, int64_t end) {
-  bool legal = true;
-  const int64_t players = job.num_players;
+bool game_take(const GameJob& job, int64_t step, void* taken, int64_t begin, int64_t end) {
+  bool legal = false;
   with_game(job.game, NativeGames{}, [&](auto of) {
     using Game = typename decltype(of)::Type;
-    const auto rules = rules_of<Game>(job);
-    typename Game::Action actions[kMaxPlayers * kBlock];
-    for (int64_t step = 0; step < job.steps && legal; ++step) {
-      if (step % kBetweenLooks == 0 && interrupted()) return;
-      for (int64_t first = begin; first < end && legal; first += kBlock) {
-        const int64_t from = (step * job.num_envs + first) * players;
-        const int64_t count = block_of(first, end) * players;
-        legal = take_actions<Game>(job, rules, from, count, actions);
-      }
-    }
+    const int64_t first = begin * job.num_players, count = (end - begin) * job.num_players;
+    legal =
+        take_actions<Game>(job, rules_of<Game>(job), step * job.num_envs * job.num_players + first,
+                           count, static_cast<typename Game::Action*>(taken) + first);
   });
   return legal;
 }
 
-void game_play(const GameJob& job, int64_t begin, int64_t end) {
-  with_game(job.game, NativeGames{}, [&](auto of) {
-    with_obs_type(job.obs_type, [&](auto element) {
-      with_players(job.num_players, [&](auto players) {
-        using Game = typename decltype(of)::Type;
+bool game_play(const GameJob& job, int64_t begin, int64_t end) {
+  bool legal = true;
+  with_driver(
+      job, [&] { legal = coin_play(job, begin, end); },
+      [&](auto game, auto element) {
+        using Game = typename decltype(game)::Type;
         using Element = typename decltype(element)::Type;
-        play_span<Game, decltype(players), Element>(job, players, begin, end);
+        // Twice as fast as with a number of players that the compiler does not
+        // know.
+        with_players<Game::kMostPlayers>(job.num_players, [&](auto players) {
+          legal = play_span<Game, decltype(players), Element>(job, players, begin, end);
+        });
       });
-    });
-  });
+  return legal;
 }
 
 }  // namespace loqa::LOQA_ISA

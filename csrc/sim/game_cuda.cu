@@ -1,5 +1,6 @@
 #include "core/cuda_check.h"
 #include "core/thread_block.h"
+#include "sim/coin_game_batch.h"
 #include "sim/game_driver.h"
 
 namespace loqa {
@@ -17,13 +18,13 @@ __global__ void __launch_bounds__(kBlockThreads)
 void game_play_cuda(const GameJob& job, void* stream) {
   const unsigned grid = static_cast<unsigned>(thread_blocks(job.num_envs));
   const auto on = static_cast<cudaStream_t>(stream);
-  with_game(job.game, NativeGames{}, [&](auto of) {
-    with_obs_type(job.obs_type, [&](auto element) {
-      using Game = typename decltype(of)::Type;
-      using Element = typename decltype(element)::Type;
-      game_play_kernel<Game, Element><<<grid, kBlockThreads, 0, on>>>(job);
-    });
-  });
+  with_driver(
+      job, [&] { coin_play_cuda(job, stream); },
+      [&](auto game, auto element) {
+        using Game = typename decltype(game)::Type;
+        using Element = typename decltype(element)::Type;
+        game_play_kernel<Game, Element><<<grid, kBlockThreads, 0, on>>>(job);
+      });
   cuda_check(cudaGetLastError(), "launch of a game");
 }
 

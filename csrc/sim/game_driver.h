@@ -16,8 +16,27 @@ struct TypeOf {
 // A number that the compiler knows.
 template <int kValue>
 struct Fixed {
+  static constexpr int value = kValue;
   LOQA_HD constexpr operator int() const { return kValue; }
 };
+
+template <int kMost, typename Body, int... kNumbers>
+void with_fixed(int number, const Body& body, const Fixed<kNumbers>&... numbers) {
+  const auto call = [&]<int kNumber>(const Fixed<kNumber>& fixed) {
+    if constexpr (kNumber <= kMost) {
+      if (kNumber == number) body(fixed);
+    }
+  };
+  (call(numbers), ...);
+}
+
+// Calls body with the number of players as a constant.
+template <int kMost, typename Body>
+void with_players(int players, const Body& body) {
+  static_assert(kMost <= 8);
+  with_fixed<kMost>(players, body, Fixed<2>{}, Fixed<3>{}, Fixed<4>{}, Fixed<5>{}, Fixed<6>{},
+                    Fixed<7>{}, Fixed<8>{});
+}
 
 // Calls body(TypeOf<Game>) of the game with this number.
 template <typename Body, typename... Games>
@@ -26,6 +45,10 @@ void with_game(int game, GameList<Games...>, const Body& body) {
   ((number++ == game ? body(TypeOf<Games>{}) : void()), ...);
 }
 
+// A game without a State has a driver of its own.
+template <typename Game>
+inline constexpr bool kHasDriver = !requires { typename Game::State; };
+
 template <typename Body>
 void with_obs_type(ObsType type, const Body& body) {
   switch (type) {
@@ -33,9 +56,21 @@ void with_obs_type(ObsType type, const Body& body) {
       return body(TypeOf<int8_t>{});
     case ObsType::kInt64:
       return body(TypeOf<int64_t>{});
-    case ObsType::kFloat32:
+    default:
       return body(TypeOf<float>{});
   }
+}
+
+// Calls own() of a game that has its driver, else body(TypeOf<Game>, TypeOf<element of obs>).
+template <typename Own, typename Body>
+void with_driver(const GameJob& job, const Own& own, const Body& body) {
+  with_game(job.game, NativeGames{}, [&](auto game) {
+    if constexpr (kHasDriver<typename decltype(game)::Type>) {
+      own();
+    } else {
+      with_obs_type(job.obs_type, [&](auto element) { body(game, element); });
+    }
+  });
 }
 
 template <typename Game>
@@ -43,6 +78,7 @@ LOQA_HD typename Game::Rules rules_of(const GameJob& job) {
   static_assert(sizeof(typename Game::Rules) <= GameJob::kRulesBytes);
   typename Game::Rules rules;
   __builtin_memcpy(&rules, job.rules, sizeof(rules));
+  if constexpr (requires { rules.table; }) rules.table = job.table;
   return rules;
 }
 
@@ -54,18 +90,23 @@ LOQA_HD GameRandom random_of(const GameJob& job, int64_t env, uint32_t episode, 
 template <typename Game>
 inline constexpr bool kIsBox = sizeof(typename Game::Action) == sizeof(float);
 
-// Of the counter of random numbers: what players are drawn with. Games count their own from 0.
-inline constexpr uint32_t kDrawPlayers = 1u << 31;
+// The scripted players of a game that has any.
+template <typename Game>
+LOQA_HD constexpr int num_scripts() {
+  if constexpr (requires { Game::kScripts; }) return sizeof(Game::kScripts) / sizeof(const char*);
+  return 0;
+}
 
 // A memory-1 player's action: with probabilities p (1 - e) + e / K of its K actions, by inversion.
 LOQA_HD uint8_t memory1_action(const float* probabilities, int num_actions, float exploration,
                                uint32_t word) {
   const float at = uniform(word);
-  float edge = 0;
-  int action = 0;
-  for (int k = 0; k < num_actions - 1; ++k) {
-    edge += probabilities[k] * (1.0f - exploration) + exploration / static_cast<float>(num_actions);
-    action += at >= edge ? 1 : 0;
+  const float own = 1.0f - exploration, any = exploration / static_cast<float>(num_actions);
+  float edge = probabilities[0] * own + any;
+  int action = at < edge ? 0 : 1;
+  for (int k = 1; k < num_actions - 1; ++k) {
+    edge += probabilities[k] * own + any;
+    action += at < edge ? 0 : 1;
   }
   return static_cast<uint8_t>(action);
 }
@@ -75,10 +116,12 @@ template <typename Game>
 LOQA_HD typename Game::Action choose_seat(const GameJob& job, const typename Game::Rules& rules,
                                           int64_t env, const typename Game::State& state,
                                           int player, uint32_t word) {
-  constexpr int kAtRandom = sizeof(Game::kScripts) / sizeof(const char*);
+  constexpr int kAtRandom = num_scripts<Game>();
   const int who = job.player[player];
-  if (who >= 0 && who < kAtRandom) {
-    return Game::scripted(who, rules, job.num_players, state, player);
+  if constexpr (kAtRandom > 0) {
+    if (who >= 0 && who < kAtRandom) {
+      return Game::scripted(who, rules, job.num_players, state, player);
+    }
   }
   if constexpr (kIsBox<Game>) {
     return uniform(word);
@@ -89,7 +132,7 @@ LOQA_HD typename Game::Action choose_seat(const GameJob& job, const typename Gam
     }
     const int seen = Game::seen(rules, job.num_players, state, player);
     const int64_t row = int64_t{player} * Game::num_seen(rules, job.num_players) + seen;
-    return memory1_action(job.probabilities + env * job.env_stride + row * actions, actions,
+    return memory1_action(job.probabilities + env * job.env_stride + row * job.row, actions,
                           job.exploration, word);
   }
 }
@@ -109,8 +152,8 @@ LOQA_LANES void choose(const GameJob& job, const typename Game::Rules& rules, in
   PhiloxBlock words = {};
   for (int p = 0; p < job.num_players; ++p) {
     if (p % kWords == 0) {
-      words =
-          random_of(job, env, episode, t).block(kDrawPlayers + static_cast<uint32_t>(p / kWords));
+      words = random_of(job, env, episode, t)
+                  .block(Game::kDrawPlayers + static_cast<uint32_t>(p / kWords));
     }
     if (job.player[p] == kGiven) continue;
     actions[p] = choose_seat<Game>(job, rules, env, state, p, words.word[p % kWords]);

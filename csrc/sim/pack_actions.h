@@ -29,17 +29,8 @@ uint8_t pack(const T* actions, int64_t count, uint8_t* packed) {
 // The same of `count` actions of any type from the one numbered `first`.
 uint8_t pack_any(const void* actions, ActionType type, int64_t first, int64_t count,
                  uint8_t* packed) {
-  switch (type) {
-    case ActionType::kUint8:
-    case ActionType::kInt8:  // what is negative is large
-      return pack(static_cast<const uint8_t*>(actions) + first, count, packed);
-    case ActionType::kInt16:
-      return pack(static_cast<const int16_t*>(actions) + first, count, packed);
-    case ActionType::kInt32:
-      return pack(static_cast<const int32_t*>(actions) + first, count, packed);
-    default:
-      return pack(static_cast<const int64_t*>(actions) + first, count, packed);
-  }
+  return with_action_type(type, actions,
+                          [&](const auto* given) { return pack(given + first, count, packed); });
 }
 
 }  // namespace

@@ -153,14 +153,15 @@ def probabilities_of(given: Any, shape: Shape, num_envs: int, device: torch.devi
             raise TypeError(f"{wanted}, got {type(given).__name__} ({error})") from None
         if array.dtype.kind not in "buif":
             raise TypeError(f"{wanted}, got {array.dtype}")
-        table = torch.from_numpy(array.astype(np.float32))
+        array = array.astype(np.float32)
+        table = torch.from_numpy(array)
         came = "cpu" if isinstance(given, Tensor) else str(device)
     if tuple(table.shape) not in (shape, own) or came != str(device):
         raise ValueError(f"{wanted}, got {list(table.shape)} on {came}")
     if table.is_cpu:
-        inside = (table >= 0) & (table <= 1)  # NaN fails too
-        if not bool(inside.all()):
-            raise ValueError(f"probabilities must be in [0, 1], got {table[~inside][0].item()}")
+        inside = (array >= 0) & (array <= 1)  # NaN fails too
+        if not inside.all():
+            raise ValueError(f"probabilities must be in [0, 1], got {array[~inside][0]}")
     return table.to(device, torch.float32).contiguous()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, TypedDict
 
 import numpy as np
@@ -16,11 +17,14 @@ from loqa.envs import device as devices
 from loqa.envs import memory1
 from loqa.envs.autoreset import Rollout
 from loqa.envs.base import PlayedEpisodes, Preset
-from loqa.envs.buffers import Lent, borrow
+from loqa.envs.buffers import Buffer, Lent, borrow
 from loqa.envs.scripted import Scripted
 
-OBS_TYPES = {torch.int8: 0, torch.int64: 1, torch.float32: 2}
-"""Codes of the C++ enum ObsType."""
+_OBS_TYPES = (
+    torch.int8, torch.int64, torch.float32, torch.uint8, torch.int16, torch.int32, torch.float16,
+    torch.bfloat16,
+)  # fmt: skip
+"""By the code of the C++ enum ObsType."""
 # By the code of the C++ enum FieldType.
 _FIELD_TYPES = (torch.int8, torch.int32, torch.float32)
 _MEMORY1 = -2  # code of the C++ enum GamePlayer
@@ -41,14 +45,16 @@ class Common(TypedDict, total=False):
 class NativeGame(Scripted):
     """A game of `csrc/games` by its name there.
 
-    A subclass says what its `__init__` takes, calls this one with the values of the C++ struct `Rules`, and
-    writes `_check_state` and `render`. The state is what the C++ struct `State` names.
+    A subclass says what its `__init__` takes, calls this one with the values of the C++ struct `Rules` (those
+    of its `table`, if it has one, as a float32 tensor), and writes `_check_state` and `render`. The state
+    is what the C++ struct `State` names.
     """
 
     num_states: int
     """S, what a player tells apart who remembers one step, where actions are finitely many."""
 
     _bad_action_was = "taken for action 0"
+    _fields: dict[str, Tensor]  # the state, [B, ...] each
 
     def __init__(
         self,
@@ -64,6 +70,8 @@ class NativeGame(Scripted):
         obs_shape: tuple[int, ...],
         obs_dtype: torch.dtype = torch.float32,
         action_box: tuple[float, float] | None = None,
+        table: Tensor | None = None,
+        check_actions: bool = True,
         episode_length: int | None = None,
         seed: int = 0,
         device: str | torch.device = "cpu",
@@ -71,8 +79,8 @@ class NativeGame(Scripted):
         autoreset: str | bool = False,
         first_env: int = 0,
     ) -> None:
-        self._kind, self._rules = kind, rules
-        self._checks_actions = action_box is None  # a box's are checked by `_read`
+        self._kind, self._rule_values, self._table = kind, rules, table
+        self._checks_actions = check_actions and action_box is None  # a box's: by `_read`
         spec = preset.spec(
             game,
             episode_length,
@@ -85,42 +93,42 @@ class NativeGame(Scripted):
         )
         super().__init__(spec, num_envs, seed, device, num_threads, first_env, autoreset)
 
-    def _make_native(self) -> Any:
+    def _make_states(self) -> Buffer:
+        """Memory of all states; `_fields` shows what is in it."""
         layout = core.game_layout(self._kind)
-        self.scripted_players = (*layout["scripts"], "random")
         states = self._memory.zeros((self.num_envs, layout["state_bytes"]), torch.uint8)
-        self._fields: dict[str, Tensor] = {}
+        self._fields = {}
         for name, (kind, start, count) in layout["state"].items():
             numbers = states.tensor.view(_FIELD_TYPES[kind])
             each_player = numbers[:, start : start + self.num_players]
             self._fields[name] = each_player if count == 0 else numbers[:, start]
-        batch = core.GameBatch(
+        return states
+
+    def _make_native(self) -> Any:
+        scripts = core.game_layout(self._kind)["scripts"]
+        if scripts:
+            self.scripted_players = (*scripts, "random")
+        self._batch = core.GameBatch(
             game=self._kind,
-            rules=self._rules,
+            rules=self._rule_values,
             num_envs=self.num_envs,
             num_players=self.num_players,
-            obs_type=OBS_TYPES[self.spec.obs_dtype],
+            obs_type=_OBS_TYPES.index(self.spec.obs_dtype),
             episode_length=self.episode_length,
             first_env=self.first_env,
-            states=states.native,
+            checked=self._checks_actions or self.spec.action_box is not None,
+            table=None if self._table is None else self._memory.copy_of(self._table).native,
+            states=self._make_states().native,
             t=self._t_buffer.native,
             episode=self._episode_buffer.native,
         )
         if self._on_device:
             on_device = core.GameSimulatorDevice(
-                batch=batch, bad_action=self._bad_buffer.native, **self._device_settings()
+                batch=self._batch, bad_action=self._bad_buffer.native, **self._device_settings()
             )
             return devices.OnDevice(on_device, self.device)
-        return core.GameSimulator(batch, **self._results_native(), num_threads=self.num_threads)
-
-    def step(self, actions: Tensor | np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return super().step(self._read(actions, (self.num_envs, self.num_players, 1)))
-
-    def rollout(self, actions: Tensor | np.ndarray) -> Rollout:
-        moves = self._read(actions, (None, self.num_envs, self.num_players, 1))
-        if self.autoreset and not self._on_device and self.spec.action_box is not None:
-            self._raise_range(moves)  # if it is: before the first step
-        return super().rollout(moves)
+        results = self._results_native()
+        return core.GameSimulator(self._batch, **results, num_threads=self.num_threads)
 
     # --- players whom the core plays
 
@@ -130,8 +138,11 @@ class NativeGame(Scripted):
         Args:
             players: of each a name of `scripted_players` (what they do is on the game's page), or None.
         """
+        return self._scripted_actions(players)
+
+    def _scripted_actions(self, players: Sequence[str | None], tie_episode: bool = False) -> Tensor:
         chosen = self._no_actions()
-        self._native.choose(core.GamePlayers(kinds=self._kinds(players)), chosen.native)
+        self._native.choose(_scripted(tuple(self._kinds(players)), tie_episode), chosen.native)
         return self._shaped(chosen.tensor)
 
     def rollout_scripted(
@@ -156,10 +167,15 @@ class NativeGame(Scripted):
         Raises:
             ValueError, TypeError: no such player; actions that are missing, out of range or not needed.
         """
+        return self._rollout_scripted(players, steps, actions)
+
+    def _rollout_scripted(
+        self, players: Sequence[str | None], steps: int, actions: Any, tie_episode: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
         self._check_no_autoreset("rollout_scripted")
         kinds = self._kinds(players)
         played = self._given_actions(kinds, steps, actions)
-        return self._play(core.GamePlayers(kinds=kinds), steps, played)
+        return self._play(_scripted(tuple(kinds), tie_episode), steps, played)
 
     def rollout_memory1(
         self,
@@ -198,12 +214,7 @@ class NativeGame(Scripted):
         # Half precision rounds each by up to 2^-12.
         if table.is_cpu and not bool(((table.double().sum(-1) - 1).abs() < 1e-3).all()):
             raise ValueError("probabilities must sum to 1 over actions")
-        players = core.GamePlayers(
-            kinds=[_MEMORY1] * self.num_players,
-            probabilities=borrow(table),
-            env_stride=0 if table.ndim == 3 else table[0].numel(),
-            exploration=_checks.real("exploration", exploration, 0, 1),
-        )
+        players = self._memory1_players(table, exploration)
         steps = _checks.integer("steps", steps, 0, _MAX_STEPS)
         chosen = self._memory.empty((steps, *self._action_shape), self._action_dtype)
         return self._play(players, steps, chosen)
@@ -226,6 +237,17 @@ class NativeGame(Scripted):
         steps = self.episode_length
         return memory1.play(self, seats, lambda p: self.rollout_memory1(p, steps, exploration))
 
+    def _memory1_players(self, table: Tensor, exploration: float) -> core.GamePlayers:
+        """Who plays by probabilities [A, S, K] or [B, A, S, K], or those of two actions without the last."""
+        last_too = table.shape[-1] == self.num_actions
+        return core.GamePlayers(
+            kinds=[_MEMORY1] * self.num_players,
+            probabilities=borrow(table),
+            each_env=table.ndim == (4 if last_too else 3),
+            last_too=last_too,
+            exploration=_checks.real("exploration", exploration, 0, 1),
+        )
+
     def _play(
         self, players: core.GamePlayers, steps: int, chosen: Lent
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -236,31 +258,6 @@ class NativeGame(Scripted):
 
     def _shaped(self, actions: Tensor) -> Tensor:
         return actions if self.spec.action_box is None else actions.unsqueeze(-1)
-
-    def check(self) -> None:
-        """As of every game; of a box an action out of range, or NaN, was taken for 0 on a device."""
-        if self.spec.action_box is None:
-            return super().check()
-        if self._on_device and bool(self._bad_action.item()):
-            self._bad_action.zero_()
-            raise ValueError(
-                f"{self._range()}: since the last check at least one was not, and was {self._bad_action_was}"
-            )
-
-    def _read(self, actions: Any, shape: given.Shape) -> Any:
-        """Floats of a box as the integers that have their bits: the core takes them so."""
-        if self.spec.action_box is None:
-            return actions
-        floats = given.float_actions(actions, shape, self.device)
-        if isinstance(floats, Tensor):
-            return floats.view(torch.int32).squeeze(-1)
-        return floats.view(np.int32)[..., 0]
-
-    def _raise_range(self, actions: Any) -> None:
-        box = self.spec.action_box
-        if box is None:
-            return super()._raise_range(actions)
-        given.check_box(actions.view(np.float32), box)
 
     def _bars(self, heights: Sequence[int | None]) -> np.ndarray:
         """A bar for each player, 4 pixels and `heights` of 0..48; grey where None; RGB [64, 32 n, 3]."""
@@ -275,3 +272,41 @@ class NativeGame(Scripted):
 
     def _state(self) -> dict[str, Tensor]:
         return self._fields
+
+
+@cache
+def _scripted(kinds: tuple[int, ...], tie_episode: bool) -> core.GamePlayers:
+    return core.GamePlayers(kinds=list(kinds), tie_episode=tie_episode)
+
+
+class BoxGame(NativeGame):
+    """A game whose actions are floats in a box, [B, A, 1]."""
+
+    def step(self, actions: Tensor | np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return super().step(self._read(actions, (self.num_envs, self.num_players, 1)))
+
+    def rollout(self, actions: Tensor | np.ndarray) -> Rollout:
+        moves = self._read(actions, (None, self.num_envs, self.num_players, 1))
+        if self.autoreset and not self._on_device:
+            self._raise_range(moves)  # if it is: before the first step
+        return super().rollout(moves)
+
+    def check(self) -> None:
+        """As of every game; on a device an action out of range, or NaN, was taken for 0."""
+        if self._on_device and bool(self._bad_action.item()):
+            self._bad_action.zero_()
+            raise ValueError(
+                f"{self._range()}: since the last check at least one was not, and was {self._bad_action_was}"
+            )
+
+    def _read(self, actions: Any, shape: given.Shape) -> Any:
+        """Floats as the integers that have their bits: the core takes them so."""
+        floats = given.float_actions(actions, shape, self.device)
+        if isinstance(floats, Tensor):
+            return floats.view(torch.int32).squeeze(-1)
+        return floats.view(np.int32)[..., 0]
+
+    def _raise_range(self, actions: Any) -> None:
+        box = self.spec.action_box
+        assert box is not None
+        given.check_box(actions.view(np.float32), box)

@@ -90,13 +90,13 @@ def test_core_without_cuda_refuses() -> None:
     if core.has_cuda:
         pytest.skip("this core has CUDA")
     with pytest.raises(ValueError, match="this build has no CUDA"):
-        core.CoinGameDevice(**_device_settings(), on_host=False)
+        core.GameSimulatorDevice(**_device_settings(), on_host=False)
 
 
 def test_core_checks_codes_and_sizes() -> None:
     settings = {**_device_settings(), "on_host": True}
     with pytest.raises(ValueError, match="unknown code of autoreset"):
-        core.CoinGameDevice(**{**settings, "autoreset": 3})
+        core.GameSimulatorDevice(**{**settings, "autoreset": 3})
     for name, size in {
         "seed": 8,
         "obs": 288,
@@ -105,8 +105,8 @@ def test_core_checks_codes_and_sizes() -> None:
         "bad_action": 4,
     }.items():
         with pytest.raises(ValueError, match=f"{name} must be of {size} bytes, got {size + 1}"):
-            core.CoinGameDevice(**{**settings, name: core.Memory(size + 1)})
-    native = core.CoinGameDevice(**settings)
+            core.GameSimulatorDevice(**{**settings, name: core.Memory(size + 1)})
+    native = core.GameSimulatorDevice(**settings)
     with pytest.raises(ValueError, match="unknown action type code 5"):
         native.step(core.Memory(2), 5, 0)
     with pytest.raises(ValueError, match="actions must be of 16 bytes, got 2"):
@@ -116,21 +116,24 @@ def test_core_checks_codes_and_sizes() -> None:
     with pytest.raises(ValueError, match="obs must be of 576 bytes, got 0"):
         native.rollout(core.Memory(2), 0, 1, core.Memory(0), core.Memory(8), 0)
     with pytest.raises(ValueError, match="one kind for each player"):
-        native.choose([0], False, core.Memory(2), 0)
-    with pytest.raises(ValueError, match="mask must be of 1 bytes, got 2"):
-        native.reset(core.Memory(2), 0)
+        native.choose(core.GamePlayers(kinds=[0]), core.Memory(2), 0)
+    with pytest.raises(ValueError, match="which must be of 1 bytes, got 2"):
+        native.start(core.Memory(2), 0)
 
 
 def _device_settings() -> dict[str, Any]:
     """Of one Coin Game of 3 x 3 in the host's memory, without autoreset."""
-    sizes = {"num_envs": 1, "height": 3, "width": 3, "num_players": 2, "num_coins": 1}
+    rules = {
+        "height": 3, "width": 3, "num_players": 2, "num_coins": 1, "num_actions": 4, "left": 0,
+        "right": 1, "up": 2, "down": 3,
+    }  # fmt: skip
     switches = (
         "distinct_start", "coin_anywhere", "first_takes", "relative", "channels_last",
-        "egocentric", "history", "zero_last_reward",
+        "egocentric", "history", "zero_last_reward", "cells",
     )  # fmt: skip
-    batch = core.CoinBatch(
-        **sizes, **dict.fromkeys(switches, False), actions=[0, 1, 2, 3], episode_length=5,
-        obs_type=2, values=[0] * 5, first_env=0, state=core.Memory(7 * 64), t=core.Memory(4),
+    batch = core.GameBatch(
+        game="coin-game", rules={**rules, **dict.fromkeys(switches, 0)}, num_envs=1, num_players=2,
+        obs_type=2, episode_length=5, first_env=0, states=core.Memory(7 * 64), t=core.Memory(4),
         episode=core.Memory(4),
     )  # fmt: skip
     results = {

@@ -139,22 +139,23 @@ def test_the_core_checks_sizes() -> None:
         core.Memory(-1)
     with pytest.raises(ValueError, match="an owner without memory"):
         core.Memory.borrow(0, 8, None)
-    sizes = {"payoff": 32, "obs_table": 80, "last_actions": 4, "t": 8, "episode": 8}
+    sizes = {"table": 112, "states": 4, "t": 8, "episode": 8}
+    rules = {"num_actions": 2, "obs_width": 4, "noise": 0, "end_probability": 0}
     settings = {
-        "num_envs": 2, "num_actions": 2, "obs_type": 2, "obs_width": 4, "noise": 0.0,
-        "end_probability": 0.0, "episode_length": 5, "first_env": 0,
+        "game": "matrix-game", "rules": rules, "num_envs": 2, "num_players": 2, "obs_type": 2,
+        "episode_length": 5, "first_env": 0,
     }  # fmt: skip
     for short in sizes:
         memory = {name: core.Memory(size - (name == short)) for name, size in sizes.items()}
         with pytest.raises(ValueError, match=f"{short} must be of {sizes[short]} bytes, got"):
-            core.MatrixBatch(**settings, **memory)
-    batch = core.MatrixBatch(**settings, **{n: core.Memory(size) for n, size in sizes.items()})
+            core.GameBatch(**settings, **memory)
+    batch = core.GameBatch(**settings, **{n: core.Memory(size) for n, size in sizes.items()})
     results = {"obs": 64, "rewards": 16, "terminated": 2, "truncated": 2}
     for short in results:
         memory = {name: core.Memory(size - (name == short)) for name, size in results.items()}
         with pytest.raises(ValueError, match=f"{short} must be of {results[short]} bytes, got"):
-            core.MatrixGame(batch, **memory, num_threads=1)
-    game = core.MatrixGame(
+            core.GameSimulator(batch, **memory, num_threads=1)
+    game = core.GameSimulator(
         batch, **{n: core.Memory(size) for n, size in results.items()}, num_threads=1
     )
     actions = np.zeros((3, 2, 2), np.int8)

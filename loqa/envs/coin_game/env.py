@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -12,24 +12,23 @@ from torch import Tensor
 
 from loqa import _checks
 from loqa._native import core
-from loqa.envs import device as devices
 from loqa.envs.base import PlayedEpisodes
-from loqa.envs.buffers import borrow
+from loqa.envs.buffers import Buffer, borrow
 from loqa.envs.coin_game.presets import SCRIPTED_COIN_PLAYERS, CoinPreset
 from loqa.envs.coin_game.render import draw_coin_board
-from loqa.envs.scripted import Scripted
+from loqa.envs.native_game import Common, NativeGame
 
 OBS_MODES = ("planes", "cells")
 TIE_ORDERS = ("step", "episode")
 _MAX_SIDE = 255
 _LANES = 64  # environments that the core works on at once
-_DIRECTIONS = ("left", "right", "up", "down", "stay")
-# Codes of the C++ enum CoinObs.
-_PLANES = {torch.uint8: 0, torch.float16: 1, torch.bfloat16: 1, torch.float32: 2}
-_CELLS = {torch.uint8: 3, torch.int16: 4, torch.int32: 5, torch.int64: 6}
+_DIRECTIONS = ("left", "right", "up", "down")
+_PLANES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32)
+_CELLS = (torch.uint8, torch.int16, torch.int32, torch.int64)
+_NO_MOVE = 255  # code of a direction that no action has
 
 
-class CoinGame(Scripted):
+class CoinGame(NativeGame):
     """B Coin Games of A players on a torus of H x W cells; a preset says by whose rules.
 
     Players move at once; who steps on a coin takes it. Reward of player i, for each coin taken:
@@ -61,17 +60,12 @@ class CoinGame(Scripted):
         height: int = 3,
         width: int = 3,
         num_players: int = 2,
-        episode_length: int | None = None,
-        seed: int = 0,
-        device: str | torch.device = "cpu",
         obs: str = "planes",
         obs_dtype: torch.dtype | None = None,
-        num_threads: int | None = None,
-        autoreset: str | bool = False,
-        first_env: int = 0,
         egocentric: bool = False,
         zero_last_reward: bool = False,
         check_actions: bool = True,
+        **common: Unpack[Common],
     ) -> None:
         self.preset = preset
         self.height = _checks.integer("height", height, 1, _MAX_SIDE)
@@ -96,17 +90,37 @@ class CoinGame(Scripted):
         self._history = players + 1 if preset.history else 0
         obs = _checks.one_of("obs", obs, OBS_MODES)
         obs_dtype = self._checked_dtype(obs, obs_dtype, players)
-        spec = preset.spec(
+        code = {name: preset.actions.index(name) for name in preset.actions}
+        super().__init__(
+            "coin-game",
+            {
+                "height": self.height,
+                "width": self.width,
+                "num_players": players,
+                "num_coins": self.num_coins,
+                "num_actions": len(preset.actions),
+                **{name: code.get(name, _NO_MOVE) for name in _DIRECTIONS},
+                "distinct_start": preset.distinct_start,
+                "coin_anywhere": preset.coin_anywhere,
+                "first_takes": preset.first_takes,
+                "relative": preset.relative,
+                "channels_last": preset.layout == "channels_last",
+                "egocentric": self.egocentric,
+                "history": preset.history,
+                "zero_last_reward": self.zero_last_reward,
+                "cells": obs == "cells",
+            },
             "coin_game",
-            episode_length,
+            preset,
+            num_envs,
             num_players=players,
             num_actions=len(preset.actions),
             obs=obs,
             obs_shape=self._shape(obs, players),
             obs_dtype=obs_dtype,
+            check_actions=bool(check_actions),
+            **common,
         )
-        self._checks_actions = bool(check_actions)
-        super().__init__(spec, num_envs, seed, device, num_threads, first_env, autoreset)
 
     def _shape(self, obs: str, players: int) -> tuple[int, ...]:
         if obs == "cells":
@@ -119,15 +133,15 @@ class CoinGame(Scripted):
         return (planes, self.height, self.width)
 
     def _checked_dtype(self, obs: str, dtype: torch.dtype | None, players: int) -> torch.dtype:
-        allowed = dict(_PLANES if obs == "planes" else _CELLS)
+        allowed = list(_PLANES if obs == "planes" else _CELLS)
         places = 2 * players * self.height * self.width
         if obs == "cells":
             if places > 2**8 or self.preset.history:
-                del allowed[torch.uint8]
+                allowed.remove(torch.uint8)
             if places > 2**15:
-                del allowed[torch.int16]
+                allowed.remove(torch.int16)
         elif self.preset.history:  # rewards may be negative
-            del allowed[torch.uint8]
+            allowed.remove(torch.uint8)
         if dtype is None:
             return torch.float32 if obs == "planes" else torch.int32
         if dtype not in allowed:
@@ -150,56 +164,23 @@ class CoinGame(Scripted):
             high = 2 * self.num_players * self.height * self.width - 1
         return (-2, max(high, 2)) if self.preset.history else (0, high)  # last rewards
 
-    def _make_native(self) -> Any:
+    def _make_states(self) -> Buffer:
         players, coins, preset = self.num_players, self.num_coins, self.preset
         owner_row = 2 * players + 2 * coins
         rows = owner_row + (coins == 1) + (players if preset.history else 0)
         lanes = -(-self.num_envs // _LANES) * _LANES
-        self._bytes = self._memory.zeros((rows, lanes), torch.uint8)
-        live = self._bytes.tensor[:, : self.num_envs]
+        states = self._memory.zeros((rows, lanes), torch.uint8)
+        live = states.tensor[:, : self.num_envs]
         self._players_pos = live[: 2 * players].view(players, 2, -1).permute(2, 0, 1)
         self._coin_pos = live[2 * players : owner_row].view(coins, 2, -1).permute(2, 0, 1)
-        self._game_state = {"players_pos": self._players_pos}
+        self._fields = {"players_pos": self._players_pos}
         if coins == 1:
             self._coin_pos = self._coin_pos[:, 0]
-            self._game_state["coin_owner"] = live[owner_row]
-        self._game_state["coin_pos"] = self._coin_pos
+            self._fields["coin_owner"] = live[owner_row]
+        self._fields["coin_pos"] = self._coin_pos
         if preset.history:
-            self._game_state["last_rewards"] = live[owner_row:].view(torch.int8).t()
-        dtype = self.spec.obs_dtype
-        code = (_PLANES if self.spec.obs == "planes" else _CELLS)[dtype]
-        batch = core.CoinBatch(
-            num_envs=self.num_envs,
-            height=self.height,
-            width=self.width,
-            num_players=players,
-            num_coins=coins,
-            actions=[_DIRECTIONS.index(name) for name in preset.actions],
-            distinct_start=preset.distinct_start,
-            coin_anywhere=preset.coin_anywhere,
-            first_takes=preset.first_takes,
-            relative=preset.relative,
-            channels_last=preset.layout == "channels_last",
-            egocentric=self.egocentric,
-            history=preset.history,
-            zero_last_reward=self.zero_last_reward,
-            episode_length=self.episode_length,
-            obs_type=code,
-            values=_bits_of_values(dtype),
-            first_env=self.first_env,
-            state=self._bytes.native,
-            t=self._t_buffer.native,
-            episode=self._episode_buffer.native,
-        )
-        if self._on_device:
-            checked = self._bad_buffer.native if self._checks_actions else None
-            on_device = core.CoinGameDevice(
-                batch=batch, bad_action=checked, **self._device_settings()
-            )
-            return devices.OnDevice(on_device, self.device)
-        native = core.CoinGame(batch, **self._results_native(), num_threads=self.num_threads)
-        native.check_actions = self._checks_actions
-        return native
+            self._fields["last_rewards"] = live[owner_row:].view(torch.int8).t()
+        return states
 
     def rollout_policies(
         self, seats: Sequence[Any], draws: Callable[[], Tensor], seed: int, exploration: float = 0.0
@@ -250,7 +231,9 @@ class CoinGame(Scripted):
         kept = steps + 1 if critic is not None else 0
         log_probs, q_values = (new((kept, batch, self.num_actions)) for _ in range(2))
         actors = [actor for actor, _ in heads]
-        self._native.play_networks(
+        core.play_networks(
+            batch=self._batch,
+            num_threads=self.num_threads,
             actors=[None if isinstance(actor, str) else actor.native() for actor in actors],
             critic=None if critic is None else critic.native(),
             kinds=[
@@ -270,12 +253,6 @@ class CoinGame(Scripted):
         return PlayedEpisodes(obs, chosen, rewards, tables)
 
     # --- hooks of VectorEnv
-
-    def _start(self, which: Tensor) -> None:
-        self._native.reset(borrow(which))
-
-    def _state(self) -> dict[str, Tensor]:
-        return self._game_state
 
     def _check_state(self, state: dict[str, Tensor]) -> None:
         limit = torch.tensor([self.height, self.width], device="cpu")
@@ -320,11 +297,7 @@ class CoinGame(Scripted):
             players: a name or None for each player.
             tie_order: the order is drawn every `step` or once an `episode`.
         """
-        kinds = self._kinds(players)
-        actions = self._no_actions()
-        tie_episode = _checks.one_of("tie_order", tie_order, TIE_ORDERS) == "episode"
-        self._native.choose(kinds, tie_episode, actions.native)
-        return actions.tensor
+        return self._scripted_actions(players, _by_episode(tie_order))
 
     def rollout_scripted(
         self,
@@ -347,23 +320,14 @@ class CoinGame(Scripted):
         Returns:
             observations [T+1, B, A, *obs_shape], actions [T, B, A] uint8, rewards [T, B, A].
         """
-        self._check_no_autoreset("rollout_scripted")
-        kinds = self._kinds(players)
-        tie_episode = _checks.one_of("tie_order", tie_order, TIE_ORDERS) == "episode"
-        played = self._given_actions(kinds, steps, actions)
-        obs, rewards = self._rollout_buffers(steps)
-        outcome = self._native.play(
-            kinds, tie_episode, steps, played.native, obs.native, rewards.native
-        )
-        self._after_rollout(outcome, steps)
-        return obs.tensor, played.tensor, rewards.tensor
+        return self._rollout_scripted(players, steps, actions, _by_episode(tie_order))
 
     def render(self, index: int = 0, size: int = 48) -> np.ndarray:
         """The board of environment `index`: discs are players, squares are coins, both in the
         colour of their owner; RGB [H * size + 1, W * size + 1, 3] of uint8."""
         index = _checks.integer("index", index, 0, self.num_envs - 1)
         coins = self._coin_pos[index].reshape(-1, 2).tolist()
-        owner = self._game_state.get("coin_owner")
+        owner = self._fields.get("coin_owner")
         colours = list(range(self.num_coins)) if owner is None else [int(owner[index])]
         return draw_coin_board(
             self.height, self.width, self._players_pos[index].tolist(), coins, colours, size
@@ -376,17 +340,8 @@ def _switch(name: str, value: bool) -> bool:
     return value
 
 
-def _bits_of_values(dtype: torch.dtype) -> list[int]:
-    """-2, -1, 0, 1, 2 as elements of the planes, the bits of each as an integer."""
-    if not dtype.is_floating_point:
-        return [0, 0, 0, 1, 2]
-    unsigned = {2: np.uint16, 4: np.uint32}[dtype.itemsize]
-    signed = (
-        torch.arange(-2, 3, device="cpu")
-        .to(dtype)
-        .view({2: torch.int16, 4: torch.int32}[dtype.itemsize])
-    )
-    return [int(value) for value in signed.numpy().view(unsigned)]
+def _by_episode(tie_order: str) -> bool:
+    return _checks.one_of("tie_order", tie_order, TIE_ORDERS) == "episode"
 
 
 MAKES = {"coin-game": CoinGame}

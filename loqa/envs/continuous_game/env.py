@@ -10,10 +10,10 @@ from torch import Tensor
 
 from loqa import _checks
 from loqa.envs.continuous_game.presets import CONTINUOUS_PRESETS, ContinuousPreset
-from loqa.envs.native_game import Common, NativeGame
+from loqa.envs.native_game import BoxGame, Common
 
 
-class ContinuousGame(NativeGame):
+class ContinuousGame(BoxGame):
     """B games of n players. Actions [B, n, 1] are floats in [0, 1]; what is outside, or NaN, is refused.
 
     State: `last_actions` [B, n] float32 (-1 before the first step) and `t` [B].

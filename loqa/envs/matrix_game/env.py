@@ -4,28 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from loqa import _checks
-from loqa._native import core
-from loqa.envs import device as devices
 from loqa.envs import memory1
 from loqa.envs.actions import probabilities_of
 from loqa.envs.autoreset import Rollout
 from loqa.envs.base import PlayedEpisodes
-from loqa.envs.buffers import borrow
 from loqa.envs.matrix_game.presets import MATRIX_PRESETS, MatrixPreset, as_payoff
-from loqa.envs.native import VectorEnv
+from loqa.envs.native_game import Common, NativeGame
 
 OBS_MODES = ("bits", "index", "onehot", "actions")
-_INDEX_TYPES = {torch.int8: 0, torch.int64: 1}
-_TABLE = 2
-_PLAYERS = 2
-_MAX_EPISODE = 2**31 - 1
+_MAX_STEPS = 2**31 - 1
 
 
 def observation_table(obs: str, num_actions: int) -> np.ndarray:
@@ -49,14 +43,12 @@ def observation_table(obs: str, num_actions: int) -> np.ndarray:
     return table
 
 
-class MatrixGame(VectorEnv):
+class MatrixGame(NativeGame):
     """B repeated games of two players that choose one of K actions at once.
 
     State: `last_actions` [B, 2] (-1 before the first step) and `t` [B]. `cooperate` is the action code
     of cooperation; None where the game has none or more than two actions.
     """
-
-    _bad_action_was = "taken for action 0"
 
     def __init__(
         self,
@@ -66,16 +58,11 @@ class MatrixGame(VectorEnv):
         *,
         payoff: Any = None,
         contribution_factor: float | None = None,
-        episode_length: int | None = None,
-        seed: int = 0,
-        device: str | torch.device = "cpu",
         obs: str | None = None,
         obs_dtype: torch.dtype | None = None,
         noise: float | None = None,
         end_probability: float = 0.0,
-        num_threads: int | None = None,
-        autoreset: str | bool = False,
-        first_env: int = 0,
+        **common: Unpack[Common],
     ) -> None:
         if payoff is not None and contribution_factor is not None:
             raise ValueError("give payoff or contribution_factor, not both")
@@ -88,66 +75,40 @@ class MatrixGame(VectorEnv):
         num_actions = self.payoff.shape[-1]
         # With more actions nobody said which of them cooperate.
         self.cooperate = preset.cooperate if num_actions == 2 else None
-        self._table = torch.from_numpy(
-            observation_table("bits" if obs == "index" else obs, num_actions)
-        )
-        index = obs == "index"
-        allowed = _INDEX_TYPES if index else {torch.float32: _TABLE}
-        obs_dtype = next(iter(allowed)) if obs_dtype is None else obs_dtype
-        if obs_dtype not in allowed:
-            names = " or ".join(str(dtype) for dtype in allowed)
+        self.num_states = 1 + num_actions**2
+        dtypes = (torch.int8, torch.int64) if obs == "index" else (torch.float32,)
+        if obs_dtype not in (None, *dtypes):
+            names = " or ".join(map(str, dtypes))
             raise ValueError(f"obs_dtype must be {names} for obs {obs!r}, got {obs_dtype}")
-        self._obs_type = allowed[obs_dtype]
         self.noise = _checks.real("noise", preset.noise if noise is None else noise, 0, 1)
         self.end_probability = _checks.real("end_probability", end_probability, 0, 1)
-        spec = preset.spec(
+        rows = np.zeros((self.num_states, 0), np.float32)
+        if obs != "index":
+            rows = observation_table(obs, num_actions)
+        table = np.concatenate((self.payoff.ravel(), rows.ravel()))
+        super().__init__(
+            "matrix-game",
+            {
+                "num_actions": num_actions,
+                "obs_width": rows.shape[1],
+                "noise": self.noise,
+                "end_probability": self.end_probability,
+            },
             game,
-            episode_length,
-            num_players=_PLAYERS,
+            preset,
+            num_envs,
+            num_players=2,
             num_actions=num_actions,
             obs=obs,
-            obs_shape=() if index else (self._table.shape[1],),
-            obs_dtype=obs_dtype,
+            obs_shape=() if obs == "index" else (rows.shape[1],),
+            obs_dtype=obs_dtype or dtypes[0],
+            table=torch.from_numpy(table),
+            **common,
         )
-        super().__init__(spec, num_envs, seed, device, num_threads, first_env, autoreset)
 
     @property
     def obs_bounds(self) -> tuple[int, int]:
         return 0, self.num_actions**2 if self.spec.obs == "index" else 1
-
-    def _make_native(self) -> Any:
-        memory = self._memory
-        self._last_buffer = memory.copy_of(
-            torch.full(self._action_shape, -1, dtype=torch.int8, device="cpu")
-        )
-        self._last_actions = self._last_buffer.tensor
-        batch = core.MatrixBatch(
-            num_envs=self.num_envs,
-            num_actions=self.num_actions,
-            payoff=memory.copy_of(torch.from_numpy(self.payoff)).native,
-            obs_type=self._obs_type,
-            obs_table=memory.copy_of(self._table).native,
-            obs_width=self._table.shape[1],
-            noise=self.noise,
-            end_probability=self.end_probability,
-            episode_length=self.episode_length,
-            first_env=self.first_env,
-            last_actions=self._last_buffer.native,
-            t=self._t_buffer.native,
-            episode=self._episode_buffer.native,
-        )
-        if self._on_device:
-            on_device = core.MatrixGameDevice(
-                batch=batch, bad_action=self._bad_buffer.native, **self._device_settings()
-            )
-            return devices.OnDevice(on_device, self.device)
-        return core.MatrixGame(batch, **self._results_native(), num_threads=self.num_threads)
-
-    def _start(self, which: Tensor) -> None:
-        self._last_actions.masked_fill_(which[:, None], -1)
-
-    def _state(self) -> dict[str, Tensor]:
-        return {"last_actions": self._last_actions}
 
     def _check_state(self, state: dict[str, Tensor]) -> None:
         last = state["last_actions"]
@@ -159,7 +120,7 @@ class MatrixGame(VectorEnv):
 
     def joint_index(self) -> Tensor:
         """What each player sees as observation `index`, [B, 2] int64, whatever `obs` is."""
-        last = self._last_actions.to(torch.int64)
+        last = self._fields["last_actions"].to(torch.int64)
         return torch.where(last < 0, 0, 1 + last * self.num_actions + last.flip(-1))
 
     def rollout(self, actions: Tensor | np.ndarray) -> Rollout:
@@ -195,22 +156,11 @@ class MatrixGame(VectorEnv):
             )
         self._check_no_autoreset("rollout_memory1")
         self._check_no_random_end("rollout_memory1")
-        table = probabilities_of(probabilities, (_PLAYERS, 5), self.num_envs, self.device)
-        steps = _checks.integer("steps", steps, 0, _MAX_EPISODE)
-        exploration = _checks.real("exploration", exploration, 0, 1)
-        obs, rewards = self._rollout_buffers(steps)
-        actions = self._memory.empty((steps, *self._action_shape), torch.int8)
-        outcome = self._native.memory1_rollout(
-            borrow(table),
-            0 if table.ndim == 2 else _PLAYERS * 5,
-            exploration,
-            steps,
-            obs.native,
-            actions.native,
-            rewards.native,
-        )
-        self._after_rollout(outcome, steps)
-        return obs.tensor, actions.tensor, rewards.tensor
+        table = probabilities_of(probabilities, (2, 5), self.num_envs, self.device)
+        players = self._memory1_players(table, exploration)
+        steps = _checks.integer("steps", steps, 0, _MAX_STEPS)
+        chosen = self._memory.empty((steps, *self._action_shape), torch.int8)
+        return self._play(players, steps, chosen)
 
     def rollout_policies(
         self, seats: Sequence[Any], draws: Callable[[], Tensor], seed: int, exploration: float = 0.0
@@ -255,7 +205,7 @@ class MatrixGame(VectorEnv):
             np.uint8,
         )
         image = np.full((64, 136, 3), 255, np.uint8)
-        for player, action in enumerate(self._last_actions[index].tolist()):
+        for player, action in enumerate(self._fields["last_actions"][index].tolist()):
             left = 8 + player * 64
             image[8:56, left : left + 56] = colours[0 if action < 0 else 1 + action % 5]
         return image
