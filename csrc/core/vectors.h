@@ -1,6 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+#include "core/elements.h"
 
 // Vectors of the instruction set that the file which includes this is compiled for.
 
@@ -20,17 +25,25 @@ struct VectorOf {
   typedef T Type __attribute__((vector_size(kVectorBytes)));
 };
 
-// V is a vector, or one number.
+// Past the caches; `to` must be aligned to the vector.
 template <typename V, typename T>
-inline V load(const T* from) {
-  V value;
-  __builtin_memcpy(&value, from, sizeof(V));
-  return value;
+inline void stream(V value, T* to) {
+#if defined(__AVX512F__)
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(to), reinterpret_cast<__m512i>(value));
+#elif defined(__AVX2__)
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(to), reinterpret_cast<__m256i>(value));
+#elif defined(__SSE2__)
+  _mm_stream_si128(reinterpret_cast<__m128i*>(to), reinterpret_cast<__m128i>(value));
+#else
+  store(value, to);
+#endif
 }
 
-template <typename V, typename T>
-inline void store(V value, T* to) {
-  __builtin_memcpy(to, &value, sizeof(V));
+// Streamed lines become visible to other threads in no particular order: wait for them.
+inline void finish_streams() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "core/macros.h"
+#include "core/elements.h"
 #include "kernels/gru.h"
 
 // The elementwise half of a GRU step and its gradient: the only copy of each formula. V is T, in
@@ -93,42 +93,25 @@ LOQA_HD GruGradients<V> gru_vjp_row(const GruGates<V>& gates, V state, V grad) {
   return {grad_r, grad_z, grad_n, V(grad_n * gates.r), V(grad * gates.z)};
 }
 
-// Elements of an array from one on, as a vector or as one number.
-template <typename V, typename T>
-LOQA_HD V elements_at(const T* from) {
-  if constexpr (std::is_same_v<V, T>) return *from;
-  V value;
-  __builtin_memcpy(&value, from, sizeof(V));
-  return value;
-}
-template <typename V, typename T>
-LOQA_HD void put_elements(V value, T* to) {
-  if constexpr (std::is_same_v<V, T>) {
-    *to = value;
-  } else {
-    __builtin_memcpy(to, &value, sizeof(V));
-  }
-}
-
 // Elements of a row from i on, as many as V has: on the CPU, and one in a CUDA thread.
 template <typename V, bool kSave, typename T>
 LOQA_HD void run_elements(const GruStep<T>& job, int64_t row, int64_t i) {
   const int64_t size = job.size;
   const T* input = job.input + row * 3 * size + i;
   const T* hidden = job.hidden + row * 3 * size + i;
-  const V bias = elements_at<V>(job.bias_hn + row / job.group * size + i);
-  const V sum_r = elements_at<V>(input) + elements_at<V>(hidden);
-  const V sum_z = elements_at<V>(input + size) + elements_at<V>(hidden + size);
-  const V hn = elements_at<V>(hidden + 2 * size) + bias;
-  const GruGates<V> gates = gru_row(sum_r, sum_z, elements_at<V>(input + 2 * size), hn);
-  const V state = elements_at<V>(job.state + row * size + i);
-  put_elements(gru_next_row(gates, state), job.next + row * size + i);
+  const V bias = load<V>(job.bias_hn + row / job.group * size + i);
+  const V sum_r = load<V>(input) + load<V>(hidden);
+  const V sum_z = load<V>(input + size) + load<V>(hidden + size);
+  const V hn = load<V>(hidden + 2 * size) + bias;
+  const GruGates<V> gates = gru_row(sum_r, sum_z, load<V>(input + 2 * size), hn);
+  const V state = load<V>(job.state + row * size + i);
+  store(gru_next_row(gates, state), job.next + row * size + i);
   if constexpr (kSave) {
     T* saved = job.saved + row * 4 * size + i;
-    put_elements(gates.r, saved);
-    put_elements(gates.z, saved + size);
-    put_elements(gates.n, saved + 2 * size);
-    put_elements(gates.hn, saved + 3 * size);
+    store(gates.r, saved);
+    store(gates.z, saved + size);
+    store(gates.n, saved + 2 * size);
+    store(gates.hn, saved + 3 * size);
   }
 }
 
@@ -136,19 +119,19 @@ template <typename V, bool kSave, typename T>
 LOQA_HD void run_elements(const GruStepVjp<T>& job, int64_t row, int64_t i) {
   const int64_t size = job.size, at = row * size + i;
   const T* saved = job.saved + row * 4 * size + i;
-  const GruGates<V> gates = {elements_at<V>(saved), elements_at<V>(saved + size),
-                             elements_at<V>(saved + 2 * size), elements_at<V>(saved + 3 * size)};
-  const V grad = elements_at<V>(job.grad_next + at) + elements_at<V>(job.grad_out + at);
-  const GruGradients<V> grads = gru_vjp_row(gates, elements_at<V>(job.state + at), grad);
+  const GruGates<V> gates = {load<V>(saved), load<V>(saved + size), load<V>(saved + 2 * size),
+                             load<V>(saved + 3 * size)};
+  const V grad = load<V>(job.grad_next + at) + load<V>(job.grad_out + at);
+  const GruGradients<V> grads = gru_vjp_row(gates, load<V>(job.state + at), grad);
   T* grad_input = job.grad_input + row * 3 * size + i;
   T* grad_hidden = job.grad_hidden + row * 3 * size + i;
-  put_elements(grads.r, grad_input);
-  put_elements(grads.z, grad_input + size);
-  put_elements(grads.n, grad_input + 2 * size);
-  put_elements(grads.r, grad_hidden);
-  put_elements(grads.z, grad_hidden + size);
-  put_elements(grads.hidden_n, grad_hidden + 2 * size);
-  put_elements(grads.state, job.grad_state + at);
+  store(grads.r, grad_input);
+  store(grads.z, grad_input + size);
+  store(grads.n, grad_input + 2 * size);
+  store(grads.r, grad_hidden);
+  store(grads.z, grad_hidden + size);
+  store(grads.hidden_n, grad_hidden + 2 * size);
+  store(grads.state, job.grad_state + at);
 }
 
 // Whether a step keeps what its gradient needs.

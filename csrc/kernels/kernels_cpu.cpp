@@ -1,7 +1,3 @@
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
-
 #include "core/interrupt.h"
 #include "core/vectors.h"
 #include "kernels/kernels.h"
@@ -20,27 +16,6 @@ constexpr int64_t kBlockBytes = 4096;
 // An output of this size would push everything else out of the last-level cache before anyone reads
 // it: write it past the caches. That saves reading the lines first: half the time at [50, 65536].
 constexpr int64_t kStreamBytes = int64_t{8} << 20;
-
-// Past the caches; `to` must be aligned to the vector.
-template <typename V, typename T>
-inline void stream(V value, T* to) {
-#if defined(__AVX512F__)
-  _mm512_stream_si512(reinterpret_cast<__m512i*>(to), reinterpret_cast<__m512i>(value));
-#elif defined(__AVX2__)
-  _mm256_stream_si256(reinterpret_cast<__m256i*>(to), reinterpret_cast<__m256i>(value));
-#elif defined(__SSE2__)
-  _mm_stream_si128(reinterpret_cast<__m128i*>(to), reinterpret_cast<__m128i>(value));
-#else
-  store(value, to);
-#endif
-}
-
-// Streamed lines become visible to other threads in no particular order: wait for them.
-inline void finish_streams() {
-#if defined(__SSE2__)
-  _mm_sfence();
-#endif
-}
 
 // Every row of this output may be streamed: it is large, and made of whole cache lines.
 template <typename T>
@@ -105,11 +80,6 @@ template <typename T>
 inline int64_t block_size(const Columns& columns, int64_t first) {
   const int64_t left = columns.end - first;
   return left < kBlock<T> ? left : kBlock<T>;
-}
-
-template <typename T>
-inline void copy_row(const T* __restrict from, int64_t count, T* __restrict to) {
-  for (int64_t i = 0; i < count; ++i) to[i] = from[i];
 }
 
 template <typename T>

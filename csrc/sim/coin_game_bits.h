@@ -1,9 +1,6 @@
 #pragma once
 
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
-
+#include "core/vectors.h"
 #include "sim/coin_game_words.h"
 
 // Planes of small boards: the zeros and ones of an environment are gathered in a row of bits, and
@@ -15,41 +12,18 @@ namespace {
 // Observations that go past the cache are put together here first, a few environments at a time.
 constexpr int64_t kScratch = 16 << 10;
 
-// Copies past the cache, whole lines at a time; without vector stores an ordinary copy.
+// Copies past the cache, whole lines at a time.
 inline void stream_copy(const uint8_t* from, int64_t bytes, uint8_t* to) {
-#if defined(__SSE2__)
+  using Vector = VectorOf<uint8_t>::Type;
   constexpr int64_t kLine = 64;
   const int64_t misaligned = static_cast<int64_t>(reinterpret_cast<uintptr_t>(to) % kLine);
-  int64_t head = misaligned == 0 ? 0 : kLine - misaligned;
-  head = head < bytes ? head : bytes;
-  __builtin_memcpy(to, from, static_cast<size_t>(head));
-  int64_t at = head;
+  int64_t at = misaligned == 0 ? 0 : kLine - misaligned;
+  at = at < bytes ? at : bytes;
+  __builtin_memcpy(to, from, static_cast<size_t>(at));
   for (; at + kLine <= bytes; at += kLine) {
-#if defined(__AVX512F__)
-    _mm512_stream_si512(reinterpret_cast<__m512i*>(to + at), _mm512_loadu_si512(from + at));
-#elif defined(__AVX2__)
-    for (int64_t i = at; i < at + kLine; i += 32) {
-      _mm256_stream_si256(reinterpret_cast<__m256i*>(to + i),
-                          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + i)));
-    }
-#else
-    for (int64_t i = at; i < at + kLine; i += 16) {
-      _mm_stream_si128(reinterpret_cast<__m128i*>(to + i),
-                       _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i)));
-    }
-#endif
+    for (int64_t i = at; i < at + kLine; i += kVectorBytes) stream(load<Vector>(from + i), to + i);
   }
   __builtin_memcpy(to + at, from + at, static_cast<size_t>(bytes - at));
-#else
-  __builtin_memcpy(to, from, static_cast<size_t>(bytes));
-#endif
-}
-
-// Makes streamed results visible to other threads.
-inline void stream_end() {
-#if defined(__SSE2__)
-  _mm_sfence();
-#endif
 }
 
 constexpr int64_t kBitsOfPlayer = 64;
@@ -92,7 +66,7 @@ inline void gather_bits(const uint8_t (&)[kOnes][kLanes], uint64_t (&)[kLanes]) 
 
 // The next 64 bytes of elements, from the bits that begin at `bits`.
 template <typename Element>
-inline void expand_line(const uint8_t* bits, Element one, bool stream, Element* out) {
+inline void expand_line(const uint8_t* bits, Element one, bool past_cache, Element* out) {
 #if defined(__AVX512F__)
   __m512i line;
   if constexpr (sizeof(Element) == 1) {
@@ -108,11 +82,7 @@ inline void expand_line(const uint8_t* bits, Element one, bool stream, Element* 
     __builtin_memcpy(&mask, bits, sizeof(mask));
     line = _mm512_maskz_set1_epi32(mask, static_cast<int32_t>(one));
   }
-  if (stream) {
-    _mm512_stream_si512(reinterpret_cast<__m512i*>(out), line);
-  } else {
-    _mm512_storeu_si512(out, line);
-  }
+  past_cache ? stream(line, out) : store(line, out);
 #elif defined(__AVX2__)
   constexpr int kHalf = 32 / sizeof(Element);
   for (int half = 0; half < 2; ++half, bits += kHalf / 8, out += kHalf) {
@@ -141,14 +111,10 @@ inline void expand_line(const uint8_t* bits, Element one, bool stream, Element* 
       select = _mm256_cmpeq_epi32(_mm256_and_si256(seen, select), select);
     }
     const __m256i line = _mm256_and_si256(select, ones);
-    if (stream) {
-      _mm256_stream_si256(reinterpret_cast<__m256i*>(out), line);
-    } else {
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), line);
-    }
+    past_cache ? stream(line, out) : store(line, out);
   }
 #else
-  (void)bits, (void)one, (void)stream, (void)out;
+  (void)bits, (void)one, (void)past_cache, (void)out;
 #endif
 }
 

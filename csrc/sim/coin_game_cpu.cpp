@@ -169,7 +169,7 @@ struct Driver {
         }
       }
     }
-    if (stream) stream_end();
+    if (stream) finish_streams();
     return true;
   }
 };
