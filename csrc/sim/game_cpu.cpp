@@ -58,8 +58,9 @@ bool play_span(const GameJob& given, Players players, int64_t begin, int64_t end
         continue;
       }
       const int64_t from = (step * job.num_envs + first) * players;
-      // Copied in any case: then nothing that is written can be them.
-      if (job.taken) {
+      // Copied in any case: then nothing that is written can be them. Numbers of a box that
+      // somebody looked at are not looked at again: nothing is found by them in memory.
+      if (job.taken || (kIsBox<Game> && job.unchecked)) {
         __builtin_memcpy(actions, static_cast<const typename Game::Action*>(job.actions) + from,
                          static_cast<size_t>(count * players) * sizeof(actions[0]));
       } else if (!take_actions<Game>(job, rules, from, count * players, actions)) {
