@@ -12,6 +12,10 @@
 
 namespace py = pybind11;
 
+namespace loqa {
+void bind_meta_game(py::module_& module);
+}
+
 PYBIND11_MODULE(_core, module) {
   module.doc() = "Native core of loqa: simulators and sequence kernels over raw memory.";
   module.attr("__version__") = LOQA_VERSION;
@@ -41,6 +45,7 @@ PYBIND11_MODULE(_core, module) {
   loqa::bind_game(module);
   loqa::bind_gru(module);
   loqa::bind_kernels(module);
+  loqa::bind_meta_game(module);
   loqa::bind_tournament(module);
   loqa::bind_coin(module);
 }

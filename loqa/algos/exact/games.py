@@ -16,6 +16,7 @@ from loqa.algos.exact.chain import actions, seen
 from loqa.algos.exact.values import visits
 from loqa.envs.matrix_game.presets import MATRIX_PRESETS, MatrixPreset, as_payoff, cooperation_first
 from loqa.envs.public_goods.presets import PUBLIC_GOODS_PRESETS
+from loqa.ops.meta_game import exact_gradient
 
 _FACTORS = MATRIX_PRESETS["ipd"]["pola22"]
 _FACTOR = 2 * float(np.ravel(_FACTORS.payoff)[1])  # f / 2 is paid for DC
@@ -105,6 +106,26 @@ class ExactGame:
             return count @ own[seat], count @ others[seat]
         shape = (2, *(1,) * (count.dim() - 2), 4)
         return (count * own.reshape(shape)).sum(-1), (count * others.reshape(shape)).sum(-1)
+
+    def others_gradient(self, mine: Tensor, theirs: Tensor, seat: int) -> tuple[Tensor, Tensor]:
+        """`values` without the graph, and the gradient of the other's for the other's logits.
+
+        Args:
+            mine, theirs: `[..., S]`, as in `values`.
+            seat: where I sit.
+
+        Returns:
+            V of me and of the other, `[2, ...]`; `[..., S]`.
+        """
+        if self.steps is None:
+            own, others = _payoffs(self, torch.float64, torch.device("cpu"))
+            payoffs = (own[seat].tolist(), others[seat].tolist())
+            return exact_gradient(mine, theirs, payoffs, self.discount)
+        with torch.enable_grad():
+            theirs = theirs.detach().requires_grad_()
+            values = torch.stack(self.values(mine.detach(), theirs, seat))
+            (gradient,) = torch.autograd.grad(values[1].sum(), theirs)
+        return values.detach(), gradient
 
     def outcome_payoffs(self, dtype: torch.dtype = torch.float64) -> Tensor:
         """What each player is paid in each outcome, player 0's action first, `[n, 2^n]`."""

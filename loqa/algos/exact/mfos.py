@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from loqa._checks import Count, Rate, Share, check_fields
 from loqa.algos.exact.games import ExactGame
 from loqa.algos.exact.lola import LOLASettings
-from loqa.algos.exact.meta_policy import MetaPolicy, Recording, Rollout, gaussian_log_prob
+from loqa.algos.exact.meta_policy import MetaPolicy, Recording, Rollout
 from loqa.algos.exact.naive import NaiveSettings
 from loqa.algos.exact.play import Play
 from loqa.algos.exact.policies import Table
@@ -83,16 +83,15 @@ class MetaGame:
             `[..., 2 S]` (the opponent's update has to be guessed); rewards per step of both, `[2, ...]`,
             own first; the opponent's new logits.
         """
-        mine, theirs = mine.detach(), theirs.detach().requires_grad_()
-        values = self.game.values(mine, theirs, self.seat)
-        if isinstance(self.learner, NaiveSettings):  # climbs the value that is paid
-            learned = self.learner.climb(values[1], theirs)
+        state = torch.sigmoid(torch.cat([mine, theirs], -1))
+        values, gradient = self.game.others_gradient(mine, theirs, self.seat)
+        if isinstance(self.learner, NaiveSettings):
+            learned = self.learner.climb(theirs, gradient)
         else:
             play = Play(self.game, Table(self.game.num_states), 1 - self.seat)
-            learned = self.learner.step(play, theirs, mine.clone().requires_grad_())
-        rewards = self.game.weight * torch.stack(values).detach()
-        state = torch.sigmoid(torch.cat([mine, theirs], -1))
-        return state.detach(), rewards, learned.detach()
+            both = (one.detach().requires_grad_() for one in (theirs, mine))
+            learned = self.learner.step(play, *both).detach()
+        return state, self.game.weight * values, learned
 
 
 class MFOS:
@@ -188,9 +187,6 @@ class MFOS:
         ends = [torch.sigmoid(torch.cat([now[seat], now[1 - seat]], -1)) for seat in (0, 1)]
         return [rollout.whole(end) for rollout, end in zip(rollouts, ends, strict=True)]
 
-    @torch.no_grad()
     def _act(self, seat: int, state: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        mean, variance = self.agents[seat].gaussian(state)
-        noise = torch.randn(mean.shape, generator=generator)
-        action = mean + variance.sqrt() * noise
-        return action, gaussian_log_prob(action, mean, variance)
+        noise = self._draw(generator)
+        return self.agents[seat].act(state, noise)

@@ -25,8 +25,8 @@ class NaiveSettings:
 
     def step(self, play: Play, mine: Tensor, theirs: Tensor) -> Tensor:
         """My parameters after an update: theta_i + alpha dV_i / dtheta_i, `[..., P]`."""
-        return self.climb(play.values(mine, theirs)[0], mine)
+        return self.climb(mine, gradient(play.values(mine, theirs)[0], mine))
 
-    def climb(self, value: Tensor, mine: Tensor) -> Tensor:
-        """The step on a value that is known already, a function of `mine`."""
-        return mine + self.lr * gradient(value, mine)
+    def climb(self, mine: Tensor, gradient: Tensor) -> Tensor:
+        """The step, where the gradient of my value is known."""
+        return mine + self.lr * gradient
