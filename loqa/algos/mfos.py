@@ -37,7 +37,10 @@ class MFOSSettings(NaiveSettings):
     """Of the meta-game and of both players' PPO; the defaults are as published.
 
     Attributes:
-        inner_episodes: E, of a meta-episode, 2 or more; each has `episode_length` steps.
+        inner_episodes: E, of a meta-episode, 2 or more; each has `episode_length` moves.
+        idle_step: whether a step follows the moves of an inner episode, as in the published code: the agent
+            sees the last board and what the last move was paid, its action moves nothing, and it is paid 0.
+            It is learned from like a move, and th knows what it shows. The paper has moves alone.
         lr: Adam's.
         meta_discount: of steps, over the whole meta-episode.
         epochs: steps on each meta-episode, on the whole of it.
@@ -49,6 +52,7 @@ class MFOSSettings(NaiveSettings):
     """
 
     inner_episodes: int = 16
+    idle_step: bool = True
     lr: float = 2e-4
     meta_discount: float = 0.995
     epochs: int = 16
@@ -177,7 +181,8 @@ class MFOS(Algorithm):
         return self.settings.inner_episodes
 
     def policy(self) -> Policy:
-        return Steering(self._actor)
+        self._steering = Steering(self._actor, self.settings.idle_step)
+        return self._steering
 
     def naive_learner(self, iteration: int, seat: int) -> NaiveLearner:
         generator = stream(self.context.seed, "M-FOS naive learner", iteration, seat)
@@ -213,9 +218,19 @@ class MFOS(Algorithm):
                 own.rewards,
             )
         )
-        returns = normalised(meta_returns(rewards, settings.meta_discount))
+        paid = rewards
+        if settings.idle_step:
+            ended = torch.stack(self._steering.ended)[:, None]
+            obs = torch.cat([obs, as_boards(ended, self._actor.board, 3, dtype)], 1)
+            paid = functional.pad(rewards, (0, 0, 0, 1))
+        returns = normalised(meta_returns(paid, settings.meta_discount))
         with torch.no_grad():
             table, _ = meta_outputs(self._actor, self._critic, obs)
+        if settings.idle_step:
+            idle = table[:, -1].exp()
+            name = (self.context.seed, "M-FOS idle step", iteration, seat)
+            drawn = idle.flatten(0, 1).multinomial(1, generator=stream(*name, device=idle.device))
+            actions = torch.cat([actions, drawn.reshape(len(actions), 1, -1)], 1)
         before = table.gather(-1, actions[..., None])[..., 0]
         meta = MetaEpisode(obs, actions, before, returns)
         for _ in range(settings.epochs):
@@ -252,7 +267,7 @@ _RUN: dict[str, Any] = {
     "log_every": 1,
     "checkpoint_every": 10,
 }
-_COIN = {"rules": "mfos22", "episode_length": 16, "egocentric": False}
+_COIN = {"rules": "mfos22", "episode_length": 15, "egocentric": False}
 register(
     "mfos",
     MFOS,

@@ -57,10 +57,19 @@ def _whole(played: Seat) -> None:
 
 
 class Steering(Adapting):
-    """An agent of M-FOS in a meta-episode: it remembers the inner episode before this one."""
+    """An agent of M-FOS in a meta-episode: it remembers the inner episode before this one.
 
-    def __init__(self, actor: MFOSActor) -> None:
-        self._actor = actor
+    Args:
+        actor: its policy.
+        idle_step: whether what it sees after the last move is remembered too.
+
+    Attributes:
+        ended: what it saw after the last move of each inner episode, `[B, ...]`.
+    """
+
+    def __init__(self, actor: MFOSActor, idle_step: bool = False) -> None:
+        self._actor, self._idle_step = actor, idle_step
+        self.ended: list[Tensor] = []
         self._memory = torch.ones_like(actor.meta_end.bias)
 
     def initial_state(self, batch_size: int) -> Tensor:
@@ -74,7 +83,9 @@ class Steering(Adapting):
     @torch.no_grad()
     def after(self, played: Seat) -> None:
         _whole(played)
-        boards = as_boards(played.obs[:-1], self._actor.board, 2, self._memory.dtype)
+        self.ended.append(played.obs[-1])
+        seen = played.obs if self._idle_step else played.obs[:-1]
+        boards = as_boards(seen, self._actor.board, 2, self._memory.dtype)
         self._memory = self._actor.next_memory(boards[:, None])[0]
 
 

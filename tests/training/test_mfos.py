@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ import torch
 
 import loqa
 from loqa.agents.mfos import MFOSActor
-from loqa.algos.mfos import meta_outputs
+from loqa.algos import mfos
+from loqa.algos.mfos import MetaEpisode, meta_outputs
 from loqa.algos.mfos_play import NaiveLearner, NaiveSettings, Steering
 from loqa.algos.trajectory import Seat, Trajectory
 from loqa.cli.main import main
@@ -34,23 +34,47 @@ def config(**fields: Any) -> loqa.CoinConfig:
 
 def test_the_defaults_are_the_published_ones() -> None:
     found = loqa.CoinConfig.of_preset(algo="mfos")
-    assert (found.rules, found.episode_length, found.inner_episodes) == ("mfos22", 16, 16)
+    assert (found.rules, found.episode_length, found.inner_episodes) == ("mfos22", 15, 16)
+    assert found.idle_step  # the sixteenth step
     assert (found.batch_size, found.iterations, found.meets) == (512, 1000, "learners")
     agent = Trainer(found.replace(batch_size=1)).agent
     assert agent.actor.board == (7, 3, 3)
     assert agent.actor.end.weight.shape == (4, 16)
 
 
-def test_every_step_of_an_inner_episode_is_a_move() -> None:
-    """The published code plays one step less: its last one resets the boards, and is learned from."""
-    env = Trainer(config(batch_size=8)).env
-    seen = [env.reset(seed=1).clone()]
-    for _ in range(env.spec.episode_length):
-        seen.append(env.step(torch.zeros(8, 2, dtype=torch.uint8))[0].clone())
-    for before, after in itertools.pairwise(torch.stack(seen).reshape(-1, 8, 2, 7, 3, 3)):
-        assert not torch.equal(before[:, 0, 0], after[:, 0, 0])
-        assert not before[:, :, 6].any()  # nothing that is learned from shows the end
-    assert seen[-1].reshape(8, 2, 7, 3, 3)[:, :, 6].all()
+@pytest.mark.parametrize("idle_step", [True, False])
+def test_the_step_after_the_last_move(idle_step: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As published the agent acts once more, sees the end and is paid nothing; else every step is a move."""
+    learned: list[MetaEpisode] = []
+    returns: list[torch.Tensor] = []
+    loss, sums = MetaEpisode.loss, mfos.meta_returns
+
+    def watched(self: MetaEpisode, *args: Any) -> torch.Tensor:
+        learned.append(self)
+        return loss(self, *args)
+
+    def paid(rewards: torch.Tensor, discount: float) -> torch.Tensor:
+        returns.append(rewards)
+        return sums(rewards, discount)
+
+    monkeypatch.setattr(MetaEpisode, "loss", watched)
+    monkeypatch.setattr(mfos, "meta_returns", paid)
+    trainer = Trainer(config(meets="naive", batch_size=8, idle_step=idle_step))
+    trainer.iterate()
+    played, _ = trainer._last  # type: ignore[misc]
+    rewards = played.rewards[:, :, 0].unflatten(0, (3, 4))
+    assert rewards.any()
+    obs, steps = learned[0].obs, 4 + idle_step
+    assert obs.shape == (3, steps, 8, 7, 3, 3)
+    assert learned[0].actions.shape == learned[0].log_probs.shape == (3, steps, 8)
+    assert torch.equal(obs[:, :4], played.obs[:-1, :, 0].unflatten(0, (3, 4)))
+    assert torch.equal(returns[0][:, :4], rewards)
+    assert not obs[:, :4, :, 6].any()  # no move shows the end
+    if idle_step:
+        assert obs[:, 4, :, 6].all()
+        assert torch.equal(obs[:, 4, :, 4, 0, 0], rewards[:, 3])  # what the last move was paid
+        assert not returns[0][:, 4].any()
+        assert len(learned[0].actions[:, 4].unique()) > 1
 
 
 @pytest.mark.parametrize(
@@ -99,7 +123,8 @@ def test_twenty_updates_of_two_agents_are_finite() -> None:
     assert trainer.env_steps == 48 * (20 + met.count(False))
 
 
-def test_what_was_acted_is_what_the_loss_evaluates() -> None:
+@pytest.mark.parametrize("idle_step", [True, False])
+def test_what_was_acted_is_what_the_loss_evaluates(idle_step: bool) -> None:
     """Step by step with a state and a memory, and the whole meta-episode at once."""
     trainer = Trainer(config(meets="naive"))
     actor, critic = trainer.agent.actor, trainer.agent.critic
@@ -112,10 +137,14 @@ def test_what_was_acted_is_what_the_loss_evaluates() -> None:
             return said
 
     naive = trainer.algorithm.naive_learner(1, 1)
-    played, _ = trainer._episodes([Watched(actor), naive], "test")
+    steering = Watched(actor, idle_step)
+    played, _ = trainer._episodes([steering, naive], "test")
     obs = played.obs[:-1, :, 0].unflatten(0, (3, 4))
+    if idle_step:
+        obs = torch.cat([obs, torch.stack(steering.ended)[:, None]], 1)
     table, _ = meta_outputs(actor, critic, obs)
-    torch.testing.assert_close(torch.stack(acted), table.flatten(0, 1), rtol=1e-5, atol=1e-6)
+    table = table[:, :4].flatten(0, 1)
+    torch.testing.assert_close(torch.stack(acted), table, rtol=1e-5, atol=1e-6)
     memory = actor.next_memory(obs.transpose(0, 1))
     assert not torch.equal(memory[0], torch.ones_like(memory[0]))
     # The planes of the rules: what one is paid the other sees as the other's.
