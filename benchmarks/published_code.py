@@ -147,8 +147,8 @@ def our_lola(steps: int, seed: int = 0) -> Trainer:
 
 def our_reward(trainer: Trainer) -> float:
     agents = [trainer.agent, *(one.agent for one in trainer.opponents.algorithms)]
-    answers = [agent.memory1() for agent in agents]
-    return reward_a_step(*(one.double().tolist() for one in answers if one is not None))
+    answers = [agent.memory1() for agent in agents]  # action 0 is C
+    return reward_a_step(*(one[:, 0].double().tolist() for one in answers if one is not None))
 
 
 def same_returns_of_lola(lola: Any) -> float:
