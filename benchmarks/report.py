@@ -49,6 +49,7 @@ TABLES = {
     "train_continuous": tables_training.continuous,
     "train_rivals": tables_rivals.tables,
     "update_costs": tables_rivals.costs,
+    "coin_rivals": tables_rivals.coin,
     "published_code.lola": tables_rivals.published_lola,
     "published_code.mfos": tables_rivals.published_mfos,
     "gpu_environments": tables_gpu.environments,

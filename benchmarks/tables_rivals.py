@@ -1,4 +1,4 @@
-"""Tables of benchmarks/train_rivals.py, update_costs.py and published_code.py."""
+"""Tables of benchmarks/train_rivals.py, update_costs.py, coin_rivals.py and published_code.py."""
 
 from __future__ import annotations
 
@@ -91,6 +91,32 @@ def lengths(updates: dict[str, Any]) -> str:
             f"{min(count, 3 * _HOUR * count / seconds):.0f} | {known[0] if known and not reduced else ''} |"
         )
     return "\n".join(lines)
+
+
+def coin(results: dict[str, Any]) -> str:
+    """Twenty updates of rivals on the Coin Game."""
+    lines = []
+    for title, run in results["runs"].items():
+        updates = run["updates"]
+        seconds = median(one["seconds"] for one in updates)
+        finite = sum(one["finite"] for one in updates)
+        with_kl = "kl" in updates[0]
+        lines += [
+            f"{title}, seed {run['seed']}: {seconds:.1f} CPU seconds an update (median); all parameters "
+            f"finite after {finite} of {len(updates)} updates. {run['published']:,} updates, as many as "
+            f"published, would take {seconds * run['published'] / _HOUR:.1f} core-hours at this size.",
+            "",
+            f"| update | reward a step, each player | loss | gradient's norm |{' KL |' if with_kl else ''}",
+            "|---:|---|---:|---:|" + "---:|" * with_kl,
+        ]
+        for one in updates:
+            rewards = ", ".join(f"{reward:+.3f}" for reward in one["reward"])
+            kl = f" {one['kl']:.4f} |" if with_kl else ""
+            lines.append(
+                f"| {one['update']} | {rewards} | {one['loss']['agent']:.3f} | {one['grad_norm']:.3f} |{kl}"
+            )
+        lines.append("")
+    return "\n".join(lines[:-1])
 
 
 def published_lola(results: dict[str, Any]) -> str:
