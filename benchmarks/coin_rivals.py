@@ -21,9 +21,9 @@ RESULTS = Path(__file__).parent / "results" / "coin_rivals.json"
 SEED, UPDATES = 7001, 20
 # Title -> fields, and how many updates the published training has.
 RUNS: dict[str, tuple[dict[str, Any], int]] = {
-    "POLA-DiCE, 64 episodes of 50 steps, 32 units, 2 inner and 20 outer steps": (
+    "POLA-DiCE, 64 episodes of 50 steps, 32 units, 2 inner and 5 outer steps": (
         {"algo": "pola", "batch_size": 64, "actor_hidden": 32, "critic_hidden": 32, "inner_steps": 2,
-         "inner_lr": 0.02, "outer_steps": 20},
+         "inner_lr": 0.02, "outer_steps": 5},
         251,
     ),
     "M-FOS, 32 boards, 4 inner episodes of 16 steps, against naive learners": (

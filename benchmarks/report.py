@@ -50,6 +50,7 @@ TABLES = {
     "train_rivals": tables_rivals.tables,
     "update_costs": tables_rivals.costs,
     "coin_rivals": tables_rivals.coin,
+    "look_aheads": tables_rivals.look_aheads,
     "published_code.lola": tables_rivals.published_lola,
     "published_code.mfos": tables_rivals.published_mfos,
     "gpu_environments": tables_gpu.environments,

@@ -1,4 +1,4 @@
-"""Tables of benchmarks/train_rivals.py, update_costs.py, coin_rivals.py and published_code.py."""
+"""Tables of train_rivals.py, update_costs.py, published_code.py, coin_rivals.py and look_aheads.py."""
 
 from __future__ import annotations
 
@@ -91,6 +91,21 @@ def lengths(updates: dict[str, Any]) -> str:
             f"{min(count, 3 * _HOUR * count / seconds):.0f} | {known[0] if known and not reduced else ''} |"
         )
     return "\n".join(lines)
+
+
+def look_aheads(results: dict[str, Any]) -> str:
+    """LOLA-DiCE by look-aheads, beside what was published."""
+    lines = [
+        "| look-aheads | reward a step of both: mean (lowest to highest) | published, five runs |",
+        "|---:|---|---:|",
+    ]
+    for row in results["rows"]:
+        rewards = row["rewards"]
+        lines.append(
+            f"| {row['look_aheads']} | {sum(rewards) / len(rewards):.2f} ({min(rewards):.2f} to "
+            f"{max(rewards):.2f}) | {row['published']:.2f} |"
+        )
+    return "\n".join([*lines, "", f"Seeds {results['seeds']}, the last ten of 200 updates."])
 
 
 def coin(results: dict[str, Any]) -> str:

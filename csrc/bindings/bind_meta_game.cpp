@@ -49,7 +49,7 @@ struct Sizes {
 // Runs are independent: a thread has one after the other.
 template <typename T, typename Job>
 void run(const Job& job, const Sizes& sizes, int num_threads) {
-  const NativeCall call(sizes.runs * sizes.games * sizes.hidden >= kLongWork);
+  const NativeCall call(sizes.runs * sizes.games >= kLongWork / sizes.hidden);
   parallel_for(sizes.runs, 1, 1, num_threads, [&](int64_t begin, int64_t end) {
     // Vectors that begin with a cache line.
     const std::size_t count = static_cast<std::size_t>(meta_workspace(sizes.hidden)) + 64;

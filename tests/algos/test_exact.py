@@ -368,9 +368,16 @@ def test_the_linearised_opponent_crashes_in_chicken():
     assert looks == pytest.approx(0, abs=0.5)
 
 
-def test_pola_finds_tit_for_tat():
-    found = train(PUBLIC_GOODS, "pola", 10, 2, seed=1, init_std=0.1)
-    assert found.found_tit_for_tat.all()
+@pytest.mark.parametrize(("factor", "inner_lr"), [(1.1, 5.0), (1.33, 5.0), (1.6, 2.5)])
+def test_pola_finds_tit_for_tat(factor, inner_lr):
+    """Published: 20 of 20 tables at every f; LOLA with preconditioned tables never (Zhao et al. 2022)."""
+    goods = game("public-goods", factor=factor)
+    rates = {"inner_lr": inner_lr, "lr": 0.3, "outer_kl": 0.1}
+    assert train(goods, "pola", 5, 2, seed=1, init_std=0.1, **rates).found_tit_for_tat.all()
+    for inner_lr, lr in ((3.0, 25.0), (1.0, 1.0)):
+        rates = {"form": "lookahead", "inner_lr": inner_lr, "lr": lr}
+        found = train(goods, "lola", 20, 100, seed=1, init_std=0.1, policy="preconditioned", **rates)
+        assert not found.found_tit_for_tat.any()
 
 
 def test_watch_sees_every_update_and_can_end_it():
