@@ -96,16 +96,23 @@ def lengths(updates: dict[str, Any]) -> str:
 def look_aheads(results: dict[str, Any]) -> str:
     """LOLA-DiCE by look-aheads, beside what was published."""
     lines = [
-        "| look-aheads | reward a step of both: mean (lowest to highest) | published, five runs |",
-        "|---:|---|---:|",
+        "| look-aheads | their rate | reward a step of both: mean (lowest to highest) | exact returns | "
+        "published |",
+        "|---:|---:|---|---:|---:|",
     ]
     for row in results["rows"]:
         rewards = row["rewards"]
         lines.append(
-            f"| {row['look_aheads']} | {sum(rewards) / len(rewards):.2f} ({min(rewards):.2f} to "
-            f"{max(rewards):.2f}) | {row['published']:.2f} |"
+            f"| {row['look_aheads']} | {row['rate'] if row['look_aheads'] else ''} | "
+            f"{sum(rewards) / len(rewards):.2f} ({min(rewards):.2f} to {max(rewards):.2f}) | "
+            f"{row['exact']:.2f} | {row['published']:.2f} |"
         )
-    return "\n".join([*lines, "", f"Seeds {results['seeds']}, the last ten of 200 updates."])
+    lines += [
+        "",
+        f"Seeds {results['seeds']}, the last ten of 200 updates; exact returns: mean of a hundred runs; "
+        "published: mean of five.",
+    ]
+    return "\n".join(lines)
 
 
 def coin(results: dict[str, Any]) -> str:

@@ -156,7 +156,8 @@ def public(names: list[str]) -> set[str]:
 
 def test_stub_matches_module() -> None:
     """Every public name of _core.pyi is in the module and the other way round, but for the kernels, which
-    have a twin on CUDA; the parameters of each function have the stub's names, in its order."""
+    have a twin on CUDA or a type in their name; the parameters of each function have the stub's names, in
+    its order."""
     stub = Path(loqa.__file__).with_name("_core.pyi")
     tree = ast.parse(stub.read_text())
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
@@ -196,6 +197,10 @@ def test_stub_matches_module() -> None:
         keyword_only = "*, " in inside.group(1)
         assert keyword_only == bool(arguments.kwonlyargs), where
 
-    kernels = {name for name in vars(core) if f"{name}_cuda" in vars(core)}
+    kernels = {
+        name
+        for name in vars(core)
+        if f"{name}_cuda" in vars(core) or name.endswith(("_f32", "_f64"))
+    }
     assert "linear_scan" in kernels
     compare(tree.body, core, "loqa._core", kernels | {f"{name}_cuda" for name in kernels})

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from loqa._native import core
+from loqa.ops import register
 from loqa.ops.register import address_of, check_like, describe
 
 _SUFFIXES = {torch.float32: "f32", torch.float64: "f64"}  # of the kernels
@@ -62,9 +62,9 @@ def act(actor: TanhNetworks, states: Tensor, noise: Tensor) -> tuple[Tensor, Ten
     actions, log_probs = states.new_empty(noise.shape), states.new_empty(runs, games)
     arrays = _contiguous(*actor, states, noise)
     at = [address_of(one) for one in arrays]
-    getattr(core, f"meta_act_{_SUFFIXES[states.dtype]}")(
+    register.run(
+        f"meta_act_{_SUFFIXES[states.dtype]}", states,
         at[:4], *at[4:], actions.data_ptr(), log_probs.data_ptr(), num_states, actor.hidden, runs, games,
-        torch.get_num_threads(),
     )  # fmt: skip
     return actions, log_probs
 
@@ -107,9 +107,10 @@ def ppo(
     arrays = _contiguous(*actor, *critic, *batch)
     gradients = [torch.zeros_like(one) for one in arrays[:8]]
     at = [address_of(one) for one in arrays[:8] + gradients]
-    getattr(core, f"meta_ppo_{_SUFFIXES[states.dtype]}")(
+    register.run(
+        f"meta_ppo_{_SUFFIXES[states.dtype]}", states,
         *(at[first : first + 4] for first in range(0, 16, 4)), *map(address_of, arrays[8:]), loss.data_ptr(),
-        clip, entropy_bonus, num_states, actor.hidden, runs, games, torch.get_num_threads(),
+        clip, entropy_bonus, num_states, actor.hidden, runs, games,
     )  # fmt: skip
     return loss, TanhNetworks(*gradients[:4]), TanhNetworks(*gradients[4:])
 
@@ -138,9 +139,10 @@ def exact_gradient(
     check_like("theirs", theirs, mine, tuple(mine.shape))
     values, gradient = mine.new_empty(2, *mine.shape[:-1]), mine.new_empty(mine.shape)
     arrays = _contiguous(mine, theirs)
-    getattr(core, f"exact_gradient_{_SUFFIXES[mine.dtype]}")(
+    register.run(
+        f"exact_gradient_{_SUFFIXES[mine.dtype]}", mine,
         *map(address_of, arrays), [one for row in payoffs for one in row], discount, values.data_ptr(),
-        gradient.data_ptr(), values[0].numel(), torch.get_num_threads(),
+        gradient.data_ptr(), values[0].numel(),
     )  # fmt: skip
     return values, gradient
 

@@ -376,7 +376,9 @@ def test_pola_finds_tit_for_tat(factor, inner_lr):
     assert train(goods, "pola", 5, 2, seed=1, init_std=0.1, **rates).found_tit_for_tat.all()
     for inner_lr, lr in ((3.0, 25.0), (1.0, 1.0)):
         rates = {"form": "lookahead", "inner_lr": inner_lr, "lr": lr}
-        found = train(goods, "lola", 20, 100, seed=1, init_std=0.1, policy="preconditioned", **rates)
+        found = train(
+            goods, "lola", 20, 100, seed=1, init_std=0.1, policy="preconditioned", **rates
+        )
         assert not found.found_tit_for_tat.any()
 
 

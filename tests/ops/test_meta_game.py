@@ -191,7 +191,8 @@ def test_bad_input_of_losses_and_values() -> None:
     with pytest.raises(TypeError, match="mine must be a torch tensor, got list"):
         exact_gradient([0.0], logits, payoffs, 0.9)  # type: ignore[arg-type]
     assert exact_gradient(logits[:0], logits[:0], payoffs, 0.9)[0].shape == (2, 0)
+    native: Any = core
     with pytest.raises(ValueError, match="num_states must be 1 or 5"):
-        core.meta_act_f32([0] * 4, 0, 0, 0, 0, 3, 4, 1, 1, 1)
+        native.meta_act_f32([0] * 4, 0, 0, 0, 0, 3, 4, 1, 1, 1)
     with pytest.raises(ValueError, match="mine: no memory for the array"):
-        core.exact_gradient_f32(0, 0, [0.0] * 8, 0.9, 0, 0, 1, 1)
+        native.exact_gradient_f32(0, 0, [0.0] * 8, 0.9, 0, 0, 1, 1)
