@@ -50,11 +50,14 @@ LOQA_INLINE Floats log_of(Floats x) {
   return __builtin_convertvector(bits >> 23, Floats) * 0.693147181f + log_ratio((m - 1) / (m + 1));
 }
 
-// log(1 + e^x) = max(x, 0) + log(1 + u), u = e^-|x|
+LOQA_INLINE double exp_of(double x) { return ::exp(x); }
+LOQA_INLINE Floats exp_of(Floats x) { return expm1_of(x) + 1; }
+
+// log(1 + e^x) = max(x, 0) + log(1 / (1 - s)) with s = sigmoid(-|x|)
 LOQA_INLINE double softplus(double x) { return (x > 0 ? x : 0) + ::log1p(::exp(x > 0 ? -x : x)); }
 LOQA_INLINE Floats softplus(Floats x) {
-  const Floats u = exp_of(x > 0 ? -x : x);
-  return (x > 0 ? x : Floats{}) + log_ratio(u / (u + 2));
+  const Floats s = sigmoid(x > 0 ? -x : x);
+  return (x > 0 ? x : Floats{}) + log_ratio(s / (2 - s));
 }
 
 LOQA_INLINE double sqrt_of(double x) { return ::sqrt(x); }
