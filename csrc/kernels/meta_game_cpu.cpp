@@ -28,7 +28,7 @@ struct Columns {
 
 // Calls body(first game, games, games with those that fill the last vectors) for blocks of a run.
 template <typename T, typename Body>
-LOQA_INLINE void for_blocks(int64_t games, const Body& body) {
+LOQA_HD void for_blocks(int64_t games, const Body& body) {
   constexpr int64_t kStep = 2 * kWide * kLanes<T>;
   for (int64_t first = 0; first < games; first += kBlock) {
     const int64_t left = games - first, count = left < kBlock ? left : kBlock;
@@ -42,14 +42,14 @@ struct Gaussian {
   using V = Lanes<T>;
   static constexpr T kLogTwoPi = static_cast<T>(1.8378770664093454836);
 
-  LOQA_INLINE Gaussian(V action, V mean, V spread)
+  LOQA_HD Gaussian(V action, V mean, V spread)
       : variance(softplus(spread)),
         scaled((action - mean) / variance),
         square((action - mean) * scaled),
         log_term(log_of(variance) + kLogTwoPi) {}
 
-  LOQA_INLINE V log_prob() const { return -(square + log_term) / 2; }
-  LOQA_INLINE V entropy() const { return (log_term + 1) / 2; }
+  LOQA_HD V log_prob() const { return -(square + log_term) / 2; }
+  LOQA_HD V entropy() const { return (log_term + 1) / 2; }
 
   V variance, scaled, square, log_term;
 };
@@ -85,15 +85,15 @@ void one_run(const MetaAct<T>& job, int64_t run, T* workspace) {
 
 // The loss of the critic, [games], and its gradient in `grad`; `share` of a game is 1 / N, or 0.
 template <typename T>
-LOQA_INLINE Lanes<T> of_value(Lanes<T> value, Lanes<T> wanted, Lanes<T> share, T* grad) {
+LOQA_HD Lanes<T> of_value(Lanes<T> value, Lanes<T> wanted, Lanes<T> share, T* grad) {
   const Lanes<T> error = value - wanted;
   store(error * share, grad);
   return error * error * share / 2;
 }
 
 template <int S, typename T>
-LOQA_INLINE Lanes<T> of_action(const MetaPpo<T>& job, const Columns<T, S>& at, int64_t g,
-                               Lanes<T> share) {
+LOQA_HD Lanes<T> of_action(const MetaPpo<T>& job, const Columns<T, S>& at, int64_t g,
+                           Lanes<T> share) {
   using V = Lanes<T>;
   V log_prob = {}, entropy = {}, by_mean[S], by_spread[S], entropy_by_spread[S];
   for (int s = 0; s < S; ++s) {

@@ -31,7 +31,7 @@ constexpr int kWide = kVectorBytes == 64 ? 2 : 1;  // there are half as many reg
 
 // log((1 + s) / (1 - s)), |s| <= 1/3, as a series.
 template <typename V>
-LOQA_INLINE V log_ratio(V s) {
+LOQA_HD V log_ratio(V s) {
   const V z = s * s;
   V p = z * (2.0f / 13) + 2.0f / 11;
   p = p * z + 2.0f / 9;
@@ -41,33 +41,33 @@ LOQA_INLINE V log_ratio(V s) {
   return p * z * s + (s + s);
 }
 
-LOQA_INLINE double log_of(double x) { return ::log(x); }
+LOQA_HD double log_of(double x) { return ::log(x); }
 // Of normal numbers above 0: x = 2^k m with m in [2/3, 4/3).
-LOQA_INLINE Floats log_of(Floats x) {
+LOQA_HD Floats log_of(Floats x) {
   constexpr int32_t kTwoThirds = 0x3f2aaaab;
   const Ints bits = reinterpret_cast<Ints>(x) - kTwoThirds;
   const Floats m = reinterpret_cast<Floats>((bits & 0x7fffff) + kTwoThirds);
   return __builtin_convertvector(bits >> 23, Floats) * 0.693147181f + log_ratio((m - 1) / (m + 1));
 }
 
-LOQA_INLINE double exp_of(double x) { return ::exp(x); }
-LOQA_INLINE Floats exp_of(Floats x) { return expm1_of(x) + 1; }
+LOQA_HD double exp_of(double x) { return ::exp(x); }
+LOQA_HD Floats exp_of(Floats x) { return expm1_of(x) + 1; }
 
 // log(1 + e^x) = max(x, 0) + log(1 / (1 - s)) with s = sigmoid(-|x|)
-LOQA_INLINE double softplus(double x) { return (x > 0 ? x : 0) + ::log1p(::exp(x > 0 ? -x : x)); }
-LOQA_INLINE Floats softplus(Floats x) {
+LOQA_HD double softplus(double x) { return (x > 0 ? x : 0) + ::log1p(::exp(x > 0 ? -x : x)); }
+LOQA_HD Floats softplus(Floats x) {
   const Floats s = sigmoid(x > 0 ? -x : x);
   return (x > 0 ? x : Floats{}) + log_ratio(s / (2 - s));
 }
 
-LOQA_INLINE double sqrt_of(double x) { return ::sqrt(x); }
-LOQA_INLINE Floats sqrt_of(Floats x) {
+LOQA_HD double sqrt_of(double x) { return ::sqrt(x); }
+LOQA_HD Floats sqrt_of(Floats x) {
   for (int64_t i = 0; i < kLanes<float>; ++i) x[i] = __builtin_sqrtf(x[i]);
   return x;
 }
 
 template <typename T>
-LOQA_INLINE T sum_of(Lanes<T> x) {
+LOQA_HD T sum_of(Lanes<T> x) {
   if constexpr (kLanes<T> == 1) {
     return x;
   } else {
@@ -87,7 +87,7 @@ void to_columns(const T* rows, int64_t count, int64_t games, int64_t padded, T* 
 }
 
 template <int kUnits, int kInputs, typename T>
-LOQA_INLINE void hidden_tile(const TanhNetwork<const T>& net, int64_t unit, const T* x, T* hidden) {
+LOQA_HD void hidden_tile(const TanhNetwork<const T>& net, int64_t unit, const T* x, T* hidden) {
   constexpr int kColumns = 2 * kWide;
   using V = Lanes<T>;
   V sum[kUnits][kColumns];
@@ -143,9 +143,9 @@ void forward(const TanhNetwork<const T>& net, const T* x, int64_t games, T* hidd
 }
 
 template <int kUnits, int kInputs, int kOutputs, typename T>
-LOQA_INLINE void backward_tile(const TanhNetwork<const T>& net, int64_t unit, const T* x,
-                               const T* hidden, const T* grad, int64_t games, T* before,
-                               const TanhNetwork<T>& into) {
+LOQA_HD void backward_tile(const TanhNetwork<const T>& net, int64_t unit, const T* x,
+                           const T* hidden, const T* grad, int64_t games, T* before,
+                           const TanhNetwork<T>& into) {
   using V = Lanes<T>;
   V last[kUnits][kOutputs] = {};
   for (int64_t g = 0; g < games; g += kLanes<T>) {
