@@ -76,6 +76,23 @@ def contents(policy: Any) -> tuple[Any, ...] | None:
     return layers, dict(policy.named_parameters()), dict(policy.named_buffers())
 
 
+def likely(policy: Any) -> tuple[Any, ...]:
+    """Attributes that hold data or networks: what tells policies apart that do not say what they are made of.
+
+    Two unlike policies may have the same, whose code or hidden state differs.
+    """
+    found: list[tuple[str, Any]] = []
+    for name, value in sorted(getattr(policy, "__dict__", {}).items()):
+        data = value.state_dict() if isinstance(value, nn.Module) else value
+        try:
+            found.append((name, digest(data)))
+        except TypeError:
+            found.append((name, type(value).__qualname__))
+    if isinstance(policy, nn.Module):
+        found += [(name, digest(value)) for name, value in policy.state_dict().items()]
+    return tuple(found)
+
+
 def _attributes(module: nn.Module) -> dict[str, str]:
     """Sizes and the like. What is no data has its address in its text, and is never the same again."""
     return {

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loqa.agents.digest import contents, digest
+from loqa.agents.digest import contents, digest, likely
 from loqa.agents.policy import Policy
 from loqa.agents.strategies import Machine
 
@@ -80,6 +80,6 @@ def with_digest(player: Player) -> Player:
     kind, made_of = type(policy).__qualname__, contents(policy)
     if made_of is not None:
         return replace(player, digest=digest(kind, *made_of), unknown="")
-    # Its random numbers are a function of what it is called.
+    # Its random numbers are a function of what it is called and seems to be made of.
     why = f"{kind} has no contents(), the data that decides what it does"
-    return replace(player, digest=digest("unknown", kind, player.name), unknown=why)
+    return replace(player, digest=digest("unknown", kind, player.name, likely(policy)), unknown=why)

@@ -129,6 +129,9 @@ def test_policies_of_ones_own_are_played_anew(tmp_path: Path) -> None:
         assert league.matrix[0, 1] == expected
         assert list(league.not_stored) == ["one"]
         assert stored(tmp_path) == [["ad", "ad"]]
+    # Unlike in what they seem to be made of, they are unlike players, though nothing says so for sure.
+    ones, zeros = (as_player(MachineLike([p] * 5), "one") for p in (1.0, 0.0))
+    assert ones.digest != zeros.digest == as_player(MachineLike([0.0] * 5), "one").digest
     # Two of them by one name are two players.
     pair = [as_player(MachineLike([p] * 5), "same") for p in (1.0, 0.0)]
     both = loqa.league(pair, game="ipd", episodes=20)
