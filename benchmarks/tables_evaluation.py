@@ -36,7 +36,8 @@ def league(results: dict[str, Any]) -> str:
         f"{results['agents']} agents, {results['ours']} of ours, published ones and scripted ones, "
         f"{results['pairs']} pairs (each agent meets itself too) of "
         f"{results['episodes']:,} episodes of {results['episode_length']} steps: "
-        f"**{results['seconds']:.0f} s**. Mean reward per step, beside what the published environment gave:",
+        f"{results['seconds']:,.0f} s, whatever else ran (see the load). Mean reward per step, beside what "
+        "the published environment gave:",
         "",
         "| algorithms | pairs | first | recorded | second | recorded |",
         "|---|---:|---:|---:|---:|---:|",
