@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -22,14 +21,6 @@ CLOSE: dict[torch.dtype, dict[str, float]] = {
     torch.float32: {"rtol": 1e-4, "atol": 2e-5},
 }
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
-
-
-@pytest.fixture(params=core.supported_isas())
-def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = core.isa()
-    core.set_isa(request.param)
-    yield request.param
-    core.set_isa(before)
 
 
 def drawn(runs: int, inputs: int, hidden: int, outputs: int, like: dict[str, Any]) -> TanhNetworks:
