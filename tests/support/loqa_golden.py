@@ -99,12 +99,12 @@ class Golden:
 
     def architecture(self) -> Agent:
         shapes = dict(self.meta["param_order"])
-        sizes = {}
-        for role, head in (("actor", "actor_head"), ("critic", "qvalue_head")):
-            sizes[f"{role}_hidden"] = shapes.get(f"{head}/GRUCell/hn/bias", [16])[0]
-            sizes[f"{role}_layers_before_gru"] = sum(
-                f"{head}/{layer}/bias" in shapes for layer in ("linear1", "linear2")
-            )
+        sizes = {
+            f"{role}_hidden": shapes.get(f"{head}/GRUCell/hn/bias", [16])[0]
+            for role, head in (("actor", "actor_head"), ("critic", "qvalue_head"))
+        }
+        # As many before the actor's GRU as before the critic's.
+        layers = sum(f"actor_head/{layer}/bias" in shapes for layer in ("linear1", "linear2"))
         outputs = "dense_2" if self.is_mlp else "linear_end"
         inputs = "dense_0" if self.is_mlp else "linear1"
         return build_agent(
@@ -112,6 +112,7 @@ class Golden:
             "mlp" if self.is_mlp else "gru",
             shapes[f"qvalue_head/{inputs}/kernel"][0] - 1,
             shapes[f"qvalue_head/{outputs}/bias"][0],
+            layers_before_gru=layers,
             **sizes,
         )
 
