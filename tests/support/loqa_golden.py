@@ -103,18 +103,25 @@ class Golden:
             f"{role}_hidden": shapes.get(f"{head}/GRUCell/hn/bias", [16])[0]
             for role, head in (("actor", "actor_head"), ("critic", "qvalue_head"))
         }
-        # As many before the actor's GRU as before the critic's.
-        layers = sum(f"actor_head/{layer}/bias" in shapes for layer in ("linear1", "linear2"))
         outputs = "dense_2" if self.is_mlp else "linear_end"
         inputs = "dense_0" if self.is_mlp else "linear1"
-        return build_agent(
-            "logits" if self.is_mlp else "gru",
-            "mlp" if self.is_mlp else "gru",
-            shapes[f"qvalue_head/{inputs}/kernel"][0] - 1,
-            shapes[f"qvalue_head/{outputs}/bias"][0],
-            layers_before_gru=layers,
-            **sizes,
-        )
+
+        def agent_of(head: str) -> Agent:
+            return build_agent(
+                "logits" if self.is_mlp else "gru",
+                "mlp" if self.is_mlp else "gru",
+                shapes[f"qvalue_head/{inputs}/kernel"][0] - 1,
+                shapes[f"qvalue_head/{outputs}/bias"][0],
+                layers_before_gru=sum(
+                    f"{head}/{layer}/bias" in shapes for layer in ("linear1", "linear2")
+                ),
+                **sizes,
+            )
+
+        # Some recorded agents have fewer layers before the actor's GRU than before the critic's.
+        agent = agent_of("actor_head")
+        agent.critic = agent_of("qvalue_head").critic
+        return agent
 
     def parameters(self, group: str, dtype: torch.dtype) -> dict[str, Tensor]:
         """Recorded parameters by our names; with a leading B axis for group "opponents"."""
