@@ -50,8 +50,8 @@ class NativeGame(Scripted):
     is what the C++ struct `State` names.
     """
 
-    num_states: int
-    """S, what a player tells apart who remembers one step, where actions are finitely many."""
+    num_states: int = 0
+    """S, what a player tells apart who remembers one step; 0 where the game does not count that."""
 
     _bad_action_was = "taken for action 0"
     _fields: dict[str, Tensor]  # the state, [B, ...] each
@@ -202,11 +202,17 @@ class NativeGame(Scripted):
             observations [T+1, B, A, *obs_shape], actions [T, B, A] uint8, rewards [T, B, A].
 
         Raises:
-            ValueError, TypeError: the game's actions are a box; shapes, sums or ranges are wrong.
+            ValueError, TypeError: the game has no such states, or its actions are a box; shapes, sums or
+                ranges are wrong.
         """
         if self.spec.action_box is not None:
             raise ValueError(
                 f"rollout_memory1 needs finitely many actions, {self.spec.name} has a box"
+            )
+        if self.num_states == 0:
+            raise ValueError(
+                f"rollout_memory1 needs a game that numbers what happened in a step, {self.spec.name} "
+                "does not"
             )
         self._check_no_autoreset("rollout_memory1")
         shape = (self.num_players, self.num_states, self.num_actions)

@@ -200,6 +200,7 @@ def test_device_tells_of_bad_given_actions(device: str) -> None:
         ("cournot", lambda env: env.rollout_scripted(["tit-for-tat", None], 1, [[[[0.5], [2.0]]]]),
          r"must be in \[0, 1\] for player 1"),
         ("cournot", lambda env: env.rollout_memory1([[0.5]], 1), "cournot has a box"),
+        ("coin_game", lambda env: env.rollout_memory1([[0.5]], 1), "coin_game does not"),
         ("n-ipd", lambda env: env.rollout_memory1(np.zeros((3, 7, 2)), 1), "must sum to 1"),
         ("n-ipd", lambda env: env.rollout_memory1(np.zeros((3, 6, 2)), 1), r"must be \[3, 7, 2\]"),
         ("n-ipd", lambda env: env.rollout_memory1(np.full((3, 7, 2), 0.5), 1, 1.5), "exploration"),

@@ -334,7 +334,7 @@ class EnvCase:
         self.carried_out += 1
 
     def players(self) -> None:
-        doors = [self._memory1] if hasattr(self.env, "rollout_memory1") else []
+        doors = [self._memory1] if self.env.num_states else []
         doors += [self._scripted] if self.env.scripted_players else []
         pick(self.rng, doors)()
 
