@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -19,6 +20,21 @@ GOLDEN = Path(__file__).parent / "golden"
 # No deadline: a busy machine is not a failure.
 hypothesis.settings.register_profile("loqa", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("loqa")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A command that failed in a test says why: its error alone tells nothing but the exit status."""
+    report = yield
+    error = call.excinfo and call.excinfo.value
+    if isinstance(error, subprocess.CalledProcessError | subprocess.TimeoutExpired):
+        for name, said in (("output", error.stdout), ("errors", error.stderr)):
+            text = said.decode(errors="replace") if isinstance(said, bytes) else said
+            if text:
+                report.sections.append((f"{name} of the command", text))
+    return report
 
 
 @pytest.fixture(scope="session")

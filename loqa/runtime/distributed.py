@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -49,6 +50,8 @@ class ProcessGroup:
             if place.type == "cuda":
                 torch.cuda.set_device(place)
             dist.init_process_group(BACKENDS[place.type])
+            # Its threads end before the interpreter does, or a process may crash after its work.
+            atexit.register(dist.destroy_process_group)
         return cls(dist.get_rank(), dist.get_world_size())
 
     @property
