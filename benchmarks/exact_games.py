@@ -1,7 +1,7 @@
 """Learning in exact games: the published results of naive learners, LOLA, POLA and M-FOS, computed again.
 
-    python benchmarks/exact_games.py [--only ipd pennies chicken tit-for-tat mfos reciprocity] [--seed 5001]
-                                     [--figure benchmarks/figures/tit_for_tat.png]
+    python benchmarks/exact_games.py [--only ipd pennies chicken tit-for-tat rates mfos reciprocity]
+                                     [--seed 5001] [--figure benchmarks/figures/tit_for_tat.png]
 
 One thread; seconds are CPU time of this process. A run is a group of players; the runs of a setting are one
 batch, drawn from one seed. Settings are the published ones, or named in the tables; none was chosen on
@@ -50,6 +50,7 @@ _LOLA_NETWORK = {
     1.1: (0.4, 0.05), 1.25: (0.4, 0.05), 1.33: (0.4, 0.05), 1.4: (0.3, 0.1), 1.6: (0.12, 0.05)
 }  # fmt: skip
 FACTORS = tuple(_POLA_TABLE)
+_RATES = {0.01: 400, 0.05: 100, 0.2: 100, 1.0: 100}  # alpha: updates, more of small steps
 RUNS = 20
 
 
@@ -165,6 +166,36 @@ def tit_for_tat(seed: int) -> dict[str, Any]:
     return {"runs": RUNS, "seed": seed, "factors": FACTORS, "rows": rows}
 
 
+def rates(seed: int) -> dict[str, Any]:
+    """Whether any rates let LOLA with preconditioned tables find it; and how often POLA's networks do."""
+    runs = 40
+
+    def found(factor: float, number: int, settings: dict[str, Any]) -> int:
+        made = game("public-goods", factor=factor)
+        result = train(made, runs=number, seed=seed, init_std=0.1, **settings)
+        return int(result.found_tit_for_tat.sum())
+
+    grid = {
+        str(factor): {
+            str(inner_lr): [
+                found(factor, runs, _lola("preconditioned", updates, inner_lr, lr))
+                for lr, updates in _RATES.items()
+            ]
+            for inner_lr in (0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 2.0, 3.0)
+        }
+        for factor in (1.33, 1.4, 1.6)
+    }
+    networks = {
+        str(factor): {
+            epochs: found(factor, 100, {**FINDERS["POLA, network"](factor), "updates": epochs})
+            for epochs in (2, 4)
+        }
+        for factor in (1.4, 1.6)
+    }
+    return {"runs": runs, "seed": seed, "lr": list(_RATES), "lola_preconditioned": grid,
+            "pola_network_of_100": networks}  # fmt: skip
+
+
 def mfos(seed: int) -> dict[str, Any]:
     rows = {}
     for name, (made, updates, settings) in META.items():
@@ -234,6 +265,7 @@ SECTIONS = {
     "pennies": pennies,
     "chicken": chicken,
     "tit-for-tat": tit_for_tat,
+    "rates": rates,
     "mfos": mfos,
     "reciprocity": reciprocity,
 }

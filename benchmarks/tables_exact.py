@@ -26,3 +26,19 @@ def reciprocity(results: dict[str, Any]) -> str:
             f"{row['seconds']:.0f} |"
         )
     return "\n".join(lines)
+
+
+def rates(results: dict[str, Any]) -> str:
+    """A line for each of the other's expected rates, a column for each factor and rate of one's own."""
+    grid, lr = results["lola_preconditioned"], results["lr"]
+    columns = [(factor, index) for factor in grid for index in range(len(lr))]
+    lines = [
+        "| eta | "
+        + " | ".join(f"f {factor}, alpha {lr[index]:g}" for factor, index in columns)
+        + " |",
+        "|---:|" + "---:|" * len(columns),
+    ]
+    for eta in next(iter(grid.values())):
+        counts = " | ".join(str(grid[factor][eta][index]) for factor, index in columns)
+        lines.append(f"| {float(eta):g} | {counts} |")
+    return "\n".join(lines)
