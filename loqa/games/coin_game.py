@@ -119,9 +119,11 @@ def _evaluated(evaluation: dict[str, Any]) -> dict[str, Any]:
 
 
 def _no_threshold(settings: CoinSettings) -> str:
-    if settings.rules == "loqa24":
-        return ""
-    return f"the thresholds are of rules loqa24, got rules {settings.rules}"
+    if settings.rules != "loqa24":
+        return f"the thresholds are of rules loqa24, got rules {settings.rules}"
+    if settings.num_players != 2:  # among three who defect nobody earns less than they ask for
+        return f"the thresholds are of two players, got num_players {settings.num_players}"
+    return ""
 
 
 def _reached(evaluation: Mapping[str, Any], settings: CoinSettings) -> Sequence[str]:
@@ -136,7 +138,7 @@ def _reached(evaluation: Mapping[str, Any], settings: CoinSettings) -> Sequence[
 
 
 def _answers(evaluation: Mapping[str, Any], settings: CoinSettings) -> bool:
-    if settings.rules != "loqa24":
+    if _no_threshold(settings):
         return True
     _, least = THRESHOLDS["strong"]
     return score(evaluation["vs_always_defect"][0], settings.height, settings.width) >= least

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from loqa.games.view import Part, mean, speed
@@ -12,7 +13,7 @@ class CoinView:
 
     def __init__(self) -> None:
         self._evaluation = [Part("not evaluated yet", 0)]
-        self._met = Part("no threshold yet", 4)
+        self._met: list[Part] = []
 
     def __call__(self, line: dict[str, Any]) -> list[Part]:
         if "self_play" in line:
@@ -25,15 +26,15 @@ class CoinView:
             ]
             met = [
                 f"[green]{name} {seconds:.0f} s[/]"
-                for name, seconds in line["seconds_to_threshold"].items()
+                for name, seconds in line.get("seconds_to_threshold", {}).items()
                 if seconds is not None
             ]
-            if met:
-                self._met = Part(" ".join(met), 4)
+            if "seconds_to_threshold" in line:
+                self._met = [Part(" ".join(met) or "no threshold yet", 4)]
         phases = line["phase_seconds"]
         spent = sum(phases.values()) or 1.0
         times = " ".join(f"{name} {seconds / spent:.0%}" for name, seconds in phases.items())
-        return [*self._evaluation, self._met, Part(speed(line), 5), Part(times, 6)]
+        return [*self._evaluation, *self._met, Part(speed(line), 5), Part(times, 6)]
 
 
 def outcome(summary: dict[str, Any]) -> str:
@@ -42,18 +43,23 @@ def outcome(summary: dict[str, Any]) -> str:
         return "Stopped before the first evaluation"
     met = ", ".join(
         f"{name} {_met(seconds, summary['seconds_to_threshold_for_good'][name])}"
-        for name, seconds in summary["seconds_to_threshold"].items()
+        for name, seconds in summary.get("seconds_to_threshold", {}).items()
     )
+    earned = " ".join(f"{one:+.3f}" for one in summary["self_play"])
     return "".join(
         [
-            "reward per step: self-play {:+.3f} {:+.3f}, ".format(*summary["self_play"]),
-            "against always-cooperate {:+.3f} (it: {:+.3f}), ".format(
-                *summary["vs_always_cooperate"]
-            ),
-            "against always-defect {:+.3f} (it: {:+.3f})".format(*summary["vs_always_defect"]),
-            f"\nthresholds: {met}",
+            f"reward per step: self-play {earned}, ",
+            f"against always-cooperate {_against(summary['vs_always_cooperate'])}, ",
+            f"against always-defect {_against(summary['vs_always_defect'])}",
+            f"\nthresholds: {met}" if met else "",
         ]
     )
+
+
+def _against(rewards: Sequence[float]) -> str:
+    """The agent's, and those of the player or players that it meets."""
+    agent, *others = rewards
+    return f"{agent:+.3f} ({'it' if len(others) == 1 else 'each of them'}: {mean(others):+.3f})"
 
 
 def _met(first: float | None, since: float | None) -> str:

@@ -43,7 +43,10 @@ class Monitor:
         waits = schedule.anneal_once == "answers" and looks
         self.began = None if waits else schedule.anneal_after
         self.evaluation: dict[str, Any] = {}
-        self.seconds_to_threshold: dict[str, float | None] = dict.fromkeys(trainer.game.thresholds)
+        reachable = not trainer.game.no_threshold(trainer.config.env)
+        self.seconds_to_threshold: dict[str, float | None] = dict.fromkeys(
+            trainer.game.thresholds if reachable else ()
+        )
         self.seconds_to_threshold_for_good: dict[str, float | None] = dict(
             self.seconds_to_threshold
         )

@@ -386,3 +386,15 @@ def test_bad_states(change: dict[str, Any], message: str) -> None:
 def test_bad_scripted_players(call: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call(loqa.make("coin_game"))
+
+
+@pytest.mark.parametrize(("side", "players", "cooperate", "defect"), [
+    (3, 2, 0.349, 0.003), (3, 3, 0.232, 0.207), (3, 4, 0.172, 0.309), (5, 3, 0.133, 0.091)
+])  # fmt: skip
+def test_many_defectors_end_on_one_cell(side, players, cooperate, defect):
+    """They take each coin together, n - 2 for all of them: of four, more than cooperation pays."""
+    env = loqa.make("coin_game", num_envs=2000, num_players=players, height=side, width=side)
+    env.reset(seed=1)
+    for name, expected in (("always-cooperate", cooperate), ("always-defect", defect)):
+        rewards = env.rollout_scripted([name] * players, 50)[2]
+        assert rewards.mean().item() == pytest.approx(expected, abs=0.006)

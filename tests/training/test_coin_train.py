@@ -302,9 +302,23 @@ def test_a_threshold_keeps_its_time_when_a_run_goes_on(
     assert met["weak"] > 0
     assert [line["seconds_to_threshold"] for line in lines if "self_play" in line] == [met] * 3
     view = CoinView()
-    assert "no threshold yet" in [part.text for part in view(lines[0])]
+    none = view({**lines[-1], "seconds_to_threshold": {**met, "weak": None}})
+    assert "no threshold yet" in [part.text for part in none]
     late = view({**lines[-1], "seconds_to_threshold": {**met, "weak": 12.0}})
     assert "[green]weak 12 s[/]" in [part.text for part in late]
+
+
+def test_the_thresholds_are_of_two_players(tmp_path: Path) -> None:
+    """Three who all defect, or who play by rules with more coins, earn what the thresholds ask for."""
+    summary = _run(_config(num_players=3, iterations=3), tmp_path)
+    line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert not {"seconds_to_threshold", "seconds_to_threshold_for_good"} & {*summary, *line}
+    assert not [part for part in CoinView()(line) if "threshold" in part.text]
+    said = outcome(summary)
+    assert "threshold" not in said
+    assert said.count("each of them: ") == 2
+    for reward in summary["self_play"]:
+        assert f"{reward:+.3f}" in said
 
 
 def test_a_run_that_explodes_stops_and_says_where(tmp_path: Path) -> None:
@@ -321,6 +335,7 @@ def test_settings_that_cannot_be() -> None:
         ({"height": 1, "width": 2}, "3 cells or more, got 1 x 2"),
         ({"stop_at": "solid"}, "stop_at must be one of"),
         ({"stop_at": "weak", "rules": "mfos22"}, "must be never, got weak: .* of rules loqa24"),
+        ({"stop_at": "weak", "num_players": 3}, "must be never, got weak: .* of two players"),
         ({"matmul": "int4"}, "matmul must be one of"),
         ({"actor_hidden": 0}, "actor_hidden must be"),
         ({"critic_lambda": 1.5}, r"critic_lambda must be a finite number in \[0, 1\], got 1.5"),
