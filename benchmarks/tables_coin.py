@@ -57,6 +57,12 @@ def boards(results: dict[str, Any]) -> str:
         ]
         lines.append(f"| {run['name']} | {' | '.join(cells)} |")
     lines += ["", "Rewards a step of the agent. -: not met, or not held to the end."]
+    here = results["machine_info"]["processor"]
+    elsewhere: dict[str, list[str]] = {}
+    for run in results["training"]:
+        if run.get("processor", here) != here:
+            elsewhere.setdefault(run["processor"], []).append(f"{run['name']} seed {run['seed']}")
+    lines += [f"Measured on {name}: {', '.join(runs)}." for name, runs in elsewhere.items()]
     return "\n".join(lines)
 
 

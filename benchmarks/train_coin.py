@@ -127,7 +127,7 @@ def train(name: str, out: Path, seed: int, options: list[str]) -> dict[str, Any]
     said = {key: last[key] for key in ("own_coin_share", "entropy") if key in last}
     print(name, seed, json.dumps({**said, **summary["seconds_to_threshold"]}), flush=True)
     return {"name": name, "options": options, **summary, **said, "curve": curve,
-            "load": round(os.getloadavg()[0], 2)}  # fmt: skip
+            "load": round(os.getloadavg()[0], 2), "processor": machine()["processor"]}  # fmt: skip
 
 
 def phases(folder: Path) -> list[dict[str, Any]]:
