@@ -41,5 +41,8 @@ def rates(results: dict[str, Any]) -> str:
     for eta in next(iter(grid.values())):
         counts = " | ".join(str(grid[factor][eta][index]) for factor, index in columns)
         lines.append(f"| {float(eta):g} | {counts} |")
-    lines += ["", f"Runs of {results['runs']} in which LOLA with preconditioned tables finds tit-for-tat."]
+    lines += [
+        "",
+        f"Runs of {results['runs']} in which LOLA with preconditioned tables finds tit-for-tat.",
+    ]
     return "\n".join(lines)
