@@ -1,9 +1,10 @@
 """Twenty updates of POLA-DiCE and of M-FOS on the Coin Game at a reduced size: stable, and at what cost?
 
-    python benchmarks/coin_rivals.py [--only NAME]
+    python benchmarks/coin_rivals.py [--only NAME] [--seeds 7001 7002 7003]
 
-3 x 3, one thread, seed 7001, which chose nothing; POLA-DiCE takes minutes. Of each update: CPU seconds, the
-reward a step of both players in the episodes played before it, and what the update says of itself.
+3 x 3, one thread, seeds that chose nothing; minutes. Of each update of the first seed: CPU seconds, the
+reward a step of both players in the episodes played before it, and what the update says of itself. Then,
+of each seed, a run until an evaluation (every ten updates, 1,024 episodes) meets the weak threshold.
 benchmarks/results/coin_rivals.json keeps the numbers; report.py puts them into loqa/algos/README.md.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ from typing import Any
 from about import about
 
 RESULTS = Path(__file__).parent / "results" / "coin_rivals.json"
-SEED, UPDATES = 7001, 20
+UPDATES = 20
+AT_MOST = 300  # updates on the way to the threshold
 # Title -> fields, and how many updates the published training has.
 RUNS: dict[str, tuple[dict[str, Any], int]] = {
     "POLA-DiCE, 64 episodes of 50 steps, 32 units, 2 inner and 5 outer steps": (
@@ -33,7 +36,7 @@ RUNS: dict[str, tuple[dict[str, Any], int]] = {
 }  # fmt: skip
 
 
-def measured(fields: dict[str, Any]) -> list[dict[str, Any]]:
+def measured(fields: dict[str, Any], seed: int) -> list[dict[str, Any]]:
     """Every update of a run."""
     from loqa import CoinConfig
     from loqa.runtime.torch_settings import usual_torch
@@ -41,7 +44,7 @@ def measured(fields: dict[str, Any]) -> list[dict[str, Any]]:
 
     found = []
     with usual_torch("highest", 1):
-        trainer = Trainer(CoinConfig.of_preset("default", evaluate_every=0, seed=SEED, **fields))
+        trainer = Trainer(CoinConfig.of_preset("default", evaluate_every=0, seed=seed, **fields))
         for update in range(1, UPDATES + 1):
             started = time.process_time()
             trainer.iterate()
@@ -57,13 +60,38 @@ def measured(fields: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
+def to_weak(fields: dict[str, Any], seed: int) -> dict[str, Any]:
+    """A run that ends at the weak threshold: its last evaluation, updates and CPU seconds."""
+    from loqa import CoinConfig, train
+
+    config = CoinConfig.of_preset(
+        "default", evaluate_every=10, evaluation_episodes=1024, stop_at="weak", num_threads=1, seed=seed,
+        iterations=AT_MOST, **{"rules": "loqa24", **fields},
+    )  # fmt: skip
+    started = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        told = train(config, Path(folder) / "run")
+    line = {
+        "seed": seed,
+        "met": told["seconds_to_threshold"]["weak"] is not None,
+        "updates": told["iterations"],
+        "seconds": round(time.process_time() - started, 1),
+        **{name: told[name] for name in ("self_play", "vs_always_defect")},
+    }
+    print(line, flush=True)
+    return line
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", help="the runs whose titles begin so")
-    only = parser.parse_args().only
+    parser.add_argument("--seeds", type=int, nargs="+", default=[7001, 7002, 7003])
+    options = parser.parse_args()
     for title, (fields, published) in RUNS.items():
-        if only is None or title.startswith(only):
-            found = {"seed": SEED, "published": published, "updates": measured(fields)}
+        if options.only is None or title.startswith(options.only):
+            first = options.seeds[0]
+            found = {"seed": first, "published": published, "updates": measured(fields, first),
+                     "weak": [to_weak(fields, seed) for seed in options.seeds]}  # fmt: skip
             kept = json.loads(RESULTS.read_text())["runs"] if RESULTS.exists() else {}
             kept[title] = found
             ordered = {one: kept[one] for one in RUNS if one in kept}

@@ -137,8 +137,19 @@ def coin(results: dict[str, Any]) -> str:
             lines.append(
                 f"| {one['update']} | {rewards} | {one['loss']['agent']:.3f} | {one['grad_norm']:.3f} |{kl}"
             )
-        lines.append("")
+        lines += ["", _to_weak(run["weak"]), ""]
     return "\n".join(lines[:-1])
+
+
+def _to_weak(runs: list[dict[str, Any]]) -> str:
+    """One sentence: when each seed met the threshold, and with what."""
+    said = [
+        f"seed {one['seed']} {'met' if one['met'] else 'not met'} after {one['updates']} updates, "
+        f"{one['seconds']:.0f} CPU seconds (self-play {sum(one['self_play']) / 2:.3f}, always-defect "
+        f"{one['vs_always_defect'][0]:.3f})"
+        for one in runs
+    ]
+    return f"To the weak threshold, looked at every ten updates: {'; '.join(said)}."
 
 
 def published_lola(results: dict[str, Any]) -> str:
