@@ -137,7 +137,7 @@ def coin(results: dict[str, Any]) -> str:
             lines.append(
                 f"| {one['update']} | {rewards} | {one['loss']['agent']:.3f} | {one['grad_norm']:.3f} |{kl}"
             )
-        lines += ["", _to_weak(run["weak"]), ""]
+        lines += ["", _to_weak(run["weak"]), ""] if "weak" in run else [""]
     return "\n".join(lines[:-1])
 
 
