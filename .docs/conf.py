@@ -37,6 +37,8 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 html_title = f"loqa {release}"
 myst_heading_anchors = 4
 default_role = "code"  # what docstrings have in single backticks
@@ -78,7 +80,10 @@ _FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 
 
 def section(text: str, heading: str) -> str:
-    """The part of a page under a heading, which becomes the first level; under "", what is before all."""
+    """The part of a page under a heading, which becomes the first level; under "", what is before all.
+
+    The files that a heading names in brackets are left out: titles stand in every page's list of pages.
+    """
     lines = _without_fences(text)
     if not heading:
         ends = [place for place, line in enumerate(lines) if line.startswith("## ")]
@@ -98,6 +103,7 @@ def section(text: str, heading: str) -> str:
         line[level - 1 :] if plain.startswith("#" * level) else line
         for line, plain in zip(shown, lines[starts[0] : end], strict=True)
     ]
+    raised[0] = re.sub(r" \(`.*`\)$", "", raised[0])
     return "\n".join(raised)
 
 

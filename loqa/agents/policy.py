@@ -20,7 +20,7 @@ from loqa.agents.networks import GRUHead
 class Policy(Protocol):
     """Chooses actions of one seat in a batch of B games.
 
-    A league stores the results of policies that say what they are made of by `contents()`, see
+    A league stores the results of a policy only if the policy has a method `contents()`, see
     `loqa.agents.digest.contents`.
     """
 
@@ -28,8 +28,10 @@ class Policy(Protocol):
         """State before the first step of an episode, `[B, S]`."""
 
     def step(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities `[B, K]` for this seat's observations `[B, ...]`, and the next state. Where
-        actions are numbers of a box: the action `[B, D]`, inside it; who explores plays a Gaussian around it.
+        """Log-probabilities `[B, K]` for this seat's observations `[B, ...]`, and the next state.
+
+        Where actions are continuous: the action `[B, D]` itself, inside the box, not log-probabilities.
+        Exploration adds Gaussian noise to it.
         """
 
 

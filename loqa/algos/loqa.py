@@ -34,22 +34,23 @@ class LOQASettings(ActorCriticSettings):
     """What LOQA's losses and updates depend on.
 
     Attributes:
-        shaping: differentiable return of the opponent, "loaded-dice" or "n-step".
-        dice_discount: lambda, discount of distant causal influence ("loaded-dice").
+        shaping: estimator of the opponent's differentiable return, "loaded-dice" or "n-step".
+        dice_discount: lambda, the discount on the influence of an action on later rewards ("loaded-dice").
         n_step: rewards in the return ("n-step"), at least 2.
         softmax_temperature: tau of the opponent's softmax.
         current_reward_differentiable: whether Qhat_s includes the influence of a_s itself; off, the
             current reward stays constant because both players move at once.
-        stop_normaliser_gradient: whether the log-normaliser of pihat is a constant. With it
-            d log pihat / d Qhat is 1/tau; without it is (1 - pihat)/tau, which vanishes for an
-            opponent that is sure of its action. Of actions that are numbers it is 1/tau in any case.
-        opponent_baseline: of the opponent's return in "loaded-dice"; "none" is its value v_k, "batch"
-            moves that by the mean over the batch at each step, v_k + mean(R_k - v_k): the critic's
-            common error, which says nothing of what the agent did, leaves the gradient.
-        opponent_model: where the opponent's values and policy come from. "shared": its own critic and actor,
-            or the agent's. "learned": the agent's model of it, from what it did and was paid. "mirrored":
-            the same, its rewards taken to be the agent's own with places changed. "inferred": the same, its
-            rewards concluded from how its policy changes (`loqa.algos.opponent_model`).
+        stop_normaliser_gradient: whether no gradient passes through the log-normaliser of pihat. If true,
+            d log pihat / d Qhat is 1/tau; if false, (1 - pihat)/tau, which vanishes for an opponent whose
+            policy is almost deterministic. For continuous actions it is 1/tau in either case.
+        opponent_baseline: baseline of the opponent's return in "loaded-dice". "none": its value v_k. "batch":
+            v_k + mean(R_k - v_k), the mean over the batch at each step, which removes the error that the
+            critic makes in all episodes alike.
+        opponent_model: where the opponent's values and policy come from. "shared": its own critic and actor
+            (in self-play the agent's). "learned": a model that the agent fits to its actions and rewards.
+            "mirrored": the same from its actions alone, with the rewards that the agent got in its place.
+            "inferred": the same from its actions alone, with rewards inferred from how its policy changes
+            (`loqa.algos.opponent_model`).
 
     Raises:
         ValueError: an unknown choice, n_step < 2 or a number out of its range.

@@ -46,8 +46,8 @@ class PPOSettings:
         entropy_bonus: beta, weight of the policy's entropy.
         clip_norm: largest global norm of each head's gradient; None does not clip.
         actor_lr: Adam's learning rate of the actor.
-        critic_lr: that of the critic.
-        network_lr: that of an actor's network where it has a table beside it.
+        critic_lr: Adam's learning rate of the critic.
+        network_lr: Adam's learning rate of an actor's network that has a table of logits beside it.
 
     Raises:
         ValueError: a number out of its range.

@@ -15,12 +15,12 @@ class ActorCriticSettings:
     Attributes:
         gamma: reward discount.
         shaping_weight: w, weight of the gradient through the other players; 0 is naive.
-        advantage: "td0", r_t + gamma V_{t+1} - V_t; "gae", a mixture of all numbers of steps
+        advantage: the agent's own: "td0", r_t + gamma V_{t+1} - V_t; "gae", the generalised advantage
             (Schulman et al. 2016); or "mc", G_t - V_t.
-        shaping_advantage: the A_s that weighs what the other did after it: "same" as `advantage`, or
-            "td0". The gradient through the other is made of its R_k - v_k of the steps k > s of the same
-            episode. A longer advantage has the rewards of those steps in it too, so that the mean of the
-            product is not the product of the means; the one-step advantage ends before them.
+        shaping_advantage: the agent's advantage A_s in the shaping term: "same" as `advantage`, or "td0".
+            A_s is multiplied with the opponent's R_k - v_k at later steps k > s of the same episode. A longer
+            advantage contains the rewards of those steps too, so the two factors are correlated; the one-step
+            advantage does not.
         advantage_lambda: weight of longer returns in "gae"; 0 is "td0".
         advantage_gradient: whether gradients pass through the "td0" advantage into actor and critic
             (published code) or it is a constant (paper). The others are always constants.
@@ -28,19 +28,18 @@ class ActorCriticSettings:
         advantage_scale: "batch" then divides by the root mean square over batch and time.
         entropy_bonus: beta, weight of the policy's entropy.
         clip_norm: largest global norm of the actor step's gradient; None does not clip.
-        played_policy: whether log-probabilities and values in the losses are those of the policy that
-            is played, mu = (1 - e) pi + e / K, with pi the softmax of the logits; off, of pi. E over
-            mu of grad log pi A does not vanish as pi comes to be sure of itself, of grad log mu A
-            it does.
-        critic_warmup: iterations at the start in which only the critic learns. What an untrained
-            critic says of states and steps drives the first answers anywhere, and those come back late.
-        critic_target: "sarsa" one step through the target network, "argmax" its maximum over
-            actions, "lambda" a mixture of all numbers of steps, "returns" the full discounted return.
+        played_policy: whether log-probabilities and values in the losses are those of the policy that acts,
+            mu = (1 - e) pi + e / K (true), or those of pi, the softmax of the logits (false). As pi becomes
+            deterministic, the expectation under mu of A grad log mu vanishes; that of A grad log pi does not.
+        critic_warmup: iterations at the start in which only the critic learns. The errors of an untrained
+            critic push the policy in arbitrary directions, from which it recovers slowly.
+        critic_target: "sarsa": one step, then the target network's value of the action taken; "argmax": its
+            maximum over actions instead; "lambda": the lambda-return; "returns": the full discounted return.
         critic_lambda: weight of longer returns in "lambda"; 0 is "sarsa".
         actor_lr: Adam's learning rate of the actor.
-        critic_lr: that of the critic.
-        network_lr: that of an actor's network where it has a table beside it
-            (`loqa.agents.networks.StateHead`); the table's is `actor_lr`.
+        critic_lr: Adam's learning rate of the critic.
+        network_lr: Adam's learning rate of an actor's network that has a table of logits beside it
+            (`loqa.agents.networks.StateHead`); the table learns at `actor_lr`.
         target_ema: decay of the target network.
 
     Raises:

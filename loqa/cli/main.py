@@ -24,21 +24,21 @@ from loqa.training.stopping import TrainingError
 # asked for is loaded: `loqa --help` needs no torch.
 COMMANDS = {
     "train": ("train", "train an agent in a new run directory"),
-    "resume": ("train", "go on with a run, bit for bit"),
-    "sweep": ("sweep", "train seeds and settings side by side, and compare them"),
-    "export": ("train", "write the agent of a run alone, to share it"),
+    "resume": ("train", "continue a run, bit for bit as if it had never stopped"),
+    "sweep": ("sweep", "train many seeds and settings side by side, and compare them"),
+    "export": ("train", "write the trained agent of a run to one small file"),
     "plot": ("plot", "draw the figures of a run or a league, or runs side by side, seeds together"),
     "report": ("report", "write one HTML page about runs, sweeps or leagues"),
     "eval": ("evaluate", "play an agent against others, in both seats"),
-    "league": ("evaluate", "all pairs of agents, in both seats"),
+    "league": ("evaluate", "play all pairs of agents, in both seats"),
     "import": ("evaluate", "turn a published pickle into safetensors, without running it"),
-    "exploit": ("exploit", "find a best response to a player, and what it earns"),
-    "watch": ("watch", "show a game between agents"),
-    "bench": ("bench", "env steps a second here, beside plain Python"),
-    "info": ("info", "versions, instruction set, devices"),
+    "exploit": ("exploit", "train or search a best response to a player, and say what it earns"),
+    "watch": ("watch", "show a game between agents in the terminal, or write a film"),
+    "bench": ("bench", "measure environment steps per second, native and plain Python"),
+    "info": ("info", "list versions, instruction set, devices"),
     "completion": (
         "completion",
-        'print what completes commands and options in bash or zsh: eval "$(loqa completion bash)"',
+        'print a script for shell completion in bash or zsh: eval "$(loqa completion bash)"',
     ),
 }
 

@@ -84,10 +84,11 @@ def run_train(given: Sequence[str], console: Terminal) -> int:
 
 def _games() -> str:
     rows = [(name, (config_class(name).__doc__ or "").partition("\n")[0]) for name in _trained()]
-    listed = "\n".join(f"  {name:<8} {said}" for name, said in rows)
-    own = "  package.module:make_env  your own environment"
+    rows.append(("package.module:make_env", "Training on your own environment."))
+    width = max(len(name) for name, _ in rows)
+    listed = "\n".join(f"  {name:<{width}}  {said}" for name, said in rows)
     return (
-        f"usage: loqa train GAME [OPTIONS]\n\n{listed}\n{own}\n\n"
+        f"usage: loqa train GAME [OPTIONS]\n\n{listed}\n\n"
         "`loqa train GAME --help` lists its options."
     )
 

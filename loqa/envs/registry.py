@@ -61,10 +61,10 @@ def make(game: str, num_envs: int = 1, *, preset: str | None = None, **settings:
     """Makes B = `num_envs` copies of a game, stepped together by the native simulator.
 
     Args:
-        game: `coin_game`, `ipd`, `matching-pennies`, `chicken`, `stag-hunt`, `matrix-game`, whose
-            payoff must be given, `public-goods`, `n-ipd`, `continuous-ipd` or `cournot`.
-        num_envs: B.
-        preset: whose rules; the game's first by default.
+        game: `coin_game`, `ipd`, `matching-pennies`, `chicken`, `stag-hunt`, `matrix-game` (its `payoff`
+            must be given), `public-goods`, `n-ipd`, `continuous-ipd` or `cournot`.
+        num_envs: B, the number of copies.
+        preset: the paper or code whose rules are played, such as "lola18"; by default the game's first.
         settings: seed (0), device ("cpu"; or "cuda", "cuda:1"), num_threads (of the CPU: all cores),
             first_env (0: number of the first environment in the random counters, for splitting a batch
             over processes), episode_length, obs, obs_dtype, autoreset (False, "next_step" or

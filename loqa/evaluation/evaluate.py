@@ -134,24 +134,23 @@ def evaluate(
     statistics: bool = True,
     **settings: Any,
 ) -> MatchResult:
-    """Plays two players against each other, the agent in seat 0, in seat 1...; where more than two play,
-    the opponent has all other seats.
+    """Plays an agent against an opponent, with the agent in each seat in turn and the opponent in all others.
 
-    Blocks of 256 episodes are added in every seat until the standard error of both players' mean
-    reward per step (all seats together) is at most `standard_error`.
+    In every seat 256 episodes are played at a time, until the standard error of both players' mean
+    reward per step (over all seats) is at most `standard_error`.
 
-    The game is the one that the players were made for: a run's payoff, episode length, board and
+    The game is the one that the players were trained on, with the run's payoff, episode length, board and
     discount, unless a setting says otherwise.
 
     Args:
         agent: a player as `loqa.evaluation.players.as_player` takes it (a path, a name, five
-            probabilities, an `Agent`...), or a list of players: seeds of one algorithm. The same run
-            twice counts once.
+            probabilities, an `Agent`...), or a list of players that are seeds of one algorithm. The
+            same run given twice counts once.
         opponent: a player.
-        game: its name, "coin" or "ipd"; by default the first that both play.
-        episodes: in each seat, exactly; instead of the bound on the standard error.
+        game: its name as `loqa train` takes it; by default the first that both can play.
+        episodes: exact number in each seat, in place of the bound on the standard error.
         standard_error: the bound.
-        max_episodes: in each seat, where the bound stays out of reach.
+        max_episodes: in each seat, if the bound is not reached before.
         discount: of the discounted return; by default that of the agent's run (else the opponent's,
             else the preset's).
         seed: everything random is a function of it and of the players.

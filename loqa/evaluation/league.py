@@ -151,13 +151,14 @@ def league(
     max_seatings: int = 1000,
     **settings: Any,
 ) -> League:
-    """Plays all pairs of agents, and each agent against itself, half of the episodes in each seat; where
-    more than two play, all seatings.
+    """Plays all pairs of agents, and each agent against itself, with half of the episodes in each seat.
 
-    Pairs are spread over threads; each works alone, so that results do not depend on their number.
-    With `out`, a league that was interrupted or has new agents plays only what is missing. What is there
-    already is told by the contents of the agents (`loqa.agents.digest`). Of a policy of one's own that has no
-    `contents()` a warning says so, and nothing is stored.
+    In games of more than two players it plays all seatings (assignments of agents to seats). Pairs are spread
+    over threads; the results do not depend on the number of threads.
+
+    With `out`, a league that was interrupted, or that has new agents, plays only what is missing. An agent is
+    recognised by its contents (`loqa.agents.digest`), not by its name. A policy of your own without
+    `contents()` cannot be recognised: its results are not stored, and a warning says so.
 
     Args:
         agents: players as `loqa.evaluation.players.as_player` takes them, in a list, or a mapping from names.

@@ -21,6 +21,14 @@ from loqa.training.run_directory import RunDirectory
 from loqa.training.run_names import changes, describe, value_text
 
 _FILM_SIZE = 32  # pixels of a cell
+# What the figures of a run show, by their names.
+_CAPTIONS = {
+    "cooperation": "Probability of cooperating at the start and after each pair of actions, during training",
+    "strategy": "Probability of cooperating at the start and after each pair of actions, at the end",
+    "reward": "Mean reward per step, during training",
+    "learning": "Mean reward per step, and who takes which coins, during training",
+    "answers": "What the agent does in each state, and what it is worth, during training",
+}
 
 
 @dataclass(frozen=True)
@@ -79,13 +87,15 @@ def run_section(path: Path) -> Section:
     """
     run = read_run(path)
     config, summary = run.settings, run.summary
-    lines = [*describe(config), f"directory: {path}"]
-    if summary:
-        lines += [summary.get("status", "ended"), *game(run.game).outcome(summary).splitlines()]
+    learned = []  # first: what a reader looks for
     if "strategy" in summary:
-        lines.append(f"Strategy learned: {summary['strategy']}")
+        learned.append(f"Strategy learned: {summary['strategy']}")
+    if summary:
+        learned += game(run.game).outcome(summary).splitlines()
+    ended = f"Training {summary.get('status', 'ended')}" if summary else "Training has not ended"
+    lines = [*learned, f"{ended}: {', '.join(describe(config))}", f"Directory: {path}"]
     drawn = figures_of(run.game).draw_run(Group(run.title, (run,)), together=False)
-    pictures = [drawing(name, figure) for name, figure in drawn.items()]
+    pictures = [drawing(_CAPTIONS.get(name, name), figure) for name, figure in drawn.items()]
     changed = {one.partition(" ")[0] for one in changes(config)}
     settings = Table(
         f"Configuration ({len(changed)} of its fields differ from the preset)",

@@ -19,7 +19,7 @@ _MOST = 100_000  # runs of a sweep
 
 @dataclass(frozen=True)
 class Grid:
-    """Configurations: every seed with every combination of settings, a seed's together.
+    """A grid of configurations: every seed with every combination of settings, ordered by seed.
 
     Attributes:
         game: as `loqa train` takes it: "ipd", "coin", ..., or "package.module:make_env".

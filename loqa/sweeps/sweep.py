@@ -29,21 +29,22 @@ def sweep(
     engine: str = "local",
     report: Report | None = None,
 ) -> SweepTable:
-    """Trains configurations side by side, and puts together what they come to.
+    """Trains configurations side by side, and summarises their results over seeds.
 
-    Called again it does what is left: runs that have ended are skipped, others go on from their newest
+    If it is called again, runs that have ended are skipped and the others continue from their newest
     checkpoints, bit for bit.
 
     Args:
         configs: for example `Grid("ipd", range(10), {"softmax_temperature": [3, 26]})`, or configurations.
         out: the directory; by default a name below runs/ that is always the same for these configurations.
-        workers: runs at a time; by default the cores that there are.
+        workers: number of runs at a time; by default the number of cores.
         engine: "local", processes of this machine, of one thread each; or "ray", a Ray cluster.
         report: called when a run ends.
 
     Returns:
-        The table that is also written to table.json. What failed or was interrupted (by one of
-        `loqa.training.stopping.SIGNALS`: all runs save first) is in its `failed` and `unfinished`.
+        The table that is also written to table.json. Its `failed` and `unfinished` name the runs that
+        failed and those that were interrupted by one of `loqa.training.stopping.SIGNALS` (all runs save
+        first).
 
     Raises:
         FileExistsError: the directory holds another sweep.

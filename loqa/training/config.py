@@ -247,16 +247,17 @@ class TrainConfig:
 class IPDConfig(TrainConfig):
     """Training on the iterated prisoner's dilemma.
 
-    The `default` preset learns tit-for-tat. `paper` has the published settings; see loqa/algos/README.md
-    for what it ends in.
+    The `default` preset learns tit-for-tat. `paper` has the published settings, with which our runs did not
+    keep tit-for-tat: see loqa/algos/README.md.
     """
 
     game = "ipd"
 
 
 class MatrixConfig(TrainConfig):
-    """Training on any repeated matrix game of two players: chicken, stag hunt, hawk-dove, matching
-    pennies, or payoffs of one's own, with 2 to 11 actions.
+    """Training on any repeated matrix game of two players.
+
+    Chicken, stag hunt, hawk-dove, matching pennies, or your own payoffs, with 2 to 11 actions.
 
     With `--exact` returns are computed, not sampled: `loqa train matrix --exact --help`.
     """
@@ -285,7 +286,7 @@ class PublicGoodsConfig(TrainConfig):
 
 
 class ContinuousIPDConfig(TrainConfig):
-    """Training on the prisoner's dilemma of degrees: everybody gives a number of [0, 1].
+    """Training on the continuous prisoner's dilemma: each player gives a number in [0, 1].
 
     The `default` preset learns to give while the other gives, in half a minute.
     """
@@ -294,7 +295,7 @@ class ContinuousIPDConfig(TrainConfig):
 
 
 class CournotConfig(TrainConfig):
-    """Training on Cournot's duopoly: a quantity of [0, 1] lowers the price for all.
+    """Training on Cournot's duopoly: each player sells a quantity in [0, 1].
 
     The `default` preset learns quantities between those of Nash and of a cartel.
     """

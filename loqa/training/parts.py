@@ -19,23 +19,24 @@ class Loop:
     """How long a run learns, from how much, and where.
 
     Attributes:
-        seed: of everything random; a run is a function of its configuration.
-        iterations: updates.
-        time_limit: seconds of training after which the run, or its resumption, ends early; None is
-            no limit.
+        seed: of all random numbers; a run is a function of its configuration.
+        iterations: number of updates.
+        time_limit: seconds of training after which the run (or, if it was resumed, this session) stops early;
+            None is no limit.
         batch_size: B, episodes in an iteration.
-        exploration: e, share of uniformly random play while sampling, all players. Where actions are
-            numbers of a box, above 0: the standard deviation of Gaussian policies over the box's width.
-        shared_reward: every player is paid the mean of all players' rewards.
+        exploration: e, probability that a player takes a uniformly random action while episodes are sampled.
+            Where actions are continuous: the standard deviation of the Gaussian policy, as a share of the
+            width of the box; it must be above 0.
+        shared_reward: whether every player's reward is replaced by the mean of all players' rewards.
         num_threads: threads of torch and of the simulator. One is fastest for the prisoner's dilemma; the
             Coin Game's default takes a third less time with two, if both cores are free, and much
-            more if they are not. Another number rounds sums differently, so that a seed is another
-            run: the default does not depend on the machine.
+            more if they are not. Another number rounds sums differently, so that the same seed gives another
+            run. The default does not depend on the machine.
         matmul: "float32"; "tf32" for matrix products that round their factors to 11 bits on GPUs; or
             "bfloat16", 8 bits where the processor is faster at it, on GPUs before the recurrent layers
             (the rest is tf32 there). Sums stay float32.
-        device: where the run takes place, "cpu", "cuda" or "cuda:N". A GPU draws other numbers than the
-            CPU, so that a seed is another run there.
+        device: where the run takes place, "cpu", "cuda" or "cuda:N". A GPU draws other random numbers
+            than the CPU, so that the same seed gives another run there.
         log_every: iterations between two lines of metrics.jsonl.
         wandb: project of Weights & Biases to send the metrics to; None sends nothing. Where
             TensorBoard is installed, its files are written to the run directory.
@@ -68,17 +69,17 @@ class Network:
         actor: "logits" (a row for each state; where the game shows a state index), "mlp", "gru", "cnn"
             (3 x 3 convolutions; where the game shows a board), or "hats" (of last actions; where they are
             numbers and the game shows them, `loqa.agents.hats`).
-        actor_one_hot: whether an "mlp" or "gru" actor reads a state index one-hot, else in bits.
-        actor_table: whether there is a table of logits beside an "mlp" or "gru" actor that reads a state
-            index, one row for each state, that its output is added to. `actor_lr` is the table's
-            learning rate then, `network_lr` the network's. With a network alone some seeds never come
-            to open with C.
+        actor_one_hot: whether an "mlp" or "gru" actor reads a state index as a one-hot vector; else in bits.
+        actor_table: whether a table of logits, one row for each state, is added to the output of an "mlp" or
+            "gru" actor that reads a state index. Then `actor_lr` is the table's learning rate and
+            `network_lr` the network's. Without the table some seeds never learn to cooperate in the first
+            step.
         critic: "mlp", "gru", "cnn"; or, where actions are numbers, "ridge" (fitted to returns in each
             iteration, `loqa.agents.hats`).
         actor_hidden: units of the actor's hidden layers and GRU.
         critic_hidden: units of the critic's.
         layers_before_gru: linear layers before the recurrent one, 0, 1 or 2.
-        ridge_decay: of what earlier iterations say, in a ridge critic.
+        ridge_decay: factor by which a ridge critic discounts the data of earlier iterations, per iteration.
     """
 
     actor: Literal["logits", "mlp", "gru", "cnn", "hats"] = "logits"
@@ -99,22 +100,22 @@ class Others:
     """Whom the agent meets.
 
     Attributes:
-        meets: "self", the agent as it is now; "past", agents of its own past; "learners", each other seat
-            an agent of its own that learns at the same time; "naive", a new learner in every iteration, which
-            learns from each of its episodes (of algorithms that learn from several in a row); "fixed", the
-            players of `fixed`.
+        meets: who sits in the other seats. "self": copies of the agent as it is now. "past": earlier versions
+            of the agent. "learners": in each seat a separate agent that learns at the same time. "naive": a
+            naive learner, new in every iteration, that learns from each of its episodes (for algorithms that
+            learn from several episodes in a row: M-FOS). "fixed": the players of `fixed`.
         other_algo: what the other seats learn by where they are learners: "same", or an algorithm that reads
             the same settings (naive beside loqa).
         fixed: scripted players of the game, runs or checkpoints; one for each other seat, or one for all.
         take_turns: whether the agent that meets fixed players takes another seat in every iteration; else
             it sits in seat 0.
-        opponents: K, past agents a batch is played against, B / K episodes each; K must divide B.
-            The published code draws one for each episode.
-        replay_capacity: past agents that are kept.
-        replay_every: iterations between two agents that are kept.
-        early_opponents: share of the opponents that are drawn from the agents kept before annealing began
-            alone, from then on. They took what they could: an agent that keeps
-            meeting them does not forget how to answer. 0 draws all opponents from all agents kept.
+        opponents: K, number of past agents that a batch is played against, with B / K episodes each; K must
+            divide B. The published code draws one for each episode.
+        replay_capacity: largest number of past agents that are kept.
+        replay_every: iterations between two past agents that are kept.
+        early_opponents: once annealing has begun, the share of opponents that is drawn only from agents kept
+            before it began. Those agents defect, and an agent that keeps meeting them does not forget how to
+            retaliate. With 0 all opponents are drawn from all agents kept.
     """
 
     meets: Literal["self", "past", "learners", "naive", "fixed"] = "self"
@@ -143,15 +144,14 @@ class Schedule:
     Attributes:
         anneal: iterations over which the entropy bonus and the learning rates go from their first to
             their final value; 0 keeps the first.
-        anneal_after: iterations before that.
-        anneal_once: "answers" waits, besides, for the first evaluation in which the agent answers
-            always-defect as the game asks for (the Coin Game: as its threshold strong does); "at_once"
-            does not wait.
+        anneal_after: iterations before annealing begins.
+        anneal_once: "answers" also waits for the first evaluation in which the agent does well enough against
+            always-defect (in the Coin Game: as its threshold "strong" demands); "at_once" does not wait.
         entropy_final: the final entropy bonus; None keeps the first.
         actor_lr_final: the actor's final learning rate; None keeps the first.
-        network_lr_final: that of a network beside a table; None keeps the first. A recurrent network that
-            goes on learning forgives more of its own trembles.
-        critic_lr_final: the critic's; None keeps the first.
+        network_lr_final: the final learning rate of a network beside a table; None keeps the first. A
+            recurrent network that goes on learning comes to forgive defections caused by exploration.
+        critic_lr_final: the critic's final learning rate; None keeps the first.
     """
 
     anneal: Often = 0

@@ -57,18 +57,19 @@ def train(
     env: MakeEnv | str | None = None,
     **fields: Any,
 ) -> dict[str, Any]:
-    """Trains a configuration, or on an environment of one's own, in a new run directory.
+    """Trains an agent in a new run directory: by a configuration, or on your own environment.
 
     Args:
         config: for example `IPDConfig.of_preset("default", seed=3)`.
-        out: the run directory; the first free name below runs/ by default.
+        out: the run directory; by default a new one in runs/.
         report: called with each line of metrics.
-        env: instead of a configuration; see `loqa.training.own.own_config`.
-        fields: of the run on `env`: algo, actor, iterations, seed, any other.
+        env: your own environment, in place of a configuration: a class or function that makes it, or its
+            name, "module:Class"; see `loqa.training.own.own_config`.
+        fields: settings of the run on `env`: algo, actor, iterations, seed, or any other field.
     Returns:
-        The summary that is also written to summary.json, and "out", the directory. "status" is
-        "finished", "time limit", or "interrupted" by one of `loqa.training.stopping.SIGNALS` (Ctrl-C,
-        SIGTERM, SIGHUP...): the iteration comes to its end and everything is saved.
+        The summary that is also written to summary.json. Its "out" is the run directory; its "status" is
+        "finished", "time limit", or "interrupted" (by Ctrl-C, SIGTERM or another of
+        `loqa.training.stopping.SIGNALS`: the run finishes the iteration and saves everything).
     Raises:
         FileExistsError, OSError: the directory holds a run already, or cannot be written.
         ValueError: the device cannot be used; or the environment does not do what it should (`EnvError`),
@@ -107,19 +108,23 @@ def resume(
     env: MakeEnv | str | None = None,
     **fields: Any,
 ) -> dict[str, Any]:
-    """Goes on with a run from its newest checkpoint, with the numbers of an uninterrupted run.
+    """Continues a run from its newest checkpoint. The result is that of a run that was never stopped.
 
-    What is changed counts from now on, and config.json says so.
+    Changed settings apply from now on, and are written to config.json. As `train`, it returns the summary.
 
     Args:
         out: the run directory.
-        iterations: a new total; as configured by default.
-        device: another one; then the numbers are not those of an uninterrupted run.
-        env: makes the environment of the run, if it was one's own; by default what config.json names.
-        fields: others of `loqa.training.config.RESUMABLE`: time_limit, of this session; num_threads, of which
-            another number can round sums differently; log_every, checkpoint_every, wandb.
-        report, returns, raises: as in `train`; FileNotFoundError and ValueError if the directory
-            holds no run or a damaged one.
+        iterations: a new total; by default that of the configuration.
+        report: called with each line of metrics.
+        device: another device; then the result differs from that of an uninterrupted run.
+        env: makes your own environment, if config.json cannot name it.
+        fields: the other settings that may change, `loqa.training.config.RESUMABLE`: time_limit (seconds from
+            now on), num_threads (another number can round sums differently), log_every, checkpoint_every,
+            wandb.
+    Raises:
+        FileNotFoundError: the directory holds no run.
+        ValueError: its files are damaged, or a setting may not change.
+        TrainingError: as in `train`.
     """
     run = RunDirectory(Path(out))
     config = run.config()
@@ -262,7 +267,9 @@ def export_agent(source: str | Path, file: str | Path, note: str = "", half: boo
 
 @usual_torch()
 def load_agent(path: str | Path) -> Agent:
-    """The agent of a checkpoint file, of a run directory's newest checkpoint, or of `TRAINED`.
+    """Loads the agent of a checkpoint file, of a run directory's newest checkpoint, or one of the package.
+
+    Agents that come with the package have names, such as "loqa-coin-3x3".
 
     Raises:
         FileNotFoundError: nothing is there.
