@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loqa import _checks
-from loqa._native import core, threads
+from loqa._native import threads
 from loqa.agents.strategies import Machine, memory1_machine, strategy
 from loqa.envs.matrix_game.presets import cooperation_first
+from loqa.evaluation.tournament_engines import Matches, play_here, play_on_ray
+from loqa.runtime.cluster import ENGINES
 
 _UNIT = 2**24  # probabilities are multiples of 1 / _UNIT
 _MAX_MACHINES = 2**15
@@ -81,12 +83,13 @@ def tournament(
     payoff: Any = None,
     seed: int = 0,
     num_threads: int | None = None,
+    engine: str = "local",
 ) -> Tournament:
     """Every strategy against every other and against its twin.
 
     With probability `noise`, for each player on each turn, the action played is not the one chosen;
     both see what was played. Probabilities are rounded to multiples of 2**-24 = 6e-8. The draws are a
-    function of (seed, pair, repeat, turn).
+    function of (seed, pair, repeat, turn): no number depends on where a pair is played, or beside which.
 
     Args:
         strategies: names (`loqa.agents.strategies.NAMED`), machines, or memory-1 vectors `[5]`.
@@ -96,11 +99,14 @@ def tournament(
         payoff: to me for CC, CD, DC, DD; Axelrod's 3, 0, 5, 1 by default. Or a preset of the prisoner's
             dilemma, by name or as it is, which is read by its own action codes.
         seed: of the draws.
-        num_threads: all cores by default.
+        num_threads: pairs that are played at once; all cores by default, on Ray all of the cluster's.
+        engine: "local", threads of this process; or "ray", a Ray cluster, whose machines need loqa only.
 
     Raises:
-        ValueError, TypeError: an unknown name (the nearest is given), a value out of range, or a
-            probability (noise included) so close to 0 or 1 that it would be played as certain.
+        ValueError, TypeError: an unknown name (the nearest is given), a value out of range, Ray is not
+            installed, or a probability (noise included) so close to 0 or 1 that it would be played as
+            certain.
+        ConnectionError: as `loqa.runtime.cluster.cluster`.
     """
     machines = [_as_machine(number, one) for number, one in enumerate(strategies)]
     count = _checks.integer("number of strategies", len(machines), 1, _MAX_MACHINES)
@@ -116,7 +122,8 @@ def tournament(
     table = cooperation_first("axelrod" if payoff is None else payoff)
     if table.shape != (2, 2, 2) or not np.array_equal(table[0], table[1]):
         raise ValueError("payoff must be CC, CD, DC, DD of a symmetric game of two actions")
-    num_threads = threads(num_threads)
+    threads(num_threads)  # or it is refused
+    _checks.one_of("engine", engine, ENGINES)
     first = np.cumsum([0, *(len(machine.cooperate) for machine in machines)])
     chosen = np.concatenate([machine.cooperate for machine in machines])
     played = chosen * (1 - noise) + (1 - chosen) * noise
@@ -136,20 +143,11 @@ def tournament(
             for machine, at in zip(machines, first, strict=False)
         ]
     ).astype(np.int32)
-    first = np.ascontiguousarray(first, np.int32)
     rows, columns = np.triu_indices(count)
     pairs = np.ascontiguousarray(np.stack([rows, columns], 1), np.int32)
-    counts = np.empty((len(pairs), repeats, 4), np.int32)
-    core.tournament(
-        cooperates=cooperates,
-        next=following,
-        first=first,
-        pairs=pairs,
-        turns=turns,
-        seed=seed,
-        counts=counts,
-        num_threads=num_threads,
-    )
+    matches = Matches(cooperates, following, first.astype(np.int32), turns, repeats, seed)
+    play = play_on_ray if engine == "ray" else play_here
+    counts = play(matches, pairs, num_threads)
     outcomes = np.empty((count, count, repeats, 4), np.int32)
     outcomes[columns, rows] = counts[..., [0, 2, 1, 3]]
     outcomes[rows, columns] = counts

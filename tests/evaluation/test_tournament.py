@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from loqa._native import core
 from loqa.agents.memory1 import discounted_value
 from loqa.agents.strategies import NAMED, Machine, strategy
+from loqa.evaluation import tournament_engines
 from loqa.evaluation.tournament import random_memory1, tournament
 from loqa.reference.philox import philox
 
@@ -92,6 +95,46 @@ def test_equals_plain_python(isa: str, turns: int) -> None:
     assert np.array_equal(alone.outcomes, result.outcomes)
 
 
+class InTurn:
+    """Does what is asked of Ray at once, in this process, and counts the tasks."""
+
+    def __init__(self, cores: int) -> None:
+        self.cores, self.pairs = cores, []
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": float(self.cores)}
+
+    def remote(self, **_: Any) -> Any:
+        def made(function: Any) -> Any:
+            def task(matches: Any, pairs: Any, num_threads: int) -> Any:
+                self.pairs.append(pairs)
+                return function(matches, pairs, num_threads)
+
+            return SimpleNamespace(remote=task)
+
+        return made
+
+    def put(self, value: Any) -> Any:
+        return value
+
+    get = put
+
+
+@pytest.mark.parametrize(("cores", "num_threads"), [(1, None), (3, None), (64, None), (1, 4)])
+def test_cut_into_tasks(
+    monkeypatch: pytest.MonkeyPatch, cores: int, num_threads: int | None
+) -> None:
+    """Every number is as in one piece, however the pairs are cut; `tests/sweeps/test_ray.py` has Ray."""
+    names = ["tit-for-tat", "predator", "generous-tit-for-tat", "random", "evolved-fsm-4"]
+    whole = tournament(names, 9, 67, noise=0.1, seed=11)
+    ray = InTurn(cores)
+    monkeypatch.setattr(tournament_engines, "cluster", lambda: nullcontext(ray))
+    cut = tournament(names, 9, 67, noise=0.1, seed=11, num_threads=num_threads, engine="ray")
+    assert np.array_equal(cut.outcomes, whole.outcomes)
+    assert len(ray.pairs) == min(15, num_threads or cores)  # of 15 pairs
+    assert len(np.unique(np.concatenate(ray.pairs), axis=0)) == 15
+
+
 def test_hand_worked() -> None:
     result = tournament(["tit-for-tat", "always-defect", "always-cooperate"], 10, 1)
     assert result.scores[..., 0].tolist() == [[30, 9, 30], [14, 10, 50], [30, 0, 30]]
@@ -150,6 +193,10 @@ def test_wrong_input() -> None:
     assert tournament(["tit-for-tat"], 5, 1, noise=1.0).cooperation[0, 0] == 0.4
     with pytest.raises(ValueError, match="at most"):
         tournament(["random"] * 200, repeats=20_000)
+    with pytest.raises(ValueError, match="engine must be one of local, ray, got 'rey'"):
+        tournament(["random"], engine="rey")
+    with pytest.raises(ValueError, match="num_threads"):
+        tournament(["random"], num_threads=0, engine="ray")
     with pytest.raises(ValueError, match="cooperate must be in"):
         Machine("x", np.array([2.0]), np.zeros((1, 2, 2), np.int64))
     with pytest.raises(ValueError, match="transition must be in"):

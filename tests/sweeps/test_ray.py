@@ -1,4 +1,4 @@
-"""Sweeps and leagues on a real Ray head with two workers of this machine."""
+"""Sweeps, leagues and tournaments on a real Ray head with two workers of this machine."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import torch
 import loqa
 from loqa.agents.policy import PolicyError
 from loqa.cli.main import main
+from loqa.evaluation.tournament import random_memory1, tournament
 from loqa.training.run_directory import RunDirectory
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
@@ -149,3 +150,19 @@ def test_league(head: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(PolicyError, match="LookupError: no such share"):
         loqa.league({"ac": "ac", "broken": Moody(1.5)}, episodes=4, game="ipd", engine="ray")
     assert head.is_initialized()
+
+
+def test_tournament(head: Any) -> None:
+    """Numbers are those of this process, bit for bit; an interrupt frees the cores of the cluster."""
+    pool = ["tit-for-tat", "evolved-fsm-4", *random_memory1(5)]
+    here = tournament(pool, 50, 40, noise=0.01, seed=2)
+    for num_threads in (None, 1, 5):
+        there = tournament(pool, 50, 40, noise=0.01, seed=2, num_threads=num_threads, engine="ray")
+        assert (there.outcomes == here.outcomes).all()
+    threading.Timer(3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        tournament(random_memory1(60), turns=2**24, repeats=100, engine="ray")  # of hours
+    end = time.monotonic() + 120
+    while head.available_resources().get("CPU") != 2 and time.monotonic() < end:
+        time.sleep(0.1)
+    assert head.available_resources().get("CPU") == 2
