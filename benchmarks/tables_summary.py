@@ -26,7 +26,7 @@ def tables(load: Load) -> str:
         f"code's {PUBLISHED_SECONDS} s were measured on another two-core machine. Boards: seconds until "
         "self-play and the answer to always-defect first meet the strong threshold of the LOQA paper, in "
         "brackets from when on they hold it to the end; published: the mean time on an A100. "
-        "On the CPU the median of two or three seeds a board (of two the slower). "
+        "On the CPU the median of three seeds a board. "
         "On the GPU the median of three, without early opponents and steered "
         "to all that cooperation pays.",
     ]
