@@ -22,13 +22,14 @@ def tables(load: Load) -> str:
         lines.append(f"| {' | '.join(row)} |")
     lines += [
         "",
-        "Speed: medians, of peers in the same run; more is better where it says a second. The published "
-        f"code's {PUBLISHED_SECONDS} s were measured on another two-core machine. Boards: seconds until "
-        "self-play and the answer to always-defect first meet the strong threshold of the LOQA paper, in "
-        "brackets from when on they hold it to the end; published: the mean time on an A100. "
-        "On the CPU the median of three seeds a board. "
-        "On the GPU the median of three, without early opponents and steered "
-        "to all that cooperation pays.",
+        "Speeds are medians, those beside them from the same run; rates are steps a second, so larger is "
+        f"better. The published code's {PUBLISHED_SECONDS} s were measured on another two-core machine. "
+        "Boards: seconds of training until an evaluation first meets the LOQA paper's strong threshold, in "
+        "self-play and against always-defect; in brackets, from when on every evaluation meets it; "
+        "published: the mean time on an A100. "
+        "CPU: the median of three seeds a board. "
+        "GPU: the median of three seeds, without early opponents and with a self-play target of all that "
+        "cooperation pays.",
     ]
     return "\n".join(lines)
 
