@@ -85,7 +85,7 @@ def _say_comparison(console: Terminal, found: Comparison) -> None:
         shown.add_column(name.replace("_", " "), justify="right")
     told = any(row.counts for row in found.rows)
     if told:
-        shown.add_column("came to", overflow="fold")
+        shown.add_column("learned", overflow="fold")
     for row in found.rows:
         cells = [_cell(row.measures[name].iqm) if name in row.measures else "" for name in rewards]
         came_to = next(iter(row.counts.values()), {})

@@ -21,13 +21,15 @@ from loqa.training.run_directory import RunDirectory
 from loqa.training.run_names import changes, describe, value_text
 
 _FILM_SIZE = 32  # pixels of a cell
-# What the figures of a run show, by their names.
+# What figures of runs and sweeps show, by their names.
 _CAPTIONS = {
     "cooperation": "Probability of cooperating at the start and after each pair of actions, during training",
     "strategy": "Probability of cooperating at the start and after each pair of actions, at the end",
     "reward": "Mean reward per step, during training",
     "learning": "Mean reward per step, and who takes which coins, during training",
     "answers": "What the agent does in each state, and what it is worth, during training",
+    "curves": "Learning curves: interquartile mean over seeds, in bands of 95% bootstrap intervals",
+    "comparison": "The settings beside each other: interquartile mean and 95% bootstrap interval",
 }
 
 
@@ -95,7 +97,7 @@ def run_section(path: Path) -> Section:
     ended = f"Training {summary.get('status', 'ended')}" if summary else "Training has not ended"
     lines = [*learned, f"{ended}: {', '.join(describe(config))}", f"Directory: {path}"]
     drawn = figures_of(run.game).draw_run(Group(run.title, (run,)), together=False)
-    pictures = [drawing(_CAPTIONS.get(name, name), figure) for name, figure in drawn.items()]
+    pictures = [drawing(name, figure) for name, figure in drawn.items()]
     changed = {one.partition(" ")[0] for one in changes(config)}
     settings = Table(
         f"Configuration ({len(changed)} of its fields differ from the preset)",
@@ -130,11 +132,13 @@ def league_table(path: Path) -> Table:
                  ["", *names], rows)  # fmt: skip
 
 
-def drawing(caption: str, figure: Figure) -> Picture:
-    """A figure that stays sharp at every size."""
+def drawing(name: str, figure: Figure) -> Picture:
+    """A figure that stays sharp at every size, with a caption."""
     file = io.BytesIO()
     figure.savefig(file, format="svg", metadata={"Date": None})
-    return Picture(caption.replace("_", " "), _uri("image/svg+xml", file.getvalue()))
+    return Picture(
+        _CAPTIONS.get(name, name.replace("_", " ")), _uri("image/svg+xml", file.getvalue())
+    )
 
 
 def flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:

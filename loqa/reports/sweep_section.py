@@ -59,7 +59,7 @@ def _tables(found: Comparison) -> list[Table]:
         counts = ["; ".join(f"{count} {text}" for text, count in one.items())
                   for one in row.counts.values()]  # fmt: skip
         rows.append([row.label, str(len(row.runs)), *cells, *counts[:1]])
-    head = ["setting", "runs", *map(_plain, rewards), "came to"]
+    head = ["setting", "runs", *map(_plain, rewards), "learned"]
     tables = [
         Table(
             "Reward per step: interquartile mean over runs and 95% bootstrap interval", head, rows
