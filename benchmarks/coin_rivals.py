@@ -29,8 +29,9 @@ RUNS: dict[str, tuple[dict[str, Any], int]] = {
          "inner_lr": 0.02, "outer_steps": 5},
         251,
     ),
-    "M-FOS, 32 boards, 4 inner episodes of 16 steps, against naive learners": (
-        {"algo": "mfos", "meets": "naive", "batch_size": 32, "inner_episodes": 4},
+    "M-FOS, 32 boards, 4 inner episodes of 16 steps, 5 inner epochs, against naive learners": (
+        {"algo": "mfos", "meets": "naive", "batch_size": 32, "inner_episodes": 4, "inner_epochs": 5,
+         "lr": 0.002},
         1000,
     ),
 }  # fmt: skip
