@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -16,6 +17,10 @@ from kernel_cases import KERNEL_DEVICES, use_device
 from loqa._native import core
 
 GOLDEN = Path(__file__).parent / "golden"
+
+# A shell ignores Ctrl-C in what it starts in the background; tests of Ctrl-C need it, in children too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: a busy machine is not a failure.
 hypothesis.settings.register_profile("loqa", deadline=None, print_blob=True)
