@@ -28,9 +28,10 @@ class Interruption(Exception):
 
 @contextmanager
 def alarm_soon(handler: Callable[..., Any], seconds: float = 0.02) -> Iterator[None]:
-    """A signal while the block runs."""
+    """A signal while the block runs; another each second, should what the handler raised be lost, as it is
+    in a callback of the garbage collector."""
     before = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
     try:
         yield
     finally:
