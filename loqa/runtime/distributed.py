@@ -50,7 +50,7 @@ class ProcessGroup:
             if place.type == "cuda":
                 torch.cuda.set_device(place)
             dist.init_process_group(BACKENDS[place.type])
-            # Its threads end before the interpreter does, or a process may crash after its work.
+            # So that its threads end before the interpreter does.
             atexit.register(dist.destroy_process_group)
         return cls(dist.get_rank(), dist.get_world_size())
 
