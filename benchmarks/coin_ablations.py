@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from about import about, append
 
+from loqa.agents.actor_critic import Agent
 from loqa.runtime.device import current
 from loqa.training.config import CoinConfig
 from loqa.training.parts import MATMUL_PRECISION
@@ -38,7 +39,20 @@ CASES: dict[str, dict[str, Any]] = {
     "limit 5": {"steering_limit": 5.0},
     "no steering": {"self_play_target": None},
     "weight 2.5": {"self_play_target": None, "shaping_weight": 2.5},
+    "no own plane": {},
 }  # fmt: skip
+
+
+def without_own_plane(agent: Agent, height: int, width: int) -> None:
+    """Where an egocentric agent stands is always the middle: its one weight becomes 0, and stays so."""
+    middle = (height // 2) * width + width // 2
+    for name, weight in agent.named_parameters():
+        if name.endswith("linear1.weight"):
+            kept = torch.ones_like(weight)
+            kept[:, middle] = 0
+            with torch.no_grad():
+                weight *= kept
+            weight.register_hook(kept.mul)
 
 
 class Run:
@@ -47,6 +61,8 @@ class Run:
     def __init__(self, case: str, config: CoinConfig) -> None:
         self.case, self.config, self.began = case, config, time.perf_counter()
         self.trainer = Trainer(config)
+        if case == "no own plane":
+            without_own_plane(self.trainer.agent, config.env.height, config.env.width)
         on_gpu = self.trainer.device.type == "cuda"
         self.stream = torch.cuda.Stream() if on_gpu else None
 

@@ -58,6 +58,7 @@ TABLES = {
     "gpu_phases": tables_gpu.phases,
     "gpu_boards": tables_gpu.boards,
     "gpu_ablations": tables_gpu.ablations,
+    "coin_ablations": tables_coin.parts,
     "exact_games.rates": tables_exact.rates,
     "exact_games.reciprocity": tables_exact.reciprocity,
     "exploitability": tables_evaluation.exploitability,

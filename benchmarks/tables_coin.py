@@ -5,6 +5,10 @@ from __future__ import annotations
 from statistics import mean, stdev
 from typing import Any
 
+import numpy as np
+
+from loqa.sweeps.statistics import bootstrap
+
 PUBLISHED_SECONDS = 3.5
 """An iteration of the published code on two CPU cores of this class (batch 512, 3 x 3, hidden 128 and
 64), measured before this package was built."""
@@ -63,6 +67,35 @@ def boards(results: dict[str, Any]) -> str:
         if run.get("processor", here) != here:
             elsewhere.setdefault(run["processor"], []).append(f"{run['name']} seed {run['seed']}")
     lines += [f"Measured on {name}: {', '.join(runs)}." for name, runs in elsewhere.items()]
+    return "\n".join(lines)
+
+
+def parts(results: dict[str, Any]) -> str:
+    """What the default is without one of its parts: interquartile means over seeds, and intervals."""
+    runs = results["lines"]
+    rewards = ("self_play", "vs_always_defect", "vs_always_cooperate")
+    lines = [
+        "| default, with one change | self-play | against always-defect | against always-cooperate | "
+        "strong, first met at iteration | strong for good, from iteration |",
+        "|---|" + "---:|" * 5,
+    ]
+    for case in dict.fromkeys(one["case"] for one in runs):
+        mine = [one for one in runs if one["case"] == case]
+        cells = []
+        for name in rewards:
+            found = bootstrap([np.array([one[name] for one in mine])])
+            cells.append(f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})")
+        for name in ("strong", "held"):
+            cells.append(", ".join("-" if one[name] is None else str(one[name][0]) for one in mine))
+        lines.append(f"| {case} | {' | '.join(cells)} |")
+    seeds = sorted({one["seed"] for one in runs})
+    lines += [
+        "",
+        f"3 x 3, full size, seeds {', '.join(map(str, seeds))}, {runs[0]['iterations']} iterations. Rewards "
+        "a step of the agent, means of the last five evaluations: interquartile mean over the seeds (of "
+        "fewer than four: the mean) and its 95% bootstrap interval. Iterations: one number a seed; -: not "
+        "met, or not held to the end.",
+    ]
     return "\n".join(lines)
 
 

@@ -22,6 +22,11 @@ GOLDEN = Path(__file__).parent / "golden"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Of several processes that test (`-n auto`) each takes its share of the cores.
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if WORKERS > 1:
+    torch.set_num_threads(max(1, torch.get_num_threads() // WORKERS))
+
 # No deadline: a busy machine is not a failure.
 hypothesis.settings.register_profile("loqa", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("loqa")

@@ -3,9 +3,9 @@
     python benchmarks/gpu/keep.py FOLDER ...
 
 Each FOLDER has lines of JSON. benchmarks/results gets gpu_environments.json (simulator and JAX),
-gpu_kernels.json, gpu_phases.json, gpu_boards.json and gpu_ablations.json, each where there is something
-for it (boards.jsonl and ablations.jsonl are what coin_ablations.py writes); of parts measured twice the
-later folder's counts.
+gpu_kernels.json, gpu_phases.json, gpu_boards.json, gpu_ablations.json and coin_ablations.json (on a CPU),
+each where there is something for it (boards.jsonl, ablations.jsonl and coin_ablations.jsonl are what
+coin_ablations.py writes); of parts measured twice the later folder's counts.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ SOURCES = {
     "gpu_phases": ("phases",),
     "gpu_boards": ("boards",),
     "gpu_ablations": ("ablations",),
+    "coin_ablations": ("coin_ablations",),
 }
 ENVIRONMENT = (
     "contender", "call", "obs", "num_envs", "env_steps_per_second", "share_of_copy",
@@ -89,7 +90,7 @@ def run(case: str, board: int, seed: int, evaluations: list[Line]) -> Line:
 
 
 def main(*folders: str) -> None:
-    kinds = dict(zip(SOURCES, (environments, kernels, phases, boards, boards), strict=True))
+    kinds = dict(zip(SOURCES, (environments, kernels, phases, boards, boards, boards), strict=True))
     for name, kept in kinds.items():
         about: Line = {}
         lines: list[Line] = []
