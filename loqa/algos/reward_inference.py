@@ -9,9 +9,10 @@ what it is paid for outcome k as it sees it. A learner that follows its gradient
 with J of `loqa.algos.exact.loqa`, twice: as if the player were naive, and as if it shaped me as I shape it.
 Every `WINDOW` iterations these are found for what both played on average, and r by weighted least squares
 over all windows so far, older ones counting less; of the two kinds of player, of the one that explains the
-changes better. Rows are scaled to length 1, since optimisers such as Adam scale them too. So the scale of r
-cannot be known, nor a constant: r has mean 0 and the length of my own rewards. Outcomes that do not occur
-are not identified.
+changes better. A naive player has been one from the beginning: beside it a window makes older ones count less
+only as far as it says something itself. Rows are scaled to length 1, since optimisers such as Adam scale them
+too. So the scale of r cannot be known, nor a constant: r has mean 0 and the length of my own rewards.
+Outcomes that do not occur are not identified.
 """
 
 from __future__ import annotations
@@ -32,11 +33,14 @@ WINDOW = 10
 WARM_UP = 3
 """Windows in which nothing is inferred, so that I shape nobody; nor does the other."""
 FORGET = 0.8
-"""What a window's rows count, one window later."""
+"""What a window's rows count, one window later; beside a naive player at least."""
 _RIDGE = 1e-3
 _FEWEST = 50  # visits of a state
 _PURE = 0.02  # a share so close to 0 or 1 says little of the log-odds
-_STATE = ("rewards", "_counts", "_iterations", "_windows", "_normal", "_moments", "_moved")
+_STATE = (
+    "rewards", "_counts", "_iterations", "_windows", "_normal", "_moments", "_moved", "_kept_normal",
+    "_kept_moments",
+)  # fmt: skip
 _PLAIN: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}  # whatever the defaults are
 _DRIFT = 1e-4  # variance of the log-odds that is not of counting
 
@@ -78,6 +82,9 @@ class RewardInference:
         self._normal = torch.zeros(2, 4, 4, **_PLAIN)
         self._moments = torch.zeros(2, 4, **_PLAIN)
         self._moved = torch.zeros(2, **_PLAIN)
+        # F'F and F'dx of the naive kind again, forgotten no sooner than there is something new.
+        self._kept_normal = torch.zeros(4, 4, **_PLAIN)
+        self._kept_moments = torch.zeros(4, **_PLAIN)
 
     def observe(self, mine: Tensor, theirs: Tensor, paid: Tensor) -> None:
         """An iteration's actions.
@@ -120,14 +127,18 @@ class RewardInference:
         rows = before.features / (before.features.norm(dim=-1, keepdim=True) + 1e-9)
         weighted = rows.mT * (known / variance)
         moved = now.log_odds - before.log_odds
-        self._normal = FORGET * self._normal + weighted @ rows
-        self._moments = FORGET * self._moments + weighted @ moved
+        normal, moments = weighted @ rows, weighted @ moved
+        self._normal = FORGET * self._normal + normal
+        self._moments = FORGET * self._moments + moments
         self._moved = FORGET * self._moved + (moved.square() * known / variance).sum()
-        size = self._normal.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]
-        ridge = (_RIDGE * size + 1e-9) * torch.eye(4, **_PLAIN)
-        each = torch.linalg.solve(self._normal + ridge, self._moments)
+        news = float(normal[0].trace() / self._kept_normal.trace().clamp(min=1e-9))
+        kept = max(FORGET, 1 - news)
+        self._kept_normal = kept * self._kept_normal + normal[0]
+        self._kept_moments = kept * self._kept_moments + moments[0]
+        each = _least_squares(self._normal, self._moments)
         explained = (each * self._moments).sum(-1)
-        found = each[int((self._moved - explained).argmin())]
+        shapes = bool((self._moved - explained).argmin())
+        found = each[1] if shapes else _least_squares(self._kept_normal, self._kept_moments)
         found = found - found.mean()
         length = found.norm()
         if self._windows >= WARM_UP and length > 0:
@@ -143,3 +154,11 @@ class RewardInference:
         for name in _STATE:
             setattr(self, name, state[name])
         self._last = None if state["_last"] is None else _Window(**state["_last"])
+
+
+def _least_squares(normal: Tensor, moments: Tensor) -> Tensor:
+    """r `[..., 4]` from F'F `[..., 4, 4]` and F'dx `[..., 4]`, with a ridge."""
+    size = normal.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
+    ridge = (_RIDGE * size + 1e-9) * torch.eye(4, **_PLAIN)
+    found: Tensor = torch.linalg.solve(normal + ridge, moments)
+    return found

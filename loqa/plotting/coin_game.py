@@ -74,9 +74,13 @@ def draw_run(group: Group, together: bool = True) -> dict[str, Figure]:
 def draw_comparison(groups: Sequence[Group]) -> Figure:
     """Groups of seeds: learning curves above, the newest evaluation below."""
     runs = [run for group in groups for run in group.runs]
-    figure, axes = new_figure(len(PANELS), rows=2, width=4.2)
-    for column, (key, title) in enumerate(PANELS.items()):
-        above, below = axes[column], axes[len(PANELS) + column]
+    lines = [line for run in runs for line in run.metrics]
+    # Of more than two players no line says whose coins were taken.
+    panels = {key: title for key, title in PANELS.items()
+              if key != "own_coin_share" or any(key in line for line in lines)}  # fmt: skip
+    figure, axes = new_figure(len(panels), rows=2, width=4.2)
+    for column, (key, title) in enumerate(panels.items()):
+        above, below = axes[column], axes[len(panels) + column]
         for number, group in enumerate(groups):
             colour, line = series(number)
             x, values = group.curves(partial(_value, key=key), "env_steps")
