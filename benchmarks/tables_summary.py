@@ -111,7 +111,7 @@ def _learners(load: Load) -> Iterator[Row]:
 def _boards(load: Load) -> Iterator[Row]:
     results = load("train_coin_boards")
     for board in (3, 5, 7):
-        of_board = [run for run in results["training"] if run["height"] == board]
+        of_board = [run for run in results["training"] if run["name"] == f"{board}x{board}"]
         first, held = (
             sorted(run[name]["strong"] or inf for run in of_board)[len(of_board) // 2]
             for name in ("seconds_to_threshold", "seconds_to_threshold_for_good")
