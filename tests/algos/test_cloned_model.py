@@ -110,7 +110,11 @@ def test_where_episodes_are_cut_a_value_stands_for_the_rest() -> None:
         truncated=cut,
         final_obs=cells[5],
     )
-    one = model(gamma=0.5)
+    one, seen = model(gamma=0.5), trajectory.seat(1)
+    said = one.view(trajectory, 0)[1]
+    assert said[1] is not None
+    first = agent(5).evaluate(seen.obs, seen.actions, ends=seen.ends)
+    torch.testing.assert_close(said[1].next_values, first.next_values.detach())
     for _ in range(60):
         known, said = one.view(trajectory, 0)
         one.learn(known, 0)
