@@ -64,8 +64,7 @@ class ActorCritic(Algorithm):
             said = self.learner.update(trajectory, others, seat, actor_step=False)
         if self.model is None:
             return said.numbers()
-        self.model.learn(trajectory, seat, moves)
-        return {**said.numbers(), **self.model.numbers()}
+        return {**said.numbers(), **self.model.learn(trajectory, seat, moves)}
 
     def set_rates(self, **rates: float) -> None:
         if not self.settings.shaping_weight:  # who is naive stays so, whatever others are told

@@ -47,9 +47,10 @@ class LOQASettings(ActorCriticSettings):
             v_k + mean(R_k - v_k), the mean over the batch at each step, which removes the error that the
             critic makes in all episodes alike.
         opponent_model: where the opponent's values and policy come from. "shared": its own critic and actor
-            (in self-play the agent's). "learned": a model that the agent fits to its actions and rewards.
-            "mirrored": the same from its actions alone, with the rewards that the agent got in its place.
-            "inferred": the same from its actions alone, with rewards inferred from how its policy changes
+            (in self-play the agent's). "learned": a model that the agent fits to its actions and rewards;
+            where the game shows no states, networks like the agent's own. "mirrored", of states only: the
+            same from its actions alone, with the rewards that the agent got in its place. "inferred", of
+            states only: the same from its actions alone, with rewards inferred from how its policy changes
             (`loqa.algos.opponent_model`).
 
     Raises:

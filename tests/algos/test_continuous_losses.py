@@ -95,6 +95,6 @@ def test_algorithms_that_cannot_say_who_can() -> None:
     with pytest.raises(ValueError, match="ppo chooses among finitely many"):
         ContinuousIPDConfig.of_preset("default", algo="ppo")
     with pytest.raises(
-        ValueError, match=r"opponent_model learned counts .* needs a game that shows"
+        ValueError, match="opponent_model learned is of finitely many actions, got numbers of a box"
     ):
         Trainer(ContinuousIPDConfig(opponent_model="learned"))

@@ -182,8 +182,13 @@ def test_a_naive_other_stays_naive() -> None:
 
 
 def test_what_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"opponent_model learned counts .* shows an index"):
-        Trainer(CoinConfig.of_preset("default", opponent_model="learned", batch_size=32))
+    for kind in ("mirrored", "inferred"):
+        with pytest.raises(
+            ValueError,
+            match=rf"opponent_model {kind} finds rewards in a table of states: it needs a game that "
+            r"shows an index, and critic mlp; learned works without",
+        ):
+            Trainer(CoinConfig.of_preset("default", opponent_model=kind, batch_size=32))
     with pytest.raises(ValueError, match="inferred is of two players and two actions, got 2 own"):
         Trainer(PublicGoodsConfig.of_preset("default", opponent_model="inferred", **SMALL))
     with pytest.raises(ValueError, match="opponent_model must be"):
