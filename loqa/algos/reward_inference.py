@@ -8,8 +8,8 @@ what it is paid for outcome k as it sees it. A learner that follows its gradient
 
 with J of `loqa.algos.exact.loqa`, twice: as if the player were naive, and as if it shaped me as I shape it.
 Every `WINDOW` iterations these are found for what both played on average, and r by weighted least squares
-over all windows so far, older ones counting less; of the two kinds of player, of the one that explains the
-changes better. A naive player has been one from the beginning: beside it a window makes older ones count less
+over all windows so far, older ones counting less; as of a naive player, unless the other kind explains the
+changes clearly better. A naive player has been one from the beginning: beside it a window makes older ones count less
 only as far as it says something itself. Rows are scaled to length 1, since optimisers such as Adam scale them
 too. So the scale of r cannot be known, nor a constant: r has mean 0 and the length of my own rewards.
 Outcomes that do not occur are not identified.
@@ -34,6 +34,9 @@ WARM_UP = 3
 """Windows in which nothing is inferred, so that I shape nobody; nor does the other."""
 FORGET = 0.8
 """What a window's rows count, one window later; beside a naive player at least."""
+CLEARLY = 0.85
+"""The other is taken to shape me if that leaves less than this share of what a naive player leaves
+unexplained: beside naive players, whose changes both explain well, this was 0.86 or more."""
 _RIDGE = 1e-3
 _FEWEST = 50  # visits of a state
 _PURE = 0.02  # a share so close to 0 or 1 says little of the log-odds
@@ -137,7 +140,8 @@ class RewardInference:
         self._kept_moments = kept * self._kept_moments + moments[0]
         each = _least_squares(self._normal, self._moments)
         explained = (each * self._moments).sum(-1)
-        shapes = bool((self._moved - explained).argmin())
+        naive, shaping = (self._moved - explained).tolist()
+        shapes = shaping < CLEARLY * naive
         found = each[1] if shapes else _least_squares(self._kept_normal, self._kept_moments)
         found = found - found.mean()
         length = found.norm()
