@@ -9,10 +9,10 @@ what it is paid for outcome k as it sees it. A learner that follows its gradient
 with J of `loqa.algos.exact.loqa`, twice: as if the player were naive, and as if it shaped me as I shape it.
 Every `WINDOW` iterations these are found for what both played on average, and r by weighted least squares
 over all windows so far, older ones counting less; as of a naive player, unless the other kind explains the
-changes clearly better. A naive player has been one from the beginning: beside it a window makes older ones count less
-only as far as it says something itself. Rows are scaled to length 1, since optimisers such as Adam scale them
-too. So the scale of r cannot be known, nor a constant: r has mean 0 and the length of my own rewards.
-Outcomes that do not occur are not identified.
+changes clearly better. A naive player has been one from the beginning: beside it a window makes older ones
+count less only as far as it says something itself. Rows are scaled to length 1, since optimisers such as Adam
+scale them too. So the scale of r cannot be known, nor a constant: r has mean 0 and the length of my own
+rewards. Outcomes that do not occur are not identified.
 """
 
 from __future__ import annotations
