@@ -141,10 +141,12 @@ def check_sampled(values: dict[str, Any], path: Path) -> None:
         )
 
 
-def config_of(values: dict[str, Any], path: Path, whole: bool = True) -> TrainConfig:
+def config_of(
+    values: dict[str, Any], path: Path, says: str = "is damaged", whole: bool = True
+) -> TrainConfig:
     """The configuration that the JSON of a file is, or FileError. Of a `whole` one every field is asked for,
     else those that the file is older than are what they were."""
-    with reading(path):
+    with reading(path, says):
         fields = dict(values)
         game = fields.pop("game", None)
         if not isinstance(game, str) or game not in games.names():

@@ -201,7 +201,8 @@ def _agent_of(
             raise wrong("trainer/iteration", "a number of iterations", iteration)
         if resumed and (type(seconds) not in (int, float) or not 0 <= seconds < math.inf):
             raise wrong("seconds", "a number of seconds", seconds)
-        config = config_of(state["config"], path, whole=resumed)
+        says = "is damaged" if resumed else _SAYS
+        config = config_of(state["config"], path, says, whole=resumed)
         parameters = state["trainer"]["learner"]["agent"]
         with shapes_only():  # no memory but the checkpoint's own tensors
             agent = make_agent(config)
