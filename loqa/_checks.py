@@ -121,6 +121,13 @@ def check_fields(settings: Any) -> None:
         check(name, getattr(settings, name))
 
 
+class Checked:
+    """Settings of which `check_fields` is all that is asked."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
 @cache
 def _fields(kind: Any) -> list[tuple[str, Callable[[str, Any], object]]]:
     found: list[tuple[str, Callable[[str, Any], object]]] = []

@@ -37,35 +37,26 @@ def strategy_name(p_cooperate: dict[str, float]) -> str:
 def nearest_strategy(p_cooperate: dict[str, float]) -> str:
     """The classical strategy that these five probabilities are nearest to, in their mean distance."""
 
-    def distance(pattern: str) -> float:
-        return sum(
-            abs(p - (answer == "C"))
-            for p, answer in zip(p_cooperate.values(), pattern, strict=True)
-        )
+    def distance(name: str) -> float:
+        answers = zip(p_cooperate.values(), STRATEGIES[name], strict=True)
+        return sum(abs(p - (answer == "C")) for p, answer in answers)
 
-    return min(STRATEGIES, key=lambda name: distance(STRATEGIES[name]))
+    return min(STRATEGIES, key=distance)
 
 
-def cooperation(agent: Agent, episode_length: int, seed: int = 0) -> list[float]:
-    """P(C) at the start and after CC, CD, DC, DD.
+def cooperation(agent: Agent, episode_length: int) -> list[float]:
+    """P(C) in each of `STATES`, of an agent of two actions, the first of them to cooperate.
 
     Exact for agents without memory. For a recurrent agent: the mean over the steps of episodes in
     which both players' actions are drawn uniformly, grouped by the last joint action.
-
-    Args:
-        agent: two actions, the first of them to cooperate; on any device.
-        episode_length: T of the episodes for a recurrent agent.
-        seed: of those episodes.
-    Returns:
-        Five probabilities in the order of `STATES`.
     """
     device = next(agent.parameters()).device
     with torch.no_grad():
         if not agent.actor.recurrent:
-            every_state = torch.arange(NUM_IPD_STATES, device=device)
-            table: list[float] = agent.log_probs(every_state[None])[0, :, 0].exp().tolist()
+            every_state = torch.arange(NUM_IPD_STATES, device=device)[None]
+            table: list[float] = agent.log_probs(every_state)[0, :, 0].exp().tolist()
             return table
-        generator = stream(seed, "cooperation")
+        generator = stream(0, "cooperation")
         index = torch.randint(
             1, NUM_IPD_STATES, (episode_length + 1, _EVALUATION_EPISODES), generator=generator
         )
@@ -77,17 +68,11 @@ def cooperation(agent: Agent, episode_length: int, seed: int = 0) -> list[float]
 def cooperation_own_play(
     agent: Agent, episode_length: int, exploration: float = 0.0, seed: int = 0
 ) -> list[float]:
-    """P(C) at the start and after CC, CD, DC, DD, where the agent meets itself.
+    """P(C) in each of `STATES` where the agent meets itself; NaN in a state that never came.
 
     Exact for agents without memory, and the same as `cooperation`. For a recurrent agent: the mean of
     its own probabilities, exploration not counted, over the steps of episodes that two copies of it
     play, grouped by the last joint action. Without exploration it hardly sees some of these states.
-
-    Args:
-        agent, episode_length, seed: as in `cooperation`.
-        exploration: share of uniformly random play of both copies.
-    Returns:
-        Five probabilities in the order of `STATES`; NaN in a state that never came.
     """
     if not agent.actor.recurrent:
         return cooperation(agent, episode_length)

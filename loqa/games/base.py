@@ -31,12 +31,9 @@ SHAPED: Mapping[str, Any] = {
 class RunView(Protocol):
     """What a game may look at when it says what a run has come to."""
 
-    @property
-    def agent(self) -> Agent: ...
-    @property
-    def agents(self) -> Sequence[Agent]: ...
-    @property
-    def config(self) -> Any: ...
+    agent: Agent
+    agents: list[Agent]
+    config: Any
 
     def self_play(self) -> list[float]:
         """Mean reward a step of each seat where the agent meets itself and nobody explores, sampled."""
@@ -87,16 +84,8 @@ def _nothing(*args: Any) -> dict[str, Any]:
     return {}
 
 
-def _at_once(*args: Any) -> bool:
-    return True
-
-
 def _unknown(name: str) -> str:
     raise ValueError(f"the game has no scripted players, and {name!r} is no run or checkpoint")
-
-
-def _none(*args: Any) -> Sequence[str]:
-    return ()
 
 
 @dataclass(frozen=True)
@@ -153,8 +142,8 @@ class Game:
     evaluated: Callable[[dict[str, Any]], dict[str, Any]] = _nothing
     thresholds: Sequence[str] = ()
     no_threshold: Callable[[Any], str] = lambda settings: ""
-    reached: Callable[[Mapping[str, Any], Any], Sequence[str]] = _none
-    answers: Callable[[Mapping[str, Any], Any], bool] = _at_once
+    reached: Callable[[Mapping[str, Any], Any], Sequence[str]] = lambda *_: ()
+    answers: Callable[[Mapping[str, Any], Any], bool] = lambda *_: True
     metrics: Callable[[RunView], dict[str, Any]] = _nothing
     summary: Callable[[RunView], dict[str, Any]] = _nothing
     kin: tuple[str, ...] = ()

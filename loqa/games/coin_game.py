@@ -23,6 +23,7 @@ from loqa.games.base import Game, Inputs, Making, RunView
 from loqa.games.coin_matches import CoinMatches
 from loqa.games.coin_view import CoinView, outcome
 from loqa.games.registry import register
+from loqa.games.view import mean
 
 STATISTICS = ("other_share", "own_pickups", "other_pickups", "easy_misses", "near_passes")
 """Of `loqa.envs.coin_game.statistics.CoinStatistics`, in self-play, mean of both players."""
@@ -62,21 +63,14 @@ class CoinSettings:
 
 def _make_env(settings: CoinSettings, making: Making) -> Env:
     core.keep_freed_memory()
-    places = _smallest(math.prod(_board(settings)))
-    history = COIN_PRESETS[settings.rules].history  # numbers that are no places
-    return make(
-        "coin-game",
-        **vars(making),
-        preset=settings.rules,
-        height=settings.height,
-        width=settings.width,
-        num_players=settings.num_players,
-        episode_length=settings.episode_length,
-        obs="planes" if history else "cells",
-        obs_dtype=torch.float32 if history else places,
-        egocentric=settings.egocentric,
-        check_actions=False,
-    )
+    if COIN_PRESETS[settings.rules].history:  # numbers that are no places
+        obs, obs_dtype = "planes", torch.float32
+    else:
+        last = math.prod(_board(settings)) - 1
+        types = (torch.uint8, torch.int16, torch.int32)
+        obs, obs_dtype = "cells", next(one for one in types if last <= torch.iinfo(one).max)
+    given = {**vars(making), **vars(settings), "obs": obs, "obs_dtype": obs_dtype}
+    return make("coin-game", preset=given.pop("rules"), check_actions=False, **given)
 
 
 def _inputs(settings: CoinSettings) -> Inputs:
@@ -94,12 +88,6 @@ def _board(settings: CoinSettings) -> tuple[int, int, int]:
     return 2 * players + history, settings.height, settings.width
 
 
-def _smallest(places: int) -> torch.dtype:
-    """Type that holds so many places."""
-    types = (torch.uint8, torch.int16)
-    return next((one for one in types if places - 1 <= torch.iinfo(one).max), torch.int32)
-
-
 def _measure(played: Trajectory, settings: CoinSettings) -> dict[str, Tensor]:
     if played.num_players != 2:
         return {}
@@ -114,8 +102,7 @@ def _measure(played: Trajectory, settings: CoinSettings) -> dict[str, Tensor]:
 
 
 def _evaluated(evaluation: dict[str, Any]) -> dict[str, Any]:
-    statistics = evaluation.get("statistics", {})
-    return {"own_coin_share": statistics.pop("own_coin_share", None)}
+    return {"own_coin_share": evaluation.get("statistics", {}).pop("own_coin_share", None)}
 
 
 def _no_threshold(settings: CoinSettings) -> str:
@@ -129,12 +116,8 @@ def _no_threshold(settings: CoinSettings) -> str:
 def _reached(evaluation: Mapping[str, Any], settings: CoinSettings) -> Sequence[str]:
     if _no_threshold(settings):
         return ()
-    return reached(
-        sum(evaluation["self_play"]) / settings.num_players,
-        evaluation["vs_always_defect"][0],
-        settings.height,
-        settings.width,
-    )
+    own, against = mean(evaluation["self_play"]), evaluation["vs_always_defect"][0]
+    return reached(own, against, settings.height, settings.width)
 
 
 def _answers(evaluation: Mapping[str, Any], settings: CoinSettings) -> bool:
@@ -198,10 +181,7 @@ COIN = register(
         make_env=_make_env,
         inputs=_inputs,
         player=lambda name: _checks.one_of("fixed", name, SCRIPTED_COIN_PLAYERS),
-        against={
-            "vs_always_cooperate": "always-cooperate",
-            "vs_always_defect": "always-defect",
-        },
+        against={"vs_always_cooperate": "always-cooperate", "vs_always_defect": "always-defect"},
         measure=_measure,
         evaluated=_evaluated,
         thresholds=tuple(THRESHOLDS),
@@ -246,10 +226,8 @@ COIN = register(
                 "batch_size": 512,
                 "opponents": 512,
                 "actor_hidden": 128,
-                "critic_hidden": 64,
                 "actor_lr": 1e-3,
                 "critic_lr": 1e-2,
-                "entropy_bonus": 0.1,
                 "anneal": 0,
                 "gamma": 0.96,
                 "self_play_target": None,

@@ -16,59 +16,44 @@ from loqa.agents.digest import contents
 from loqa.agents.places import ones
 from loqa.agents.player import Player
 from loqa.agents.policy import Policy
-from loqa.agents.strategies import Machine
 from loqa.envs.coin_game.env import CoinGame
 from loqa.envs.coin_game.presets import SCRIPTED_COIN_PLAYERS
 from loqa.envs.coin_game.statistics import coin_statistics
 from loqa.envs.registry import make
-from loqa.games.matches import MatchRules, Numbers
+from loqa.games.matches import NativeMatches, Numbers
 
 _RULES = "loqa24"  # of published networks and of searches
 
 
-class CoinMatches(MatchRules[CoinGame]):
+class CoinMatches(NativeMatches[CoinGame]):
     """Networks know the board, the planes and the action codes that they were made for."""
 
-    settings = (
-        "preset", "height", "width", "num_players", "episode_length", "egocentric",
-        "zero_last_reward",
-    )  # fmt: skip
+    rules = ("height", "width", "num_players", "egocentric", "zero_last_reward")
+    settings = ("preset", *rules[:3], "episode_length", *rules[3:])
     scripted = SCRIPTED_COIN_PLAYERS
     published = _RULES
 
     def __init__(self) -> None:
+        super().__init__("coin-game")
         self.search = CoinSearch()
-
-    def make(self, num_envs: int, **settings: Any) -> CoinGame:
-        made: Any = make("coin-game", num_envs, **settings)
-        return made  # type: ignore[no-any-return]
 
     def agree(self, players: Sequence[Player], settings: dict[str, Any]) -> dict[str, Any]:
         agreed = {**settings, "preset": check_rules(players, settings.get("preset"))}
+        wanted = self.num_players(agreed)
         for one in players:  # a network reads the planes it was made for
+            if one.grid is None:
+                continue
             knows = bool(one.made_for.get("egocentric"))
-            if one.grid is not None and knows != bool(agreed.get("egocentric")):
+            if knows != bool(agreed.get("egocentric")):
                 raise ValueError(f"{one.name} was made for egocentric={knows} observations")
             count = one.made_for.get("num_players", 2)
-            if one.grid is not None and count != self.num_players(agreed):
-                raise ValueError(
-                    f"{one.name} is for {count} players, got {self.num_players(agreed)}"
-                )
+            if count != wanted:
+                raise ValueError(f"{one.name} is for {count} players, got {wanted}")
         height, width = common_grid(players, agreed.get("height"), agreed.get("width"))
         return {**agreed, "height": height, "width": width}
 
-    def rules_of(self, env: CoinGame) -> dict[str, Any]:
-        names = ("height", "width", "num_players", "egocentric", "zero_last_reward")
-        return {**super().rules_of(env), **{name: getattr(env, name) for name in names}}
-
-    def num_players(self, settings: Mapping[str, Any]) -> int:
-        return int(settings.get("num_players", 2))
-
-    def plays(self, machine: Machine) -> bool:
-        return machine.name in self.scripted
-
     def made_for(self, config: Any) -> dict[str, Any]:
-        count = getattr(config, "num_players", 2)
+        count = config.num_players
         return super().made_for(config) | ({} if count == 2 else {"num_players": count})
 
     def traits(self, config: Any) -> dict[str, Any]:
@@ -98,13 +83,6 @@ class CoinMatches(MatchRules[CoinGame]):
         shape = env.planes_shape
         return ones(obs, math.prod(shape)).reshape(*obs.shape[:-1], *shape)
 
-    def play_natively(
-        self, env: CoinGame, players: Sequence[Player], steps: int
-    ) -> tuple[Tensor, Tensor, Tensor] | None:
-        if any(one.policy is not None for one in players):
-            return None
-        return env.rollout_scripted([player.scripted for player in players], steps)
-
     def statistics(self, env: CoinGame, obs: Tensor, actions: Tensor, rewards: Tensor) -> Numbers:
         planes = _relative_planes(obs, env)
         moves = env.preset.moves if env.egocentric else None
@@ -113,26 +91,19 @@ class CoinMatches(MatchRules[CoinGame]):
 
 
 class Centred:
-    """A policy that reads egocentric planes, where planes of the board are shown.
-
-    Args:
-        policy: reads planes [B, P, H, W] with itself in the middle.
-    """
+    """A policy that reads planes `[B, P, H, W]` with itself in the middle, where the board is shown."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
 
     def contents(self) -> tuple[Any, ...] | None:
-        """The policy's own."""
         return contents(self.policy)
 
     def initial_state(self, batch_size: int) -> Tensor:
-        """The policy's own."""
         return self.policy.initial_state(batch_size)
 
     def step(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """The policy's own answer to the planes `[B, P, H, W]`, shifted so that the first player stands
-        in the middle."""
+        """To the planes `[B, P, H, W]`, shifted so that the first player stands in the middle."""
         height, width = obs.shape[-2:]
         own = obs[:, 0].flatten(1).argmax(-1)[:, None]
         rows = (torch.arange(height, device=obs.device) + own // width - height // 2) % height
@@ -146,34 +117,23 @@ class Centred:
 def common_grid(
     players: Sequence[Player], height: int | None = None, width: int | None = None
 ) -> tuple[int, int]:
-    """The board asked for, else that of the networks among them, else 3 x 3.
-
-    Raises:
-        ValueError: two networks are for different boards, or one for another than is asked for.
-    """
+    """The board asked for, else that of the networks among them, else 3 x 3; ValueError if one differs."""
     grids = {one.grid: one.name for one in players if one.grid is not None}
     if len(grids) > 1:
         said = ", ".join(f"{name} is for {h} x {w}" for (h, w), name in grids.items())
         raise ValueError(f"the players are for different boards: {said}")
-    natural, name = next(iter(grids.items()), ((3, 3), ""))
-    wanted = (natural[0] if height is None else height, natural[1] if width is None else width)
-    if grids and wanted != natural:
-        raise ValueError(
-            f"{name} is for a board of {natural[0]} x {natural[1]}, got {wanted[0]} x {wanted[1]}"
-        )
-    return wanted
+    (rows, columns), name = next(iter(grids.items()), ((3, 3), ""))
+    height, width = rows if height is None else height, columns if width is None else width
+    if grids and (height, width) != (rows, columns):
+        raise ValueError(f"{name} is for a board of {rows} x {columns}, got {height} x {width}")
+    return height, width
 
 
 def check_rules(players: Sequence[Player], preset: str | None) -> str:
-    """The preset of the Coin Game asked for, else the one that the networks among them know, else
-    loqa24.
-
-    Raises:
-        ValueError: a network knows other rules than those of the preset, or two know different ones.
-    """
+    """The preset asked for, else the one that the networks among them know, else loqa24; ValueError if one
+    knows another."""
     known = [one.rules for one in players if one.rules is not None]
-    natural = known[0] if known else "loqa24"
-    wanted = natural if preset is None else preset.replace("_", "-")
+    wanted = next(iter(known), _RULES) if preset is None else preset.replace("_", "-")
     for one in players:
         if one.rules not in (None, wanted):
             raise ValueError(f"{one.name} plays by the rules of {one.rules}, not {wanted}")
@@ -192,41 +152,30 @@ def _relative_planes(obs: Tensor, env: CoinGame) -> Tensor:
     if env.preset.relative:
         return planes
     # Player i's planes are those of all, from its own on.
-    turned = [[(i + k) % count for k in range(count)] for i in range(count)]
-    return torch.stack(
-        [planes[:, :, i][:, :, [*order, *(count + k for k in order)]]
-         for i, order in enumerate(turned)], 2
-    )  # fmt: skip
+    both = planes.reshape(*planes.shape[:3], 2, count, *planes.shape[4:])
+    return torch.stack([both[:, :, i].roll(-i, 3).flatten(2, 3) for i in range(count)], 2)
 
 
 class CoinSearch:
     """What a search for moves (`loqa.evaluation.mcts`) knows of the Coin Game: it reads the planes of loqa24,
-    from which the state can be told.
+    from which the state can be told."""
 
-    Attributes:
-        guides: players whose choices may end a line of play.
-        said: what is searched, for messages.
-    """
-
-    guides = ("always-cooperate", "always-defect")
+    guides = ("always-cooperate", "always-defect")  # whose choices may end a line of play
     said = f"the Coin Game by the rules of {_RULES}"
 
     def knows(self, settings: Mapping[str, Any]) -> bool:
         """Whether these are rules that it knows."""
         return bool(settings["preset"] == _RULES) and settings.get("num_players", 2) == 2
 
-    def make(self, num_envs: int, settings: Mapping[str, Any]) -> CoinGame:
+    def make(self, num_envs: int, settings: Mapping[str, Any]) -> Any:
         """The environment of the simulations."""
-        made: Any = make("coin-game", num_envs, num_threads=1, **settings)
-        return made  # type: ignore[no-any-return]
+        return make("coin-game", num_envs, num_threads=1, **settings)
 
     def state(self, obs: Tensor, t: int, settings: Mapping[str, Any]) -> dict[str, Tensor]:
         """The state, as `set_state` takes it, of games whose player 0 sees `obs` at step t."""
-        board = [4, settings["height"], settings["width"]]
-        if list(obs.shape[1:]) != board:
-            raise ValueError(
-                f"the search knows the planes {board} of {_RULES}, got {list(obs.shape[1:])}"
-            )
+        board, shown = [4, settings["height"], settings["width"]], list(obs.shape[1:])
+        if shown != board:
+            raise ValueError(f"the search knows the planes {board} of {_RULES}, got {shown}")
         width = obs.shape[-1]
         places = torch.stack([obs[:, 0], obs[:, 1], obs[:, 2] + obs[:, 3]], 1).flatten(2)
         cells = places.argmax(-1)
@@ -246,7 +195,7 @@ class CoinSearch:
         """A number for where both players and the coin are, and whose it is; and how many such there are."""
         state = env.get_state()
         cells = env.height * env.width
-        players = state["players_pos"][..., 0] * env.width + state["players_pos"][..., 1]
-        coin = state["coin_pos"][:, 0] * env.width + state["coin_pos"][:, 1]
-        code = ((players[:, 0] * cells + players[:, 1]) * cells + coin) * 2 + state["coin_owner"]
+        places = torch.cat([state["players_pos"], state["coin_pos"][:, None]], 1)
+        first, second, coin = (places[..., 0] * env.width + places[..., 1]).unbind(1)
+        code = ((first * cells + second) * cells + coin) * 2 + state["coin_owner"]
         return np.asarray(code.numpy()), 2 * cells**3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from loqa.games.view import Part, mean, speed
+from loqa.games.view import Part, mean, reward_outcome, speed
 
 
 class CoinView:
@@ -39,21 +39,16 @@ class CoinView:
 
 def outcome(summary: dict[str, Any]) -> str:
     """The last evaluation, and when thresholds were met."""
+    said = reward_outcome(summary)
     if "self_play" not in summary:
-        return "Stopped before the first evaluation"
+        return said
+    for player in ("always_cooperate", "always_defect"):
+        said += f", against {player.replace('_', '-')} {_against(summary[f'vs_{player}'])}"
     met = ", ".join(
         f"{name} {_met(seconds, summary['seconds_to_threshold_for_good'][name])}"
         for name, seconds in summary.get("seconds_to_threshold", {}).items()
     )
-    earned = " ".join(f"{one:+.3f}" for one in summary["self_play"])
-    return "".join(
-        [
-            f"reward per step: self-play {earned}, ",
-            f"against always-cooperate {_against(summary['vs_always_cooperate'])}, ",
-            f"against always-defect {_against(summary['vs_always_defect'])}",
-            f"\nthresholds: {met}" if met else "",
-        ]
-    )
+    return f"{said}\nthresholds: {met}" if met else said
 
 
 def _against(rewards: Sequence[float]) -> str:

@@ -11,18 +11,23 @@ from torch import Tensor
 
 from loqa import _checks
 from loqa.agents.actor_critic import Agent
+from loqa.agents.player import Player
 from loqa.envs.base import Env
+from loqa.envs.continuous_game.env import ContinuousGame
 from loqa.envs.continuous_game.presets import CONTINUOUS_PRESETS, Payoff
 from loqa.envs.registry import make
 from loqa.games.base import Game, Inputs, Making, RunView
-from loqa.games.continuous_matches import SCRIPTED, ContinuousMatches
 from loqa.games.continuous_worth import Answer, answers, best_response
+from loqa.games.matches import NativeMatches, Numbers
 from loqa.games.registry import register
 from loqa.games.view import Part, mean, reward_outcome, speed
 
+SCRIPTED = ("always-cooperate", "always-defect", "tit-for-tat", "random")
+"""Players that the simulator has."""
+
 
 @dataclass(frozen=True)
-class ContinuousIPDSettings:
+class ContinuousIPDSettings(_checks.Checked):
     """The prisoner's dilemma of degrees: everybody gives a number of [0, 1].
 
     Attributes:
@@ -35,13 +40,9 @@ class ContinuousIPDSettings:
     num_players: Annotated[int, _checks.Range(2, 8)] = 2
     episode_length: _checks.Count = 50
 
-    def __post_init__(self) -> None:
-        _checks.check_fields(self)
-
     def payoff(self) -> Payoff:
         """Of n players."""
-        preset = next(iter(CONTINUOUS_PRESETS[self.GAME].values()))
-        return preset.payoff_of(self.num_players)
+        return _checks.preset_of(CONTINUOUS_PRESETS[self.GAME], None).payoff_of(self.num_players)
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,33 @@ class CournotSettings(ContinuousIPDSettings):
     GAME: ClassVar[str] = "cournot"
 
 
+class ContinuousMatches(NativeMatches[ContinuousGame]):
+    """Networks see what all did last."""
+
+    rules = ("num_players",)
+    settings = ("preset", "num_players", "episode_length")
+    observes = "actions"
+    scripted = SCRIPTED
+
+    def agree(self, players: Sequence[Player], settings: dict[str, Any]) -> dict[str, Any]:
+        count = self.num_players(settings)
+        for one in players:
+            known = one.made_for.get("num_players", count)
+            if known != count:
+                raise ValueError(f"{one.name} is for {known} players, got {count}")
+        return settings
+
+    def made_for(self, config: Any) -> dict[str, Any]:
+        return {**super().made_for(config), "num_players": config.num_players}
+
+    def statistics(
+        self, env: ContinuousGame, obs: Tensor, actions: Tensor, rewards: Tensor
+    ) -> Numbers:
+        return {"action": actions.double().mean((0, 1, 3)).tolist()}
+
+
 def _make_env(settings: ContinuousIPDSettings, making: Making) -> Env:
-    return make(
-        settings.GAME,
-        **vars(making),
-        num_players=settings.num_players,
-        episode_length=settings.episode_length,
-    )
+    return make(settings.GAME, **vars(making), **vars(settings))
 
 
 def _inputs(settings: ContinuousIPDSettings) -> Inputs:
@@ -70,25 +91,9 @@ def _inputs(settings: ContinuousIPDSettings) -> Inputs:
     return Inputs("actions", shape[0], 0, shape, action_box=(0.0, 1.0))
 
 
-def _player(name: str) -> str:
-    return _checks.one_of("fixed", name, SCRIPTED)
-
-
 def _headline(config: Any) -> tuple[str, Sequence[str]]:
     said = f"{config.num_players} players; actor {config.actor}, critic {config.critic}"
     return said, ["num_players", "actor", "critic"]
-
-
-def _answers(run: RunView) -> dict[str, Any]:
-    """What each agent that learns and remembers one step at most does; of a further one "..._1"."""
-    settings: ContinuousIPDSettings = run.config.env
-    return {
-        f"answers_{seat}" if seat else "answers": answers(
-            _answer_of(agent), settings.payoff(), settings.num_players
-        )
-        for seat, agent in enumerate(run.agents)
-        if not agent.actor.recurrent
-    }
 
 
 def _answer_of(agent: Agent) -> Answer:
@@ -104,7 +109,15 @@ def _answer_of(agent: Agent) -> Answer:
 
 
 def _metrics(run: RunView) -> dict[str, Any]:
-    return {**_answers(run), "self_play": run.self_play()}
+    """What each agent that learns and remembers one step at most does; of a further one "..._1"."""
+    settings: ContinuousIPDSettings = run.config.env
+    payoff, players = settings.payoff(), settings.num_players
+    found = {
+        f"answers_{seat}" if seat else "answers": answers(_answer_of(agent), payoff, players)
+        for seat, agent in enumerate(run.agents)
+        if not agent.actor.recurrent
+    }
+    return {**found, "self_play": run.self_play()}
 
 
 def _summary(run: RunView) -> dict[str, Any]:
@@ -113,18 +126,19 @@ def _summary(run: RunView) -> dict[str, Any]:
     found = _metrics(run)
     discount = getattr(run.config, "gamma", 1.0)
     if len(run.agents) == 1 and "answers" in found and discount < 1:
-        players = settings.num_players
-        found |= best_response(_answer_of(run.agent), settings.payoff(), players, discount)
+        payoff, players = settings.payoff(), settings.num_players
+        found |= best_response(_answer_of(run.agent), payoff, players, discount)
     return found
 
 
 def _view(line: dict[str, Any]) -> list[Part]:
     """Answers, rewards and speed."""
-    parts = [Part("does", 0)] if "answers" in line else []
-    for state, action in line.get("answers", {}).items():
-        parts.append(Part(f"{state} {action:.2f}", 1))
-    paid = Part(f"reward {mean(line['self_play']):+.3f}", 2)
-    return [*parts, paid, Part(speed(line), 6)]
+    return [
+        *([Part("does", 0)] if "answers" in line else []),
+        *(Part(f"{state} {does:.2f}", 1) for state, does in line.get("answers", {}).items()),
+        Part(f"reward {mean(line['self_play']):+.3f}", 2),
+        Part(speed(line), 6),
+    ]
 
 
 def _outcome(summary: dict[str, Any]) -> str:
@@ -162,7 +176,7 @@ CONTINUOUS_IPD = register(
         settings=ContinuousIPDSettings,
         make_env=_make_env,
         inputs=_inputs,
-        player=_player,
+        player=lambda name: _checks.one_of("fixed", name, SCRIPTED),
         headline=_headline,
         metrics=_metrics,
         summary=_summary,

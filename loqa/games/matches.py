@@ -13,6 +13,7 @@ from loqa.agents.actor_critic import Agent
 from loqa.agents.player import Player
 from loqa.agents.policy import Policy
 from loqa.agents.strategies import Machine
+from loqa.envs.registry import make
 
 E = TypeVar("E", bound=Any)
 """The game's environment."""
@@ -26,6 +27,7 @@ class MatchRules(ABC, Generic[E]):
     Attributes:
         settings: names of what `make` takes and a match may be given.
         replaced: setting -> another one that stands for it where it is given.
+        rules: names of what else of the environment decides what is played.
         observes: what networks of this game read, as `Agent.observes` says it.
         scripted: names of the players that the simulator itself has.
         published: preset of the agents that `loqa.agents.published` reads, if it is this game they play.
@@ -35,6 +37,7 @@ class MatchRules(ABC, Generic[E]):
 
     settings: tuple[str, ...] = ("preset", "episode_length")
     replaced: ClassVar[Mapping[str, str]] = {}
+    rules: tuple[str, ...] = ()
     observes: str = "features"
     scripted: tuple[str, ...] = ()
     published: str | None = None
@@ -60,11 +63,12 @@ class MatchRules(ABC, Generic[E]):
             "preset": spec.preset,
             "version": spec.version,
             "episode_length": spec.episode_length,
+            **{name: getattr(env, name) for name in self.rules},
         }
 
     def plays(self, machine: Machine) -> bool:
         """Whether a strategy that cooperates or defects knows what to do."""
-        return False
+        return machine.name in self.scripted
 
     def made_for(self, config: Any) -> dict[str, Any]:
         """The settings that a run's agent was made for, and its discount, if it had one."""
@@ -93,7 +97,7 @@ class MatchRules(ABC, Generic[E]):
 
     def num_players(self, settings: Mapping[str, Any]) -> int:
         """How many play by these settings."""
-        return 2
+        return int(settings.get("num_players", 2))
 
     # --- while they play
 
@@ -127,3 +131,29 @@ class MatchRules(ABC, Generic[E]):
     def statistics(self, env: E, obs: Tensor, actions: Tensor, rewards: Tensor) -> Numbers:
         """What the literature measures of episodes."""
         return {}
+
+
+class NativeMatches(MatchRules[E]):
+    """Matches of a game of the package, `game`, whose scripted players are the simulator's.
+
+    Attributes:
+        shown: what its players are shown, as arguments of `loqa.make`.
+    """
+
+    shown: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(self, game: str) -> None:
+        self.game = game
+
+    def make(self, num_envs: int, **settings: Any) -> Any:
+        return make(self.game, num_envs, **settings, **self.shown)
+
+    def play_natively(
+        self, env: E, players: Sequence[Player], steps: int
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
+        if any(one.policy is not None for one in players):
+            return None
+        played: tuple[Tensor, Tensor, Tensor] = env.rollout_scripted(
+            [one.scripted for one in players], steps
+        )
+        return played

@@ -14,7 +14,6 @@ from loqa import _checks
 from loqa.agents.actor_critic import Agent
 from loqa.agents.memory1 import discounted_value
 from loqa.agents.player import MachinePolicy
-from loqa.agents.policy import Policy
 from loqa.agents.strategies import NAMED
 from loqa.envs.base import Env
 from loqa.envs.matrix_game.presets import MATRIX_PRESETS, as_payoff
@@ -28,8 +27,10 @@ from loqa.games.answers import (
 )
 from loqa.games.base import SHAPED, Game, Inputs, Making, RunView
 from loqa.games.matrix_matches import MatrixMatches
-from loqa.games.matrix_view import outcome, view
 from loqa.games.registry import register
+from loqa.games.view import Part, mean, speed
+
+_RANKS = {"start": 5, "CC": 0, "CD": 1, "DC": 4, "DD": 3}
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class IPDSettings:
         as_payoff(self.payoff)
 
     def table(self) -> np.ndarray:
-        """Payoffs `[2, K, K]` (player, own action, other's action)."""
+        """As of `MatrixSettings`."""
         return as_payoff(self.payoff)
 
 
@@ -75,14 +76,9 @@ class MatrixSettings:
         self.table()
 
     def table(self) -> np.ndarray:
-        """Payoffs `[2, K, K]` (player, own action, other's action).
-
-        Raises:
-            ValueError: `payoff` is not K*K or 2 K*K numbers.
-        """
+        """Payoffs `[2, K, K]` (player, own action, other's action); ValueError if there are none."""
         if self.payoff is None:
-            presets = MATRIX_PRESETS[self.stage_game]
-            return as_payoff(next(iter(presets.values())).payoff)
+            return as_payoff(_checks.preset_of(MATRIX_PRESETS[self.stage_game], None).payoff)
         count = len(self.payoff)
         half = math.isqrt(count // 2)
         if count == 2 * half * half and math.isqrt(count) ** 2 != count:
@@ -97,22 +93,13 @@ class MatrixSettings:
 
 
 def _make_env(settings: IPDSettings | MatrixSettings, making: Making) -> Env:
-    return make(
-        "ipd",
-        **vars(making),
-        payoff=settings.table(),
-        episode_length=settings.episode_length,
-        obs="index",
-    )
+    length = settings.episode_length
+    return make("ipd", **vars(making), payoff=settings.table(), episode_length=length, obs="index")
 
 
 def _inputs(settings: IPDSettings | MatrixSettings) -> Inputs:
     actions = settings.table().shape[-1]
     return Inputs("states", 2 * actions, actions)
-
-
-def _player(name: str) -> Policy:
-    return MachinePolicy(NAMED[_checks.one_of("fixed", name, NAMED)])
 
 
 def _headline(config: Any) -> tuple[str, Sequence[str]]:
@@ -129,8 +116,7 @@ def _headline(config: Any) -> tuple[str, Sequence[str]]:
 
 def p_cooperate(agent: Agent, config: Any) -> dict[str, float]:
     """P(action 0), called C, in each of `STATES`."""
-    answers = cooperation(agent, config.env.episode_length)
-    return dict(zip(STATES, answers, strict=True))
+    return dict(zip(STATES, cooperation(agent, config.env.episode_length), strict=True))
 
 
 def self_play(run: RunView) -> list[float]:
@@ -139,7 +125,6 @@ def self_play(run: RunView) -> list[float]:
 
     Exact for two actions and agents without memory (`loqa.agents.memory1`); else sampled.
     """
-    settings: IPDSettings | MatrixSettings = run.config.env
     if any(agent.actor.recurrent or agent.num_actions != 2 for agent in run.agents):
         return run.self_play()
     # Rounding can lift a probability just above 1. NaN, of a run on a GPU, is no strategy.
@@ -147,22 +132,21 @@ def self_play(run: RunView) -> list[float]:
     strategies = [[min(p, 1.0) for p in answers] for answers in found]
     if any(math.isnan(p) for strategy in strategies for p in strategy):
         return [math.nan, math.nan]
-    steps = settings.episode_length
-    first, second = strategies[0], strategies[-1]
-    total = discounted_value(first, second, 1.0, payoff=settings.table(), steps=steps)
+    payoff, steps = run.config.env.table(), run.config.env.episode_length
+    total = discounted_value(strategies[0], strategies[-1], 1.0, payoff=payoff, steps=steps)
     return [float(value) / steps for value in total]
 
 
 def _answers(run: RunView) -> dict[str, Any]:
     """What each agent that learns answers: "p_cooperate" of two actions, else "policy", the
     probabilities of all actions; of a second one "..._other"."""
-    found: dict[str, Any] = {}
-    for agent, other in zip(run.agents, ("", "_other"), strict=False):
-        if agent.num_actions == 2:
-            found[f"p_cooperate{other}"] = p_cooperate(agent, run.config)
-        else:
-            found[f"policy{other}"] = _policy(agent)
-    return found
+    two = run.agent.num_actions == 2
+    return {
+        f"p_cooperate{other}" if two else f"policy{other}": (
+            p_cooperate(agent, run.config) if two else _policy(agent)
+        )
+        for agent, other in zip(run.agents, ("", "_other"), strict=False)
+    }
 
 
 @torch.no_grad()
@@ -170,8 +154,7 @@ def _policy(agent: Agent) -> dict[str, list[float]]:
     """Probabilities of all actions at the start and after each joint action "own,other"; of a recurrent
     agent after that step alone."""
     count = agent.num_actions
-    device = next(agent.parameters()).device
-    states = torch.arange(agent.states.count, device=device)
+    states = torch.arange(agent.states.count, device=next(agent.parameters()).device)
     table = agent.log_probs(states[None])[0].exp().tolist()
     names = ["start", *(f"{own},{other}" for own in range(count) for other in range(count))]
     return dict(zip(names, table, strict=True))
@@ -185,10 +168,11 @@ def _summary(run: RunView) -> dict[str, Any]:
     """What was learned. Of a recurrent agent "p_cooperate" is of random histories, and
     "p_cooperate_own_play" of its own with the exploration of training, None where it never was."""
     summary = _answers(run)
-    for key in [key for key in summary if key.startswith("p_cooperate")]:
-        other = key.removeprefix("p_cooperate")
-        summary[f"strategy{other}"] = strategy_name(summary[key])
-        summary[f"nearest_strategy{other}"] = nearest_strategy(summary[key])
+    for other in ("", "_other"):
+        if f"p_cooperate{other}" in summary:
+            answers = summary[f"p_cooperate{other}"]
+            summary[f"strategy{other}"] = strategy_name(answers)
+            summary[f"nearest_strategy{other}"] = nearest_strategy(answers)
     summary["self_play"] = self_play(run)
     if run.agent.actor.recurrent and "p_cooperate" in summary:
         length, exploration = run.config.env.episode_length, run.config.loop.exploration
@@ -199,12 +183,41 @@ def _summary(run: RunView) -> dict[str, Any]:
     return summary
 
 
+def view(line: dict[str, Any]) -> list[Part]:
+    """The five cooperation probabilities, rewards without and with exploration, and speed."""
+    parts = [Part("P(C)", 0)] if "p_cooperate" in line else []
+    for state, p in line.get("p_cooperate", {}).items():
+        colour = "dodger_blue1" if p >= 0.5 else "dark_orange"
+        parts.append(Part(f"{state} [{colour}]{p:.2f}[/]", _RANKS[state]))
+    return [
+        *parts,
+        Part(f"reward {mean(line['self_play']):+.2f}", 2),
+        Part(f"exploring {mean(line['reward']):+.2f}", 7),
+        Part(speed(line), 6),
+    ]
+
+
+def outcome(summary: dict[str, Any]) -> str:
+    """What was learned, and what it earns."""
+    said = []
+    for key, name in (("", "P(cooperate)"), ("_other", "P(cooperate) of the other")):
+        if f"p_cooperate{key}" in summary:
+            found = summary[f"p_cooperate{key}"].items()
+            said.append(f"{name}: " + ", ".join(f"{state} {p:.2f}" for state, p in found))
+        for state, each in summary.get(f"policy{key}", {}).items():
+            said.append(f"P(actions) after {state}: " + ", ".join(f"{p:.2f}" for p in each))
+    paid = summary["self_play"]
+    each = [mean(paid)] if "p_cooperate_other" not in summary else paid
+    earned = " and ".join(f"{one:.3f}" for one in each)
+    return "\n".join([*said, f"reward per step in self-play, without exploration: {earned}"])
+
+
 IPD = register(
     Game(
         name="ipd",
         env_name="ipd",
         kin=tuple(MATRIX_PRESETS),
-        player=_player,
+        player=lambda name: MachinePolicy(NAMED[_checks.one_of("fixed", name, NAMED)]),
         headline=_headline,
         view=lambda: view,
         outcome=outcome,
@@ -254,18 +267,14 @@ IPD = register(
 )
 
 
-def _adapted(settings: MatrixSettings) -> dict[str, Any]:
-    # An agent learns one side of an asymmetric game: each seat has its own.
-    return {} if settings.symmetric else {"meets": "learners"}
-
-
 MATRIX = register(
     replace(
         IPD,
         name="matrix",
         settings=MatrixSettings,
         kin=(),
-        adapted=_adapted,
+        # An agent learns one side of an asymmetric game: each seat has its own.
+        adapted=lambda settings: {} if settings.symmetric else {"meets": "learners"},
         figures="loqa.plotting.any_matrix_game",
     )
 )

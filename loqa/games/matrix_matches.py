@@ -15,23 +15,16 @@ from loqa.agents.policy import Policy
 from loqa.agents.strategies import Machine
 from loqa.envs.matrix_game.env import MatrixGame
 from loqa.envs.matrix_game.scripted import by_codes
-from loqa.envs.registry import make
-from loqa.games.matches import MatchRules, Numbers
+from loqa.games.matches import NativeMatches, Numbers
 
 
-class MatrixMatches(MatchRules[MatrixGame]):
+class MatrixMatches(NativeMatches[MatrixGame]):
     """Players that cooperate or defect play games of two actions, by whichever code cooperates."""
 
     settings = ("preset", "payoff", "contribution_factor", "episode_length", "noise")
     replaced: ClassVar = {"payoff": "contribution_factor"}
     observes = "states"
-
-    def __init__(self, game: str) -> None:
-        self.game = game
-
-    def make(self, num_envs: int, **settings: Any) -> MatrixGame:
-        made: Any = make(self.game, num_envs, **settings, obs="index", obs_dtype=torch.int64)
-        return made  # type: ignore[no-any-return]
+    shown: ClassVar = {"obs": "index", "obs_dtype": torch.int64}
 
     def rules_of(self, env: MatrixGame) -> dict[str, Any]:
         return {**super().rules_of(env), "payoff": env.payoff.tolist(), "noise": env.noise}

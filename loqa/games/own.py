@@ -12,24 +12,21 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from math import prod
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
 from loqa import _checks
+from loqa._checks import Count, Range, Share
 from loqa.envs.adapters.own import CheckedEnv, EnvError, check_box
 from loqa.envs.adapters.parallel import from_parallel_env, is_parallel_env
 from loqa.envs.base import Env, EnvSpec
-from loqa.games.base import SHAPED, Game, Inputs, Making, RunView
+from loqa.games.base import SHAPED, Game, Inputs, Making
 from loqa.games.registry import register
 
 MakeEnv = Callable[..., Any]
 """make_env(num_envs, seed, device) -> Env, or make_env() -> PettingZoo ParallelEnv."""
 _GIVEN: ContextVar[MakeEnv | None] = ContextVar("make_env", default=None)
-_ARGUMENTS = ("num_envs", "seed", "device")
-_PROPERTIES = (
-    "num_players", "num_actions", "action_box", "action_size", "obs_shape", "obs_dtype", "episode_length",
-)  # fmt: skip
 _WANTED = (
     "env must be make_env(num_envs, seed, device) -> Env, or make_env() -> PettingZoo ParallelEnv"
 )
@@ -53,28 +50,25 @@ class OwnSettings:
     """
 
     make: str = ""
-    num_players: int = 2
+    num_players: Annotated[int, Range(1, 64)] = 2
     num_actions: int = 2
     action_box: tuple[float, ...] | None = None
-    action_size: int = 1
+    action_size: Annotated[int, Range(1, 2**16)] = 1
     obs_shape: tuple[int, ...] = (1,)
     obs_dtype: str = "float32"
-    episode_length: int = 50
-    discount: float = 0.96
+    episode_length: Count = 50
+    discount: Share = 0.96
 
     def __post_init__(self) -> None:
-        _checks.integer("num_players", self.num_players, 1, 64)
+        _checks.check_fields(self)
         least, most = (2, 256) if self.action_box is None else (0, 0)
         _checks.integer("num_actions", self.num_actions, least, most)
         if self.action_box is not None:
             check_box("action_box", self.action_box)
-        _checks.integer("action_size", self.action_size, 1, 2**16)
-        _checks.integer("episode_length", self.episode_length, 1, 2**31 - 1)
         for size in self.obs_shape:
             _checks.integer("obs_shape", size, 1, 2**31 - 1)
         if not isinstance(getattr(torch, self.obs_dtype, None), torch.dtype):
             raise ValueError(f"obs_dtype must be the name of a torch dtype, got {self.obs_dtype!r}")
-        _checks.real("discount", self.discount, 0, 1)
 
 
 @contextmanager
@@ -88,11 +82,7 @@ def made_by(make: MakeEnv | str | None) -> Iterator[None]:
 
 
 def imported(name: str) -> MakeEnv:
-    """The function "package.module:function".
-
-    Raises:
-        ValueError: there is none.
-    """
+    """The function "package.module:function"; ValueError where there is none."""
     module, colon, function = name.partition(":")
     if not (module and colon and function):
         raise ValueError(f"an environment is named package.module:function, got {name!r}")
@@ -112,8 +102,7 @@ def imported(name: str) -> MakeEnv:
         found = getattr(found, part)
     if not callable(found):
         raise ValueError(f"{name} must be a function, got {type(found).__name__}")
-    made: MakeEnv = found
-    return made
+    return found  # type: ignore[no-any-return]
 
 
 def name_of(make: MakeEnv) -> str:
@@ -128,28 +117,18 @@ def name_of(make: MakeEnv) -> str:
 
 
 def build(make: MakeEnv, making: Making, episode_length: int | None = None) -> CheckedEnv:
-    """The environment that a user's function makes, checked.
-
-    Raises:
-        TypeError: it cannot be called so.
-        EnvError: what it gives is no environment, or another number of copies.
-    """
-    if _takes_arguments(make):
-        seed, device = making.seed, making.device
-        parameters = inspect.signature(make).parameters
-        if all(name in parameters for name in _ARGUMENTS):
-            made = make(num_envs=making.num_envs, seed=seed, device=device)
-        else:
-            made = make(making.num_envs, seed, device)
+    """The environment that a user's function makes, checked; TypeError or EnvError where it makes none."""
+    call = _maker(make)
+    if call is not None:
+        made = call(making)
         if is_parallel_env(made):
             raise EnvError(
                 f"make_env with parameters gives B copies, got one ParallelEnv; {_WANTED}"
             )
-        limit = episode_length
+        env = CheckedEnv(made, making.device, episode_length, making.first_env)
     else:
         made = from_parallel_env(make, making.num_envs, making.seed, episode_length)
-        limit = None
-    env = CheckedEnv(made, making.device, limit, making.first_env)
+        env = CheckedEnv(made, making.device, None, making.first_env)
     if env.num_envs != making.num_envs:
         raise EnvError(f"make_env({making.num_envs}, ...) must give {making.num_envs} copies, "
                        f"got num_envs {env.num_envs}")  # fmt: skip
@@ -158,26 +137,18 @@ def build(make: MakeEnv, making: Making, episode_length: int | None = None) -> C
 
 def settings_of(spec: EnvSpec, make: str) -> dict[str, Any]:
     """Fields of `OwnSettings`."""
-    return {
-        "make": make,
-        "num_players": spec.num_players,
-        "num_actions": spec.num_actions,
-        "action_box": spec.action_box,
-        "action_size": spec.action_size,
-        "obs_shape": spec.obs_shape,
-        "obs_dtype": str(spec.obs_dtype).removeprefix("torch."),
-        "episode_length": spec.episode_length,
-        "discount": spec.discount,
-    }
+    dtype = str(spec.obs_dtype).removeprefix("torch.")
+    known = {**vars(spec), "make": make, "obs_dtype": dtype}
+    return {name: known[name] for name in vars(OwnSettings())}
 
 
-def _takes_arguments(make: MakeEnv) -> bool:
-    """Whether it is make_env(num_envs, seed, device), and not make_env()."""
+def _maker(make: MakeEnv) -> Callable[[Making], Any] | None:
+    """Calls make_env(num_envs, seed, device); None where it is make_env()."""
     if not callable(make):
         raise TypeError(f"{_WANTED}, got {type(make).__name__}")
     parameters = inspect.signature(make).parameters
-    if all(name in parameters for name in _ARGUMENTS):
-        return True
+    if parameters.keys() >= {"num_envs", "seed", "device"}:
+        return lambda how: make(num_envs=how.num_envs, seed=how.seed, device=how.device)
     required = [
         one
         for one in parameters.values()
@@ -185,7 +156,7 @@ def _takes_arguments(make: MakeEnv) -> bool:
     ]
     if required and (len(required) != 3 or any(one.kind is one.KEYWORD_ONLY for one in required)):
         raise TypeError(f"{_WANTED}, got parameters ({', '.join(parameters)})")
-    return bool(required)
+    return (lambda how: make(how.num_envs, how.seed, how.device)) if required else None
 
 
 def _make_env(settings: OwnSettings, making: Making) -> Env:
@@ -201,8 +172,8 @@ def _make_env(settings: OwnSettings, making: Making) -> Env:
     now = settings_of(env.spec, settings.make)
     differing = [
         f"{name} {now[name]} (the run's: {getattr(settings, name)})"
-        for name in _PROPERTIES
-        if now[name] != getattr(settings, name)
+        for name in now
+        if name != "discount" and now[name] != getattr(settings, name)
     ]
     if differing:
         raise EnvError(f"the environment is not that of the run: {', '.join(differing)}")
@@ -211,14 +182,10 @@ def _make_env(settings: OwnSettings, making: Making) -> Env:
 
 def _inputs(settings: OwnSettings) -> Inputs:
     shape = settings.obs_shape
-    box = None if settings.action_box is None else (settings.action_box[0], settings.action_box[1])
+    box: Any = settings.action_box  # two numbers, or None
     return Inputs(
         "features", prod(shape), settings.num_actions, shape, "", box, settings.action_size
     )
-
-
-def _summary(run: RunView) -> dict[str, Any]:
-    return {"self_play": run.self_play()}
 
 
 OWN = register(
@@ -228,7 +195,7 @@ OWN = register(
         settings=OwnSettings,
         make_env=_make_env,
         inputs=_inputs,
-        summary=_summary,
+        summary=lambda run: {"self_play": run.self_play()},
         defaults={
             "iterations": 300,
             "actor": "mlp",
@@ -244,6 +211,5 @@ OWN = register(
             "played_policy": True,
             "evaluate_every": 10,
         },
-        presets={"default": {}},
     )
 )

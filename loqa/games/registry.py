@@ -46,11 +46,10 @@ def game(name: str) -> Game:
     Raises:
         ValueError: there is none; the nearest name is given.
     """
-    for found in _records():
-        if _plain(name) in (_plain(found.name), _plain(found.env_name)):
-            return found
-    _checks.one_of("game", name, names())
-    raise AssertionError("unreachable")
+    found = [one for one in _records() if _plain(name) in map(_plain, (one.name, one.env_name))]
+    if not found:
+        _checks.one_of("game", name, names())
+    return found[0]
 
 
 def played() -> list[tuple[Game, MatchRules[Any]]]:

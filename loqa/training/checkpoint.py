@@ -25,23 +25,14 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
     Tensors go into the safetensors file by their path ("learner/agent/actor.logits"), everything
     else into its header as JSON.
-
-    Raises:
-        WriteError: the disk is full.
     """
     tensors: dict[str, Tensor] = {}
-    tree = _strip(state, "", tensors)
-    metadata = {"format": FORMAT, "state": json.dumps(tree, allow_nan=False)}
-    save_tensors(path, tensors, metadata)
+    tree = json.dumps(_strip(state, "", tensors), allow_nan=False)
+    save_tensors(path, tensors, {"format": FORMAT, "state": tree})
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads what `save_checkpoint` wrote.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        FileError: the file is cut short, changed, or not a checkpoint of loqa.
-    """
+    """Reads what `save_checkpoint` wrote; FileError if it is cut short, changed, or no checkpoint of loqa."""
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {path} does not exist")
     tensors, metadata = load_tensors(path, FORMAT, _SAYS)

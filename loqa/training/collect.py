@@ -79,11 +79,7 @@ def collect_natively(
 
 @torch.no_grad()
 def collect_by_steps(
-    env: Env,
-    seats: Sequence[Policy | str],
-    draws: Tensor,
-    start: Tensor,
-    exploration: float = 0.0,
+    env: Env, seats: Sequence[Policy | str], draws: Tensor, start: Tensor, exploration: float = 0.0
 ) -> Played:
     """`collect`, step by step in torch from the observations `start`; waits for no device of ours."""
     spec, batch, device = env.spec, env.num_envs, env.device
@@ -149,18 +145,16 @@ def collect_by_steps(
                 final_tables = FinalTables(last[0], last[1], where)
             said = one.recorded.agent.said
             outputs[seat] = said(answers, q_values, actions[:, :, seat], final_tables)
-    known = (
-        terminated if ends else None,
-        *((truncated, torch.cat(final_obs)) if final_obs else ()),
-    )
+    known = [terminated if ends else None]
+    if final_obs:
+        known += [truncated, torch.cat(final_obs)]
     return Trajectory(obs, actions, rewards, *known), tuple(outputs)
 
 
 def _normal(draws: Tensor) -> Tensor:
     """Numbers of the standard normal distribution from uniform ones in [0, 1)."""
-    numbers: Tensor = torch.special.ndtri(
-        draws.clamp(min=2.0**-25)
-    )  # half of the least that is not 0
+    least = 2.0**-25  # half of the least that is not 0
+    numbers: Tensor = torch.special.ndtri(draws.clamp(min=least))
     return numbers
 
 

@@ -29,7 +29,6 @@ _COMMON: dict[str, type[Any]] = {
     "evaluation": Evaluations,
     "loop": Loop,
 }
-_OWN = ("preset", "algo")  # fields that are of no part
 
 
 class TrainConfig:
@@ -62,18 +61,15 @@ class TrainConfig:
     loop: Loop
 
     def __init__(self, preset: str = "default", algo: str = "loqa", **fields: Any) -> None:
-        found = self.record()
+        found, known = self.record(), self.field_types(algo)
         _checks.one_of("preset", preset, found.presets)
-        kinds = self.kinds(algo)
+        for name in (name for name in fields if name not in known):
+            hint = _checks.nearest(name, known)
+            raise ValueError(f"{type(self).__name__} has no field {name!r}{hint}")
         own = algorithms.entry(algo).defaults_in(self.game)
-        env = found.settings(**_known({"env": found.settings}, {**found.defaults, **own, **fields}))
-        values = {**_known(kinds, {**found.defaults, **found.adapted(env), **own}), **fields}
-        unknown = [name for name in fields if name not in _places(tuple(kinds.items()))]
-        if unknown:
-            known = [*_OWN, *_places(tuple(kinds.items()))]
-            hint = _checks.nearest(unknown[0], known)
-            raise ValueError(f"{type(self).__name__} has no field {unknown[0]!r}{hint}")
-        parts = {part: kind(**_known({part: kind}, values)) for part, kind in kinds.items()}
+        env = made_of(found.settings, {**found.defaults, **own, **fields})
+        values = {**found.defaults, **found.adapted(env), **own, **fields}
+        parts = {part: made_of(kind, values) for part, kind in self.kinds(algo).items()}
         self.__dict__.update(preset=preset, algo=algo, **parts)
         self._check()
 
@@ -86,15 +82,16 @@ class TrainConfig:
                 f"opponents must divide batch_size {loop.batch_size}, got {others.opponents}"
             )
         if others.other_algo != "same":
-            theirs, mine = algorithms.entry(others.other_algo), algorithms.entry(self.algo)
-            if theirs.settings is not mine.settings:
+            theirs = algorithms.entry(others.other_algo).settings
+            if theirs is not algorithms.entry(self.algo).settings:
                 raise ValueError(
                     f"other_algo {others.other_algo} has other settings than {self.algo}"
                 )
-        _checks.one_of("stop_at", stop_at, ("never", *self.record().thresholds))
-        if stop_at != "never" and (why := self.record().no_threshold(self.env)):
+        record, network = self.record(), self.network
+        _checks.one_of("stop_at", stop_at, ("never", *record.thresholds))
+        if stop_at != "never" and (why := record.no_threshold(self.env)):
             raise ValueError(f"stop_at must be never, got {stop_at}: {why}")
-        inputs, network = self.record().inputs(self.env), self.network
+        inputs = record.inputs(self.env)
         self._check_box(inputs)
         if network.actor == "logits" and inputs.observes != "states":
             raise ValueError("actor logits has a row for each state: the game must show an index")
@@ -127,8 +124,7 @@ class TrainConfig:
 
     def parts(self) -> list[Any]:
         """The dataclasses, in the order of `to_dict`."""
-        names = ("env", "learning", *_COMMON)
-        return [self.__dict__[name] for name in names]
+        return [self.__dict__[name] for name in ("env", "learning", *_COMMON)]
 
     def settings(self, algo: str | None = None) -> Any:
         """The settings of the run's algorithm, or of another one with the same settings, with what is fixed
@@ -142,14 +138,16 @@ class TrainConfig:
         Raises:
             ValueError: an unknown preset or field (the nearest valid name is given), or a bad value.
         """
-        found = cls.record()
+        found, algo = cls.record(), fields.get("algo", "loqa")
         _checks.one_of("preset", preset, found.presets)
-        kinds = cls.kinds(fields.get("algo", "loqa"))
+        known = cls.field_types(algo)
         values = dict(found.presets[preset])
         for name, kinds_of in found.variants.items() if preset == "default" else ():
             values |= kinds_of.get(str(fields.get(name)), {})
-        values |= algorithms.entry(fields.get("algo", "loqa")).defaults_in(cls.game)
-        return cls.from_dict({"preset": preset, **_known(kinds, values), **fields})
+        values |= algorithms.entry(algo).defaults_in(cls.game)
+        # A preset has some that an algorithm lacks.
+        values = {name: value for name, value in values.items() if name in known}
+        return cls.from_dict({"preset": preset, **values, **fields})
 
     def of_own_preset(self) -> Self:
         """What this configuration's preset says where nothing but what the preset depends on is given."""
@@ -168,8 +166,9 @@ class TrainConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Inverse of `to_dict`; fields left out take their defaults. Texts are read as on the command
         line."""
-        types_of = cls.field_types(str(values.get("algo", "loqa")))
-        return cls(**{name: _typed(cls, name, value, types_of) for name, value in values.items()})
+        kinds = cls.field_types(str(values.get("algo", "loqa")))
+        known = {name: _typed(name, values[name], kinds[name]) for name in values if name in kinds}
+        return cls(**{**values, **known})
 
     @classmethod
     def of_file(cls, values: Mapping[str, Any]) -> Self:
@@ -215,11 +214,7 @@ class TrainConfig:
     @classmethod
     def field_types(cls, algo: str = "loqa") -> dict[str, Any]:
         """Type of each field."""
-        found: dict[str, Any] = {"preset": str, "algo": str}
-        for kind in cls.kinds(algo).values():
-            hints = typing.get_type_hints(kind)
-            found |= {field.name: hints[field.name] for field in dataclasses.fields(kind)}
-        return found
+        return {"preset": str, "algo": str, **types_of(tuple(cls.kinds(algo).values()))}
 
     def __getattr__(self, name: str) -> Any:
         parts = self.__dict__.get("loop") and self.parts()
@@ -303,12 +298,7 @@ class CournotConfig(TrainConfig):
     game = "cournot"
 
 
-GAMES: dict[str, type[TrainConfig]] = {
-    kind.game: kind
-    for kind in (
-        IPDConfig, CoinConfig, MatrixConfig, PublicGoodsConfig, ContinuousIPDConfig, CournotConfig
-    )
-}  # fmt: skip
+GAMES = {kind.game: kind for kind in TrainConfig.__subclasses__()}
 
 
 @cache
@@ -325,17 +315,22 @@ def config_class(game: str) -> type[TrainConfig]:
 
 
 @cache
-def _places(kinds: tuple[tuple[str, type[Any]], ...]) -> dict[str, str]:
-    """The part that each field is of."""
-    found: dict[str, str] = {}
-    for part, kind in kinds:
+def types_of(kinds: tuple[type[Any], ...]) -> dict[str, Any]:
+    """Type of each field of a configuration's parts."""
+    found: dict[str, Any] = {}
+    for kind in kinds:
+        hints = typing.get_type_hints(kind)
         for field in dataclasses.fields(kind):
-            if field.name in found or field.name in _OWN:
-                raise ValueError(
-                    f"two parts have a field {field.name!r}: {found[field.name]}, {part}"
-                )
-            found[field.name] = part
+            if field.name in found or field.name in ("preset", "algo"):
+                raise ValueError(f"{kind.__name__} has a field {field.name!r}, as another part has")
+            found[field.name] = hints[field.name]
     return found
+
+
+def made_of(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    """A part, of those of the values that are its fields."""
+    names = [field.name for field in dataclasses.fields(kind)]
+    return kind(**{name: values[name] for name in names if name in values})
 
 
 def full_name(name: str, kinds: Collection[str]) -> str:
@@ -343,17 +338,8 @@ def full_name(name: str, kinds: Collection[str]) -> str:
     return name if name in kinds or _SHORT.get(name) not in kinds else _SHORT[name]
 
 
-def _known(kinds: Mapping[str, type[Any]], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the values that are fields of the parts: a preset has some that an algorithm lacks."""
-    places = _places(tuple(kinds.items()))
-    return {name: value for name, value in values.items() if name in places}
-
-
-def _typed(cls: type[TrainConfig], name: str, value: Any, kinds: Mapping[str, Any]) -> Any:
-    """`value` as field `name` wants it: text from a command line is parsed, lists become tuples."""
-    if name not in kinds:
-        raise ValueError(f"{cls.__name__} has no field {name!r}{_checks.nearest(name, kinds)}")
-    kind = kinds[name]
+def _typed(name: str, value: Any, kind: Any) -> Any:
+    """`value` as a field wants it: text from a command line is parsed, lists become tuples."""
     if isinstance(kind, types.UnionType):  # X | None
         if value is None or value in ("none", "None"):
             return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-import typing
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,10 +24,12 @@ from loqa.algos.exact.reciprocity import applies, reciprocity
 from loqa.games.answers import STATES, strategy_name
 from loqa.storage.files import WriteError, append_line, write_json
 from loqa.storage.tensor_file import load_tensors, save_tensors
+from loqa.training.config import made_of, types_of
 from loqa.training.run_directory import POLICIES, RunDirectory
 from loqa.training.stopping import StopRequest, TrainingError
 
 _FORMAT = "loqa exact policies"
+_LEARNED = ("self_play", "lone_defector", "best_response_gain", "tolerates", "errors_to_return")
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,7 @@ class StageGame:
         self.made()
 
     def made(self) -> ExactGame:
-        """The game.
-
-        Raises:
-            ValueError: a value out of range, or two that do not go together.
-        """
+        """The game; ValueError for a value out of range, or two that do not go together."""
         payoff: Any = self.payoff
         if payoff is not None and self.num_players == 2:
             if len(payoff) not in (4, 8):
@@ -72,18 +69,12 @@ class StageGame:
                 )
             if len(payoff) == 8:
                 payoff = np.reshape(payoff, (2, 2, 2))
-        return game(
-            self.stage_game,
-            payoff=payoff,
-            factor=self.factor,
-            discount=self.gamma,
-            steps=self.steps,
-            num_players=self.num_players,
-        )
+        given = {**vars(self), "payoff": payoff}
+        return game(given.pop("stage_game"), discount=given.pop("gamma"), **given)
 
 
 @dataclass(frozen=True)
-class ExactLoop:
+class ExactLoop(_checks.Checked):
     """How much, and where.
 
     Attributes:
@@ -100,9 +91,6 @@ class ExactLoop:
     num_threads: Annotated[int, Range(1, 1024)] = 1
     log_every: Count = 10
 
-    def __post_init__(self) -> None:
-        _checks.check_fields(self)
-
 
 @dataclass(frozen=True)
 class NoPolicies:
@@ -111,15 +99,7 @@ class NoPolicies:
 
 @dataclass(frozen=True)
 class ExactConfig:
-    """The configuration of a run in an exact game, by parts; every field has a flat name of its own.
-
-    Attributes:
-        algo: what learns.
-        env: what is played.
-        learning: the algorithm's settings.
-        policies: how policies are made; M-FOS has none.
-        loop: how much.
-    """
+    """The configuration of a run in an exact game, by parts; every field has a flat name of its own."""
 
     game: ClassVar[str] = "matrix"
 
@@ -137,18 +117,12 @@ class ExactConfig:
             ValueError, TypeError: an unknown algorithm or field (the nearest is given), or a bad value.
         """
         kinds = cls.kinds(algo)
-        known = {one.name for kind in kinds.values() for one in dataclasses.fields(kind)}
-        _checks.known_settings(f"an exact run of {algo}", fields, known)
+        _checks.known_settings(f"an exact run of {algo}", fields, types_of(tuple(kinds.values())))
         usual = {"updates": UPDATES[algo], "log_every": 1 if algo in ("pola", "mfos") else 10}
         if algo == "mfos":
             usual["runs"] = 1
         values = {**usual, **USUAL_POLICIES.get(algo, {}), **fields}
-        parts = {
-            part: kind(**{one.name: values[one.name] for one in dataclasses.fields(kind)
-                          if one.name in values})
-            for part, kind in kinds.items()
-        }  # fmt: skip
-        return cls(algo=algo, **parts)
+        return cls(algo=algo, **{part: made_of(kind, values) for part, kind in kinds.items()})
 
     @staticmethod
     def kinds(algo: str) -> dict[str, type[Any]]:
@@ -160,11 +134,7 @@ class ExactConfig:
     @classmethod
     def field_types(cls, algo: str) -> dict[str, Any]:
         """Type of each field."""
-        found: dict[str, Any] = {"algo": str}
-        for kind in cls.kinds(algo).values():
-            hints = typing.get_type_hints(kind)
-            found |= {one.name: hints[one.name] for one in dataclasses.fields(kind)}
-        return found
+        return {"algo": str, **types_of(tuple(cls.kinds(algo).values()))}
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, as values that JSON can hold."""
@@ -225,16 +195,8 @@ def train_exact(
 
         try:
             policies = config.policies if isinstance(config.policies, PolicySettings) else None
-            result = learn(
-                config.env.made(),
-                config.learning,
-                policies,
-                runs=loop.runs,
-                updates=loop.updates,
-                seed=loop.seed,
-                watch=watch,
-                num_threads=loop.num_threads,
-            )
+            how = {name: value for name, value in vars(loop).items() if name != "log_every"}
+            result = learn(config.env.made(), config.learning, policies, watch=watch, **how)
             found = {"p_cooperate": result.p_cooperate, "rewards": result.rewards}
             save_tensors(run.path / POLICIES, {**result.parameters, **found}, {"format": _FORMAT})
             summary = {
@@ -242,10 +204,8 @@ def train_exact(
                 **{"game": config.game, "exact": True, "stage_game": config.env.stage_game},
                 **{"algo": config.algo, "seed": loop.seed, "device": "cpu", "runs": loop.runs},
                 **{"iterations": done, "seconds": time.perf_counter() - started},
-                **_summary(result),
+                **_summary(config, result),
             }
-            if config.algo == "loqa":
-                summary |= _reciprocity(config.env.made(), result)
             write_json(run.summary_file, summary)
         except (FloatingPointError, WriteError) as error:
             raise TrainingError(str(error)) from error
@@ -253,14 +213,11 @@ def train_exact(
 
 
 def load_policies(path: str | Path) -> dict[str, Tensor]:
-    """What an exact run ended in: "p_cooperate" `[2, N, S]`, "rewards" `[updates, 2, N]`, and parameters.
-
-    Args:
-        path: the run directory.
+    """What a run directory's exact run ended in: "p_cooperate" `[2, N, S]`, "rewards" `[updates, 2, N]`, and
+    parameters.
 
     Raises:
-        FileNotFoundError: there is none, or it is not of an exact game.
-        FileError: the file is damaged.
+        FileNotFoundError, FileError: it is not of an exact game, or the file is damaged.
     """
     return load_tensors(Path(path) / POLICIES, _FORMAT, "is not of a run in an exact game")[0]
 
@@ -275,35 +232,23 @@ def _numbers(p_cooperate: Tensor, rewards: Tensor) -> dict[str, Any]:
     for name, one in zip(("p_cooperate", "p_cooperate_other"), p_cooperate, strict=False):
         found[name] = dict(zip(states, one.mean(0).tolist(), strict=False))
     if p_cooperate.shape[-1] == len(STATES):
-        both = is_tit_for_tat(p_cooperate).all(0)
-        found["tit_for_tat"] = both.double().mean().item()
+        found["tit_for_tat"] = is_tit_for_tat(p_cooperate).all(0).double().mean().item()
     return found
 
 
-def _summary(result: ExactResult) -> dict[str, Any]:
+def _summary(config: ExactConfig, result: ExactResult) -> dict[str, Any]:
     p_cooperate, rewards = result.p_cooperate, result.rewards[-1]
-    found: dict[str, Any] = {
-        f"mean_{name}": one for name, one in _numbers(p_cooperate, rewards).items()
-    }
-    found["reward"] = rewards.tolist()
-    found["p_cooperate"] = p_cooperate.tolist()
+    found = {f"mean_{name}": one for name, one in _numbers(p_cooperate, rewards).items()}
+    found |= {"reward": rewards.tolist(), "p_cooperate": p_cooperate.tolist()}
     if p_cooperate.shape[-1] == len(STATES):
         found["found_tit_for_tat"] = result.found_tit_for_tat.tolist()
-        found["strategies"] = [
-            dict(
-                Counter(
-                    strategy_name(dict(zip(STATES, one, strict=True))) for one in player
-                ).most_common()
-            )
-            for player in p_cooperate.tolist()
-        ]
+        found["strategies"] = []
+        for player in found["p_cooperate"]:
+            names = (strategy_name(dict(zip(STATES, one, strict=True))) for one in player)
+            found["strategies"].append(dict(Counter(names).most_common()))
+    if config.algo == "loqa" and applies(config.env.made()):
+        # What one policy in every seat has learned.
+        learned = reciprocity(config.env.made(), p_cooperate[0])
+        found |= {name: getattr(learned, name).tolist() for name in _LEARNED}
+        found["kinds"] = learned.counts
     return found
-
-
-def _reciprocity(game: ExactGame, result: ExactResult) -> dict[str, Any]:
-    """What one policy in every seat has learned, where that can be said."""
-    if not applies(game):
-        return {}
-    found = reciprocity(game, result.p_cooperate[0])
-    names = ("self_play", "lone_defector", "best_response_gain", "tolerates", "errors_to_return")
-    return {**{name: getattr(found, name).tolist() for name in names}, "kinds": found.counts}

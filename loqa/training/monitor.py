@@ -6,10 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from loqa.agents.actor_critic import Agent
 from loqa.agents.policy import Policy
 from loqa.runtime.device import fetch
-from loqa.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from loqa.envs.base import Env
@@ -22,10 +20,9 @@ class Monitor:
     Every `evaluate_every` iterations the agent meets itself and the scripted players of the game's
     record; where self-play has a target the shaping weight is steered by what it earned.
 
-    Args:
-        trainer: of the run.
-
     Attributes:
+        agent: that learns, in seat 0.
+        agents: all that learn, in order of their seats.
         evaluation: the newest; empty before the first.
         shaping_weight: as it is steered.
         began: the iteration after which rates are annealed and the weight is steered, None before that.
@@ -35,7 +32,8 @@ class Monitor:
     """
 
     def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
+        self._trainer, self.config, self.agent = trainer, trainer.config, trainer.agent
+        self.agents = [self.agent, *(one.agent for one in trainer.opponents.algorithms)]
         self._env: Env | None = None
         self._first = float(getattr(trainer.config.settings(), "shaping_weight", 0.0))
         self.shaping_weight = self._first
@@ -52,31 +50,12 @@ class Monitor:
         )
 
     @property
-    def agent(self) -> Agent:
-        """The agent that learns, in seat 0."""
-        return self._trainer.agent
-
-    @property
-    def agents(self) -> list[Agent]:
-        """All that learn, in order of their seats."""
-        return [self.agent, *(one.agent for one in self._trainer.opponents.algorithms)]
-
-    @property
-    def config(self) -> TrainConfig:
-        """Of the run."""
-        return self._trainer.config
-
-    @property
     def stops(self) -> bool:
         """Whether the threshold is met at which the run was to end."""
         return self.seconds_to_threshold.get(self.config.evaluation.stop_at) is not None
 
     def evaluate(self, seconds: float) -> None:
-        """Plays the agent against itself and the game's scripted players.
-
-        Args:
-            seconds: of training so far, what a threshold that is met now is said to have taken.
-        """
+        """Plays the agent against itself and the game's scripted players, after `seconds` of training."""
         trainer, game, settings = self._trainer, self._trainer.game, self.config.env
         rewards, measured = [], {}
         against = {"self_play": None, **game.against}
@@ -90,14 +69,16 @@ class Monitor:
         paid, counted = numbers[: len(rewards)], [number for (number,) in numbers[len(rewards) :]]
         self.evaluation = dict(zip(against, paid, strict=True))
         if measured:
-            statistics = dict(zip(measured, map(_json_number, counted), strict=True))
-            self.evaluation["statistics"] = statistics
+            # JSON has no NaN: nothing was counted.
+            known = [number if math.isfinite(number) else None for number in counted]
+            self.evaluation["statistics"] = dict(zip(measured, known, strict=True))
         self.evaluation |= game.evaluated(self.evaluation)
-        answers = self.began is None and game.answers(self.evaluation, settings)
-        if self._regular:
+        # A longer run is evaluated after the same iterations: but for the last, which always is.
+        if trainer.iteration % self.config.evaluation.evaluate_every == 0:
             self._steer()
-        if answers and self._regular and trainer.iteration >= self.config.schedule.anneal_after:
-            self.began = trainer.iteration
+            late = trainer.iteration >= self.config.schedule.anneal_after
+            if self.began is None and late and game.answers(self.evaluation, settings):
+                self.began = trainer.iteration
         met = game.reached(self.evaluation, settings)
         for name, since in self.seconds_to_threshold_for_good.items():
             now = seconds if since is None else since
@@ -112,24 +93,24 @@ class Monitor:
 
     def metrics(self) -> dict[str, Any]:
         """For a line of metrics."""
-        line = self._trainer.game.metrics(self)
-        steered = self.config.steering.self_play_target is not None
-        if steered and "shaping_weight" in self._trainer.rates:
-            line["shaping_weight"] = self._trainer.rates["shaping_weight"]
+        line, rates = self._trainer.game.metrics(self), self._trainer.rates
+        if self.config.steering.self_play_target is not None and "shaping_weight" in rates:
+            line["shaping_weight"] = rates["shaping_weight"]
         if self._trainer.evaluates_now:
-            line |= self.evaluation
-            if self.seconds_to_threshold:
-                line["seconds_to_threshold"] = dict(self.seconds_to_threshold)
-                line["seconds_to_threshold_for_good"] = dict(self.seconds_to_threshold_for_good)
+            line |= self.evaluation | self._thresholds()
         return line
 
     def summary(self) -> dict[str, Any]:
         """What the run has come to."""
-        found = {**self._trainer.game.summary(self), **self.evaluation}
-        if self.seconds_to_threshold:
-            found["seconds_to_threshold"] = self.seconds_to_threshold
-            found["seconds_to_threshold_for_good"] = self.seconds_to_threshold_for_good
-        return found
+        return {**self._trainer.game.summary(self), **self.evaluation, **self._thresholds()}
+
+    def _thresholds(self) -> dict[str, Any]:
+        if not self.seconds_to_threshold:
+            return {}
+        return {
+            "seconds_to_threshold": dict(self.seconds_to_threshold),
+            "seconds_to_threshold_for_good": dict(self.seconds_to_threshold_for_good),
+        }
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -160,11 +141,6 @@ class Monitor:
             others = [trainer.seat_of(one) for one in self.agents[1:]]
         return trainer.play(self._env, [agent, *others], purpose)[0]
 
-    @property
-    def _regular(self) -> bool:
-        """Whether a longer run is evaluated after this iteration too: the last one always is."""
-        return self._trainer.iteration % self.config.evaluation.evaluate_every == 0
-
     def _steer(self) -> None:
         """Moves the shaping weight by how much self-play misses its target."""
         steering, every = self.config.steering, self.config.evaluation.evaluate_every
@@ -176,8 +152,3 @@ class Monitor:
         moved = self.shaping_weight * math.exp(steering.steering_rate * every * missing)
         limit = steering.steering_limit
         self.shaping_weight = min(max(moved, self._first / limit), self._first * limit)
-
-
-def _json_number(number: float) -> float | None:
-    """A number that JSON can hold: NaN, nothing was counted, becomes None."""
-    return number if math.isfinite(number) else None

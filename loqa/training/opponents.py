@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,27 +78,8 @@ class Opponents(ABC):
         """Deletes files that neither of the two newest checkpoints relies on; after the newest."""
 
 
-class SelfPlay(Opponents):
-    """The agent as it is now, in every seat.
-
-    The losses take what its own heads say of the other seats, as they are before the update.
-    """
-
-    def __init__(self, agent: Agent, players: int) -> None:
-        self._agent, self._players = agent, players
-
-    def seats(self, iteration: int) -> Sequence[Policy | str]:
-        return [self._agent] * (self._players - 1)
-
-
 class Fixed(Opponents):
-    """The same players in every iteration: scripted players of the game, checkpoints, policies.
-
-    Args:
-        seats: they, in order.
-        take_turns: whether the agent sits in seat 0, 1, ... in turn, iteration by iteration, and the
-            others in the seats that are left; else it sits in seat 0.
-    """
+    """The same players in every iteration; the agent sits in seat 0, or in each in turn."""
 
     def __init__(self, seats: Sequence[Policy | str], take_turns: bool = False) -> None:
         self._seats, self._take_turns = list(seats), take_turns
@@ -112,12 +94,7 @@ class Fixed(Opponents):
 class Past(Opponents):
     """Agents from a `ReplayPool` of the learner's own past: K of them a batch, B / K episodes each.
 
-    Args:
-        agent: the learner; as it is at first, it is the first in the pool.
-        config: of the run.
-        players: A.
-        records: whether what their critics say is wanted.
-        processes: that share the batch.
+    `records` says whether what their critics say is wanted.
     """
 
     def __init__(
@@ -183,9 +160,6 @@ class Learning(Opponents):
 
     All learn from the same episodes, each from its own seat. The losses of one take what the others'
     critics say.
-
-    Args:
-        algorithms: of seats 1, 2, ...
     """
 
     def __init__(self, algorithms: Sequence[Algorithm]) -> None:
@@ -196,10 +170,8 @@ class Learning(Opponents):
 
     @torch.no_grad()
     def outputs(self, trajectory: Trajectory, recorded: Outputs) -> Outputs:
-        said: list[SeatOutputs | None] = [None]
-        for seat, algorithm in enumerate(self.algorithms, 1):
-            said.append(algorithm.evaluate(trajectory, seat))
-        return tuple(said)
+        said = (one.evaluate(trajectory, seat) for seat, one in enumerate(self.algorithms, 1))
+        return (None, *said)
 
     def after(
         self, iteration: int, trajectory: Trajectory, outputs: Outputs
@@ -216,3 +188,63 @@ class Learning(Opponents):
     def load_state_dict(self, state: Mapping[str, Any], run: Path) -> None:
         for i, algorithm in enumerate(self.algorithms, 1):
             algorithm.load_state_dict(state["others"][str(i)])
+
+
+class Naive(Opponents):
+    """A naive learner in the other seat, made by the agent's algorithm, a new one in every iteration."""
+
+    def __init__(self, algorithm: Algorithm) -> None:
+        self._algorithm = algorithm
+        algorithm.naive_learner(1, 1)  # raises where it makes none
+
+    def seats(self, iteration: int) -> Sequence[Policy | str]:
+        return [self._algorithm.naive_learner(iteration, 1)]
+
+
+class MetaLearners(Learning):
+    """Two agents of meta-episodes. In an iteration each meets a naive learner, on boards of its own, or they
+    meet: with probability min(1, `self_play_decay` (iteration - 1)).
+
+    `play` gives the episodes that an update learns from, by who sits there and a name.
+    """
+
+    def __init__(
+        self,
+        first: Algorithm,
+        algorithms: Sequence[Algorithm],
+        config: TrainConfig,
+        play: Callable[[Sequence[Policy | str], str], tuple[Trajectory, Any]],
+    ) -> None:
+        super().__init__(algorithms)
+        self._first, self._play = first, play
+        self._seed, self._decay = config.loop.seed, float(config.learning.self_play_decay)
+        self._share = config.loop.shared_reward
+        self.meet = cache(self._meet)
+
+    def _meet(self, iteration: int) -> bool:
+        """Whether the two meet in an iteration."""
+        generator = stream(self._seed, "M-FOS against whom", iteration)
+        drawn = torch.rand((), generator=generator, device="cpu").item()
+        return drawn < self._decay * (iteration - 1)
+
+    def seats(self, iteration: int) -> Sequence[Policy | str]:
+        if self.meet(iteration):
+            return super().seats(iteration)
+        return [self._first.naive_learner(iteration, 1)]
+
+    def outputs(self, trajectory: Trajectory, recorded: Outputs) -> Outputs:
+        return recorded  # nobody reads what the other's critic says
+
+    def after(
+        self, iteration: int, trajectory: Trajectory, outputs: Outputs
+    ) -> Mapping[str, Number]:
+        if not self.meet(iteration):
+            (second,) = self.algorithms
+            seats = [second.naive_learner(iteration, 0), second.policy()]
+            trajectory, outputs = self._play(seats, "training of player 1")
+            trajectory = trajectory.shared() if self._share else trajectory
+        return super().after(iteration, trajectory, outputs)
+
+    def batches_beside(self, iterations: int) -> int:
+        alone = sum(not self.meet(one) for one in range(1, iterations + 1))
+        return alone * self._first.episodes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from loqa._checks import Count, Range, Rate, Share, check_fields
+from loqa._checks import Checked, Count, Range, Rate, Share, check_fields
 from loqa.runtime.device import check_name
 
 MATMUL_PRECISION = {"float32": "highest", "tf32": "high", "bfloat16": "medium"}
@@ -62,7 +62,7 @@ class Loop:
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(Checked):
     """The agent's networks.
 
     Attributes:
@@ -90,9 +90,6 @@ class Network:
     critic_hidden: Annotated[int, Range(1, 2**16)] = 16
     layers_before_gru: Annotated[int, Range(0, 2)] = 2
     ridge_decay: Share = 0.8
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -138,7 +135,7 @@ class Others:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(Checked):
     """How rates change: along a straight line from their first to their final value.
 
     Attributes:
@@ -162,9 +159,6 @@ class Schedule:
     network_lr_final: float | None = None
     critic_lr_final: float | None = None
 
-    def __post_init__(self) -> None:
-        check_fields(self)
-
     @staticmethod
     def finals() -> dict[str, str]:
         """The field of each final value, and the rate that goes there."""
@@ -178,7 +172,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Steering:
+class Steering(Checked):
     """How the shaping weight follows the reward in self-play.
 
     Attributes:
@@ -193,12 +187,9 @@ class Steering:
     steering_rate: Rate = 0.05
     steering_limit: Annotated[float, Range(1)] = 2.5
 
-    def __post_init__(self) -> None:
-        check_fields(self)
-
 
 @dataclass(frozen=True)
-class Evaluations:
+class Evaluations(Checked):
     """How a run is evaluated on the way.
 
     Attributes:
@@ -212,6 +203,3 @@ class Evaluations:
     evaluate_every: Often = 0
     evaluation_episodes: Annotated[int, Range(1, 2**16)] = 256
     stop_at: str = "never"
-
-    def __post_init__(self) -> None:
-        check_fields(self)

@@ -30,31 +30,29 @@ class ReplayPool:
 
     Args:
         like: gives names and shapes.
-        capacity: agents kept; the oldest is overwritten.
-
-    Raises:
-        ValueError: capacity < 1.
+        capacity: agents kept, at least 1; the oldest is overwritten.
     """
 
     def __init__(self, like: Agent, capacity: int) -> None:
-        if capacity < 1:
-            raise ValueError(f"capacity must be at least 1, got {capacity}")
-        named = dict(like.named_parameters())
+        first = next(like.parameters())
         self.capacity = capacity
         self.pushed = 0
-        self._names = list(named)
-        self._shapes = [parameter.shape for parameter in named.values()]
-        self._sizes = [parameter.numel() for parameter in named.values()]
-        first = next(iter(named.values()))
+        self._shapes = {name: one.shape for name, one in like.named_parameters()}
+        self._sizes = [shape.numel() for shape in self._shapes.values()]
         self._dtype, self._device = first.dtype, first.device
         # Pages that nobody wrote to cost nothing.
-        self._rows = _rows(capacity, sum(self._sizes), self._device)
+        how: dict[str, Any] = {"device": self._device}
+        if self._device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self._device)
+            if capacity * sum(self._sizes) * torch.float16.itemsize > free // 2:
+                how = {"pin_memory": True}
+        self._rows = torch.empty(capacity, sum(self._sizes), dtype=torch.float16, **how)
         self._written = 0
         self._wanted = 0  # the oldest agent that the last checkpoint needs
 
     @property
     def device(self) -> torch.device:
-        """Where the agents are kept, and what generators `sample` takes are of."""
+        """Where the agents are kept, and what generators `draw` takes are of."""
         return self._rows.device
 
     def __len__(self) -> int:
@@ -67,22 +65,11 @@ class ReplayPool:
         self.pushed += 1
 
     def draw(self, count: int, generator: Generator, early: int = 0, share: float = 0.0) -> Tensor:
-        """`count` independent draws: `[count]`, indices into `stored`.
+        """`count` independent draws: `[count]`, indices into `stored`; the generator is of `device`.
 
         A draw is uniform over what is there; with probability `share` over the first `early` agents
         ever pushed, while the pool has these and more.
-
-        Args:
-            count: of draws.
-            generator: of `device`.
-            early: number of agents that count as the first.
-            share: probability, in [0, 1], of a draw among these alone.
-
-        Raises:
-            ValueError: the pool is empty.
         """
-        if not self.pushed:
-            raise ValueError("the pool is empty: push an agent before sampling")
         index = torch.randint(len(self), (count,), generator=generator, device=self.device)
         if not share or not 0 < early < self.pushed <= self.capacity:
             return index
@@ -96,25 +83,20 @@ class ReplayPool:
         return self._by_name(self._rows)
 
     def gather(self, index: Tensor) -> dict[str, Tensor]:
-        """Name -> `[G, ...]`, copies in full precision, on the device of the agents pushed."""
-        return self._by_name(self._gather(index).to(self._dtype))
+        """Name -> `[G, ...]`, copies in full precision, on the device of the agents pushed; from the host
+        by a copy that nobody waits for."""
+        if self.device == self._device:
+            rows = self._rows[index]
+        else:
+            shape = len(index), self._rows.shape[1]
+            staged = torch.empty(shape, dtype=self._rows.dtype, pin_memory=True)
+            torch.index_select(self._rows, 0, index, out=staged)
+            rows = staged.to(self._device, non_blocking=True)
+        return self._by_name(rows.to(self._dtype))
 
     def _by_name(self, rows: Tensor) -> dict[str, Tensor]:
-        parts = torch.split(rows, self._sizes, 1)
-        return {
-            name: part.view(len(part), *shape)
-            for name, part, shape in zip(self._names, parts, self._shapes, strict=True)
-        }
-
-    def _gather(self, index: Tensor) -> Tensor:
-        """Rows on the agents' device; from the host by a copy that nobody waits for."""
-        if self.device == self._device:
-            return self._rows[index]
-        staged = torch.empty(
-            (len(index), self._rows.shape[1]), dtype=self._rows.dtype, pin_memory=True
-        )
-        torch.index_select(self._rows, 0, index, out=staged)
-        return staged.to(self._device, non_blocking=True)
+        parts = zip(self._shapes.items(), torch.split(rows, self._sizes, 1), strict=True)
+        return {name: part.view(len(part), *shape) for (name, shape), part in parts}
 
     def state_dict(self) -> dict[str, Any]:
         """What is not in the files of `save_blocks`: the block that is being filled."""
@@ -122,11 +104,7 @@ class ReplayPool:
         return {"pushed": self.pushed, "rows": self._read(start, self.pushed)}
 
     def save_blocks(self, directory: Path) -> None:
-        """Writes the blocks that have become full, atomically; before the checkpoint that needs them.
-
-        Raises:
-            WriteError: the disk is full.
-        """
+        """Writes the blocks that have become full, atomically; before the checkpoint that needs them."""
         for start in range(self._written, self.pushed - _BLOCK + 1, _BLOCK):
             rows = self._read(start, start + _BLOCK)
             save_tensors(self._file(directory, start), {"rows": rows}, {"format": _FORMAT})
@@ -149,9 +127,7 @@ class ReplayPool:
         """Restores `state_dict` and the files in `directory`.
 
         Raises:
-            FileNotFoundError: a file is missing.
-            FileError: a file is damaged.
-            ValueError: the state is not that of such a pool.
+            FileNotFoundError, FileError: a file is missing or damaged, or the state is of no such pool.
         """
         pushed, rows = state["pushed"], state["rows"]
         if type(pushed) is not int or not 0 <= pushed < 2**63:
@@ -164,16 +140,13 @@ class ReplayPool:
         self._wanted = oldest = max(0, pushed - self.capacity)
         for first in range(oldest - oldest % _BLOCK, start, _BLOCK):
             file = self._file(directory, first)
+            if not file.is_file():
+                raise FileNotFoundError(f"{file} is missing: it holds past agents of this run")
+            tensors, _ = load_tensors(file, _FORMAT, "is damaged")
+            with reading(file):
+                self._check_rows("rows", tensors.get("rows"), _BLOCK)
             skipped = max(0, oldest - first)
-            self._write(first + skipped, self._load_block(file)[skipped:])
-
-    def _load_block(self, file: Path) -> Tensor:
-        if not file.is_file():
-            raise FileNotFoundError(f"{file} is missing: it holds past agents of this run")
-        tensors, _ = load_tensors(file, _FORMAT, "is damaged")
-        with reading(file):
-            self._check_rows("rows", tensors.get("rows"), _BLOCK)
-        return tensors["rows"]
+            self._write(first + skipped, tensors["rows"][skipped:])
 
     def _check_rows(self, place: str, rows: object, count: int) -> None:
         wanted = (count, self._rows.shape[1])
@@ -185,19 +158,9 @@ class ReplayPool:
     def _file(directory: Path, start: int) -> Path:
         return directory / f"agents_{start:08d}.safetensors"
 
-    def _slots(self, start: int, stop: int) -> Tensor:
-        return torch.arange(start, stop) % self.capacity
-
     def _read(self, start: int, stop: int) -> Tensor:
-        return self._rows[self._slots(start, stop)].cpu()
+        return self._rows[torch.arange(start, stop) % self.capacity].cpu()
 
     def _write(self, start: int, rows: Tensor) -> None:
-        self._rows[self._slots(start, start + len(rows))] = rows.to(self.device)
-
-
-def _rows(capacity: int, size: int, device: torch.device) -> Tensor:
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        if capacity * size * torch.float16.itemsize > free // 2:
-            return torch.empty(capacity, size, dtype=torch.float16, pin_memory=True)
-    return torch.empty(capacity, size, dtype=torch.float16, device=device)
+        places = torch.arange(start, start + len(rows)) % self.capacity
+        self._rows[places] = rows.to(self.device)

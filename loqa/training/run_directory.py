@@ -5,13 +5,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain, count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from loqa.games import registry as games
 from loqa.storage.files import locked, output_directory, remove_leftovers, write_json
 from loqa.storage.reading import FileError, read_lines, read_object, reading, wrong
 from loqa.training.config import TrainConfig, config_class
+
+if TYPE_CHECKING:
+    from loqa.training.exact import ExactConfig
 
 POLICIES = "checkpoints/policies.safetensors"
 """Of a run in an exact game."""
@@ -22,20 +26,8 @@ _EVERY_LINE: dict[str, type | tuple[type, ...]] = {
 }
 
 
-class Configuration(Protocol):
-    """What config.json holds."""
-
-    @property
-    def game(self) -> str: ...
-    def to_dict(self) -> dict[str, Any]: ...
-
-
 class RunDirectory:
-    """The files of a run: config.json, metrics.jsonl, checkpoints/, figures/, summary.json.
-
-    Args:
-        path: the directory.
-    """
+    """The files of a run: config.json, metrics.jsonl, checkpoints/, figures/, summary.json."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -47,7 +39,9 @@ class RunDirectory:
 
     @classmethod
     @contextmanager
-    def create(cls, path: Path | None, config: Configuration, name: str) -> Iterator[RunDirectory]:
+    def create(
+        cls, path: Path | None, config: TrainConfig | ExactConfig, name: str
+    ) -> Iterator[RunDirectory]:
         """A new run directory, locked while it is open; without a path the first that is free below runs/.
 
         If an error ends it before there is a checkpoint or a line of metrics, what was made is removed.
@@ -91,34 +85,29 @@ class RunDirectory:
 
     @contextmanager
     def reopened(self) -> Iterator[None]:
-        """Locks an old run directory, and removes what killed processes left half written.
-
-        Raises:
-            BlockingIOError: another process writes in it.
-        """
+        """Locks an old run directory as `create` does, and removes what killed processes left."""
         with locked(self.path, "run"):
             for directory in (self.path, self.checkpoints, self.figures, self.path / "replay"):
                 remove_leftovers(directory)
             yield
 
-    def write_config(self, config: Configuration) -> None:
+    def write_config(self, config: TrainConfig | ExactConfig) -> None:
         """Writes config.json."""
         write_json(self.config_file, {"game": config.game, **config.to_dict()})
 
     @classmethod
     def unused(cls, name: str) -> Path:
         """The first of name, name-2, ... that is free below runs/."""
-        base = f"runs/{name}"
-        names = [base, *(f"{base}-{number}" for number in range(2, 10_000))]
-        return next(Path(name) for name in names if not Path(name).exists())
+        base = Path("runs", name)
+        paths = chain([base], (Path(f"{base}-{number}") for number in count(2)))
+        return next(path for path in paths if not path.exists())
 
     def config(self) -> TrainConfig:
         """The run's configuration.
 
         Raises:
-            FileNotFoundError: this is no run directory.
+            FileNotFoundError, ValueError: this is no run directory, or one of a run in an exact game.
             FileError: config.json is damaged, or of another version of loqa.
-            ValueError: it is a run in an exact game.
         """
         if not self.config_file.is_file():
             raise FileNotFoundError(f"{self.path} is no run directory: it has no config.json")
@@ -127,11 +116,7 @@ class RunDirectory:
         return config_of(values, self.config_file)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; a last line cut short by a crash is left out.
-
-        Raises:
-            FileError: names the first line that is damaged.
-        """
+        """The lines of metrics.jsonl, less a last one cut short by a crash; FileError names a damaged one."""
         return read_lines(self.metrics_file, _EVERY_LINE)
 
     def checkpoint_file(self, iteration: int) -> Path:
@@ -156,18 +141,19 @@ def check_sampled(values: dict[str, Any], path: Path) -> None:
         )
 
 
-def config_of(values: dict[str, Any], path: Path) -> TrainConfig:
-    """The configuration that the JSON of a file is.
-
-    Raises:
-        FileError: it lacks fields, or one has a bad value.
-    """
-    with reading(path):
+def config_of(
+    values: dict[str, Any], path: Path, says: str = "is damaged", whole: bool = True
+) -> TrainConfig:
+    """The configuration that the JSON of a file is, or FileError. Of a `whole` one every field is asked for,
+    else those that the file is older than are what they were."""
+    with reading(path, says):
         fields = dict(values)
         game = fields.pop("game", None)
         if not isinstance(game, str) or game not in games.names():
             raise wrong("game", f"one of {', '.join(games.names())}", game)
         kind = config_class(game)
+        if not whole:
+            return kind.of_file(fields)
         missing = kind.field_types(fields.get("algo", "loqa")).keys() - fields.keys()
         if missing:  # their defaults would make it another run
             raise FileError(

@@ -14,11 +14,11 @@ from loqa.algos import registry as algorithms
 from loqa.algos.advantage_alignment import AdvantageAlignmentSettings, AlignedPPOSettings
 from loqa.algos.loqa import LOQASettings
 from loqa.algos.settings import ActorCriticSettings
-from loqa.training.config import NOT_LEARNED as NOT_LEARNED
-from loqa.training.config import TrainConfig
+from loqa.training.config import NOT_LEARNED, TrainConfig
 
 _LONGEST = 100  # of a file name; systems allow 255 bytes, and other names are made from it
 _OWN_PLACE = ("preset", "algo", "shared_reward", "seed")  # in a run's name, whatever they are
+_IN_HEADER = ("iterations", "batch_size", "episode_length", "num_threads", "device")
 
 
 def alike(config: TrainConfig) -> TrainConfig:
@@ -68,8 +68,8 @@ def differences(configs: Sequence[TrainConfig], ignore: Collection[str] = ()) ->
 def _set_by_algorithms(configs: Sequence[TrainConfig]) -> set[str]:
     """Fields for which the algorithms' names stand, where the algorithms differ."""
     kinds = {type(one.learning) for one in configs}
-    found = {field.name for kind in kinds for field in dataclasses.fields(kind)}
-    found = found if len(kinds) > 1 else set()
+    several = kinds if len(kinds) > 1 else ()
+    found = {field.name for kind in several for field in dataclasses.fields(kind)}
     for one in configs:
         found |= algorithms.entry(one.algo).defaults_in(one.game).keys()
     return found
@@ -87,10 +87,8 @@ def run_name(config: TrainConfig) -> str:
     Configurations that differ in any field have different names. Letters that not every system
     allows are replaced, and what is too long is cut; then a digest of the configuration follows.
     """
-    shared = ["shared"] if config.shared_reward else []
-    parts = [config.game, config.preset, config.algo, *shared]
-    changed = _words(config, _changed(config, _OWN_PLACE), "=")
-    text = "-".join([*parts, *changed])
+    parts = [config.game, config.preset, config.algo, *["shared"] * config.shared_reward]
+    text = "-".join([*parts, *_words(config, _changed(config, _OWN_PLACE), "=")])
     legal = re.sub(r"[^A-Za-z0-9.,=_+-]", "_", text)
     seed = f"-seed{config.seed}"
     free = config.wandb or ""  # the one text that could look like another field
@@ -106,17 +104,12 @@ def describe(config: TrainConfig) -> list[str]:
     what else differs from the preset, in vain too."""
     learner = algorithms.entry(config.algo).title
     shared = ", shared reward" if config.shared_reward else ""
-    threads = "1 thread" if config.num_threads == 1 else f"{config.num_threads} threads"
-    shown = {*_OWN_PLACE, "iterations", "batch_size", "episode_length", "num_threads", "device"}
-    record = config.record()
-    game, in_it = record.headline(config)
-    shown |= set(in_it)
-    work = (
-        f"{config.iterations:,} {plural(config.iterations, 'iteration')} of "
-        f"{config.batch_size:,} {plural(config.batch_size, 'episode')} of "
-        f"{config.episode_length} {plural(config.episode_length, 'step')}"
-    )
-    where = f"on {config.device}, {threads}"
+    game, in_it = config.record().headline(config)
+    shown = {*_OWN_PLACE, *_IN_HEADER, *in_it}
+    amounts = {"iteration": config.iterations, "episode": config.batch_size}
+    work = " of ".join(f"{n:,} {plural(n, noun)}" for noun, n in amounts.items())
+    work += f" of {config.episode_length} {plural(config.episode_length, 'step')}"
+    where = f"on {config.device}, {config.num_threads} {plural(config.num_threads, 'thread')}"
     lines = [f"{learner}{shared}, preset {config.preset}, seed {config.seed}", game, work, where]
     if other := changes(config, shown):
         lines.append(f"changed: {', '.join(other)}")
@@ -128,58 +121,52 @@ def describe(config: TrainConfig) -> list[str]:
 
 def without_effect(config: TrainConfig) -> dict[str, str]:
     """Fields that do nothing in this configuration, each with the setting that is the reason."""
+    known = config.to_dict()
     found: dict[str, str] = {}
 
-    def idle(where: bool, reason: str, *names: str) -> None:
+    def idle(where: bool, because: str, *names: str) -> None:
         if where:
+            reason = f"{because} {value_text(known[because])}" if because in known else because
             found.update((name, reason) for name in names if name not in found)
 
     if isinstance(config.learning, LOQASettings):
         shaping = ("shaping", "dice_discount", "n_step", "softmax_temperature", "self_play_target",
                    "current_reward_differentiable", "stop_normaliser_gradient", "opponent_baseline",
                    "shaping_advantage")  # fmt: skip
-        idle(config.algo == "naive", "algo naive", "shaping_weight", *shaping)
-        idle(config.shaping_weight == 0, "shaping_weight 0", *shaping)
-        idle(config.shaping == "loaded-dice", "shaping loaded-dice", "n_step")
-        idle(config.shaping == "n-step", "shaping n-step", "dice_discount")
-        idle(config.shaping == "n-step", "shaping n-step", "current_reward_differentiable")
-        idle(config.shaping == "n-step", "shaping n-step", "opponent_baseline")
+        idle(config.algo == "naive", "algo", "shaping_weight", *shaping)
+        idle(config.shaping_weight == 0, "shaping_weight", *shaping)
+        idle(config.shaping == "loaded-dice", "shaping", "n_step")
+        idle(config.shaping == "n-step", "shaping", "dice_discount", "current_reward_differentiable",
+             "opponent_baseline")  # fmt: skip
     if isinstance(config.learning, AdvantageAlignmentSettings | AlignedPPOSettings):
-        idle(config.shaping_weight == 0, "shaping_weight 0", "alignment", "alignment_lambda",
+        idle(config.shaping_weight == 0, "shaping_weight", "alignment", "alignment_lambda",
              "shaping_advantage", "self_play_target")  # fmt: skip
-        idle(config.alignment in ("mean", "separated"), f"alignment {config.alignment}",
-             "alignment_lambda")  # fmt: skip
+        idle(config.alignment in ("mean", "separated"), "alignment", "alignment_lambda")
     if isinstance(config.learning, ActorCriticSettings):
-        idle(config.advantage == "td0", "advantage td0", "shaping_advantage")
-        idle(config.advantage != "gae", f"advantage {config.advantage}", "advantage_lambda")
-        idle(config.advantage != "td0", f"advantage {config.advantage}", "advantage_gradient")
-        idle(
-            config.critic_target != "lambda",
-            f"critic_target {config.critic_target}",
-            "critic_lambda",
-        )
-        idle(config.critic_target == "returns", "critic_target returns", "target_ema")
-    others, network = config.others, config.network
+        idle(config.advantage == "td0", "advantage", "shaping_advantage")
+        idle(config.advantage != "gae", "advantage", "advantage_lambda")
+        idle(config.advantage != "td0", "advantage", "advantage_gradient")
+        idle(config.critic_target != "lambda", "critic_target", "critic_lambda")
+        idle(config.critic_target == "returns", "critic_target", "target_ema")
+    network, anneals = config.network, config.schedule.anneal != 0
     if algorithms.entry(config.algo).agent is not None:  # which has networks of its own
-        idle(True, f"algo {config.algo}", *(field.name for field in dataclasses.fields(network)))
-    idle(others.meets != "learners", f"meets {others.meets}", "self_play_decay")
-    idle(others.meets != "past", f"meets {others.meets}", "opponents", "replay_capacity",
-         "replay_every", "early_opponents")  # fmt: skip
-    gru = "gru" in (network.actor, network.critic)
-    idle(network.actor == "logits", "actor logits", "actor_hidden", "actor_one_hot", "actor_table")
+        idle(True, "algo", *vars(network))
+    idle(config.meets != "learners", "meets", "self_play_decay")
+    idle(config.meets != "past", "meets", "opponents", "replay_capacity", "replay_every",
+         "early_opponents")  # fmt: skip
+    idle(network.actor == "logits", "actor", "actor_hidden", "actor_one_hot", "actor_table")
     table = network.actor != "logits" and network.actor_table
     idle(not table, "no table beside the actor", "network_lr", "network_lr_final")
-    idle(not gru, f"actor {network.actor}, critic {network.critic}", "layers_before_gru")
-    idle(config.loop.exploration == 0, "exploration 0", "played_policy")
-    idle(config.schedule.anneal == 0, "anneal 0", *config.schedule.finals())
-    steered = config.steering.self_play_target is not None
-    idle(config.schedule.anneal == 0 and not steered, "anneal 0", "anneal_after", "anneal_once")
-    idle(config.evaluation.evaluate_every == 0, "evaluate_every 0", "anneal_once")
-    idle(config.steering.self_play_target is None, "self_play_target none", "steering_rate",
-         "steering_limit")  # fmt: skip
-    idle(config.evaluation.evaluate_every == 0, "evaluate_every 0", "evaluation_episodes", "stop_at",
-         "self_play_target")  # fmt: skip
-    return {name: reason for name, reason in found.items() if name in config.to_dict()}
+    idle("gru" not in (network.actor, network.critic),
+         f"actor {network.actor}, critic {network.critic}", "layers_before_gru")  # fmt: skip
+    idle(config.exploration == 0, "exploration", "played_policy")
+    idle(not anneals, "anneal", *config.schedule.finals())
+    steered, evaluates = config.self_play_target is not None, config.evaluate_every != 0
+    idle(not anneals and not steered, "anneal", "anneal_after", "anneal_once")
+    idle(not evaluates, "evaluate_every", "anneal_once")
+    idle(not steered, "self_play_target", "steering_rate", "steering_limit")
+    idle(not evaluates, "evaluate_every", "evaluation_episodes", "stop_at", "self_play_target")
+    return {name: reason for name, reason in found.items() if name in known}
 
 
 def value_text(value: Any) -> str:
@@ -207,12 +194,10 @@ def _differs(config: TrainConfig, name: str, others: Sequence[TrainConfig]) -> b
 def _words(config: TrainConfig, names: Sequence[str], between: str) -> list[str]:
     """Each field with its value; fields that a game's record joins are one word."""
     joined = config.record().joined
-    words = []
-    for name in names:
-        if name in joined:
-            word = joined[name](config, between)
-        else:
-            word = f"{name}{between}{value_text(getattr(config, name))}"
-        if word not in words:
-            words.append(word)
-    return words
+    words = (
+        joined[name](config, between)
+        if name in joined
+        else f"{name}{between}{value_text(getattr(config, name))}"
+        for name in names
+    )
+    return list(dict.fromkeys(words))

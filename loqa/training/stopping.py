@@ -30,9 +30,6 @@ class StopRequest:
 
     Args:
         speaks: whether to say on stderr, at once, that the request has been heard.
-
-    Attributes:
-        requested: whether such a signal has come.
     """
 
     def __init__(self, speaks: bool = True) -> None:

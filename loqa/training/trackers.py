@@ -35,31 +35,21 @@ def flatten(line: dict[str, Any]) -> dict[str, float]:
 
 @contextmanager
 def trackers(run: Path, config: TrainConfig) -> Iterator[Tracker]:
-    """Opens what is wanted for a run; everything is closed at the end.
-
-    TensorBoard's files go into `run`/tensorboard. A viewer that fails is left out after a warning: a
-    run does not end because of it.
-
-    Raises:
-        ValueError: `config.wandb` names a project and wandb is not installed.
-    """
-    check_installed(config)
+    """Opens what is wanted for a run, and closes it. A viewer that fails is left out after a warning: a run
+    does not end because of it."""
     with ExitStack() as stack:
         open_ones: list[Tracker] = []
-        try:
+        with _survived("TensorBoard"):
             open_ones += _tensorboard(stack, run)
-        except Exception as error:
-            _warn("TensorBoard", error)
         if config.wandb is not None:
             open_ones.append(_wandb(stack, run, config))
 
         def log(line: dict[str, Any]) -> None:
             for tracker in list(open_ones):
-                try:
+                open_ones.remove(tracker)
+                with _survived("a viewer of metrics"):
                     tracker(line)
-                except Exception as error:
-                    _warn("a viewer of metrics", error)
-                    open_ones.remove(tracker)
+                    open_ones.append(tracker)
 
         yield log
 
@@ -78,11 +68,13 @@ def check_installed(config: TrainConfig) -> None:
         raise ValueError("--wandb needs the package wandb: python -m pip install 'loqa[wandb]'")
 
 
-def _warn(name: str, error: Exception) -> None:
-    warnings.warn(
-        f"{name} fails, training goes on without it: {type(error).__name__}: {error}",
-        stacklevel=3,
-    )
+@contextmanager
+def _survived(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        said = f"{name} fails, training goes on without it: {type(error).__name__}: {error}"
+        warnings.warn(said, stacklevel=4)
 
 
 def _tensorboard(stack: ExitStack, run: Path) -> list[Tracker]:
@@ -97,13 +89,10 @@ def _tensorboard(stack: ExitStack, run: Path) -> list[Tracker]:
 
     writer: Any = SummaryWriter(str(run / "tensorboard"))
 
+    @stack.callback
     def close() -> None:
-        try:
+        with _survived("TensorBoard"):
             writer.close()
-        except Exception as error:
-            _warn("TensorBoard", error)
-
-    stack.callback(close)
 
     def log(line: dict[str, Any]) -> None:
         for name, value in flatten(line).items():

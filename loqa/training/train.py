@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,10 @@ from loqa.games.own import MakeEnv, made_by
 from loqa.runtime.device import current, training_device
 from loqa.runtime.distributed import ProcessGroup, world_size
 from loqa.runtime.torch_settings import usual_torch
-from loqa.storage.files import (
-    WriteError,
-    append_line,
-    sync,
-    write_json,
-    write_text,
-)
+from loqa.storage.files import WriteError, append_line, sync, write_json, write_text
 from loqa.storage.reading import FileError, out_of_memory, reading, wrong
 from loqa.training import checkpoint
-from loqa.training.config import RESUMABLE, TrainConfig, config_class
+from loqa.training.config import RESUMABLE, TrainConfig
 from loqa.training.own import own_config
 from loqa.training.parts import MATMUL_PRECISION
 from loqa.training.run_directory import RunDirectory, config_of
@@ -46,6 +41,8 @@ TRAINED: dict[str, Path] = {
 """Agents that come with the package, by name; loqa/trained/README.md says how they were made."""
 
 Report = Callable[[dict[str, Any]], None]
+_SUMMARISED = ("game", "preset", "algo", "shared_reward", "seed", "device")
+_SAYS = "is not a checkpoint of a training run"
 
 
 @usual_torch()
@@ -95,7 +92,7 @@ def train(
             path = None if out is None else Path(out)
             run = stack.enter_context(RunDirectory.create(path, config, run_name(config)))
         path = processes.of_leader(run.path if run else None)
-        return _run(config, run or RunDirectory(path), None, report, processes)
+        return _Session(config, run or RunDirectory(path), processes, report).work(None)
 
 
 @usual_torch()
@@ -127,10 +124,9 @@ def resume(
         TrainingError: as in `train`.
     """
     run = RunDirectory(Path(out))
-    config = run.config()
     given = {"iterations": iterations, "device": device}
     given = {name: value for name, value in given.items() if value is not None}
-    config = config.resumed(**given, **fields)
+    config = run.config().resumed(**given, **fields)
     processes = _join(config)
     check_installed(config)
     with made_by(env), run.reopened() if processes.leads else nullcontext():
@@ -142,11 +138,19 @@ def resume(
             run.write_config(config)
             lines = [line for line in run.metrics() if line["iteration"] <= reached]
             write_text(run.metrics_file, "".join(json.dumps(line) + "\n" for line in lines))
-        return _run(config, run, state, report, processes)
+        return _Session(config, run, processes, report).work(state)
+
+
+@contextmanager
+def _newest(run: RunDirectory, config: TrainConfig) -> Iterator[None]:
+    """Says how to go on when the newest checkpoint, or a file that it needs, is damaged."""
+    try:
+        yield
+    except (FileError, FileNotFoundError) as error:
+        raise FileError(f"{error}; {_advice(run, config)}") from error
 
 
 def _advice(run: RunDirectory, config: TrainConfig) -> str:
-    """How to go on when the newest checkpoint, or a file that it needs, is damaged."""
     files = run.all_checkpoints()
     for number, file in enumerate(files[1:], 1):
         with suppress(ValueError, OSError), reading(file):
@@ -160,19 +164,13 @@ def _advice(run: RunDirectory, config: TrainConfig) -> str:
 
 
 def _newest_state(run: RunDirectory, config: TrainConfig) -> dict[str, Any] | None:
-    """What the newest checkpoint holds, checked as far as it can be without building the agent.
-
-    Raises:
-        FileError: it is damaged, or config.json is not the configuration that it was made with.
-    """
+    """What the newest checkpoint holds, checked as far as it can be without building the agent."""
     latest = run.latest_checkpoint()
     if latest is None:
         return None
-    try:
+    with _newest(run, config):
         state = checkpoint.load_checkpoint(latest)
-        made_with = _agent_of(state, latest, config)[1]
-    except FileError as error:
-        raise FileError(f"{error}; {_advice(run, config)}") from error
+        made_with = _agent_of(state, latest, resumed=True)[1]
     differing = [
         f"{name} {getattr(config, name)!r} (the checkpoint: {getattr(made_with, name)!r})"
         for name in made_with.to_dict()
@@ -189,40 +187,24 @@ def _newest_state(run: RunDirectory, config: TrainConfig) -> dict[str, Any] | No
 
 
 def _agent_of(
-    state: dict[str, Any], path: Path, resumed: TrainConfig | None = None
+    state: dict[str, Any], path: Path, resumed: bool = False
 ) -> tuple[Agent, TrainConfig]:
-    """The agent in a checkpoint, and its configuration.
-
-    No more memory is taken than the checkpoint's own tensors: the shapes that the configuration asks
-    for are compared with theirs on an agent without storage.
-
-    Raises:
-        FileError: they do not fit together, or a parameter is NaN.
-    """
-    says = "is not a checkpoint of a training run"
-    with reading(path, says):
+    """The agent in a checkpoint, and its configuration; of one to be resumed the rest is checked too."""
+    with reading(path, _SAYS):
         for name in ("config", "trainer"):
             if not isinstance(state.get(name), dict):
                 raise wrong(name, "a mapping", state.get(name))
-        trainer = state["trainer"]
-        iteration: Any = trainer.get("iteration")
+        iteration: Any = state["trainer"].get("iteration")
         seconds: Any = state.get("seconds")
-        wanted = resumed is not None
-        if (iteration is not None or wanted) and (
-            type(iteration) is not int or not 0 <= iteration < 2**31
-        ):
+        counts = type(iteration) is int and 0 <= iteration < 2**31
+        if not counts and (iteration is not None or resumed):
             raise wrong("trainer/iteration", "a number of iterations", iteration)
-        if wanted and (type(seconds) not in (int, float) or not 0 <= seconds < math.inf):
+        if resumed and (type(seconds) not in (int, float) or not 0 <= seconds < math.inf):
             raise wrong("seconds", "a number of seconds", seconds)
-        config = (
-            config_class(state["config"]["game"]).of_file(
-                {name: value for name, value in state["config"].items() if name != "game"}
-            )
-            if resumed is None
-            else config_of(state["config"], path)
-        )
-        parameters = trainer["learner"]["agent"]
-        with shapes_only():
+        says = "is damaged" if resumed else _SAYS
+        config = config_of(state["config"], path, says, whole=resumed)
+        parameters = state["trainer"]["learner"]["agent"]
+        with shapes_only():  # no memory but the checkpoint's own tensors
             agent = make_agent(config)
         shapes = {name: list(value.shape) for name, value in agent.state_dict().items()}
         for name in shapes.keys() | parameters.keys():
@@ -253,11 +235,9 @@ def export_agent(source: str | Path, file: str | Path, note: str = "", half: boo
     """
     if Path(file).suffix != ".safetensors":
         raise ValueError(f"the file's name must end in .safetensors, got {file}")
-    agent = load_agent(source)
-    source = Path(source)
-    latest = RunDirectory(source).latest_checkpoint() if source.is_dir() else source
-    assert latest is not None  # the agent was loaded from it
-    whole = checkpoint.load_checkpoint(latest)
+    path = _checkpoint_of(source)
+    whole = checkpoint.load_checkpoint(path)
+    agent = _agent_of(whole, path)[0]
     parameters = (agent.half() if half else agent).state_dict()
     checkpoint.check_finite(parameters, f"{source} in 16 bits" if half else str(source))
     trainer = {"iteration": agent.iteration, "learner": {"agent": parameters}}
@@ -275,104 +255,129 @@ def load_agent(path: str | Path) -> Agent:
         FileNotFoundError: nothing is there.
         ValueError: the file is damaged or holds NaN.
     """
-    path = TRAINED.get(str(path), Path(path))
-    if path.is_dir():
-        latest = RunDirectory(path).latest_checkpoint()
-        if latest is None:
-            raise FileNotFoundError(f"{path} holds no checkpoint")
-        path = latest
+    path = _checkpoint_of(path)
     return _agent_of(checkpoint.load_checkpoint(path), path)[0]
 
 
-def _join(config: TrainConfig) -> ProcessGroup:
-    """The processes that torchrun started with this one.
+def _checkpoint_of(source: str | Path) -> Path:
+    path = TRAINED.get(str(source), Path(source))
+    latest = RunDirectory(path).latest_checkpoint() if path.is_dir() else path
+    if latest is None:
+        raise FileNotFoundError(f"{path} holds no checkpoint")
+    return latest
 
-    Raises:
-        ValueError: the batch cannot be shared by so many; or the device cannot be used.
-    """
+
+def _join(config: TrainConfig) -> ProcessGroup:
+    """The processes that torchrun started with this one; ValueError where they cannot share the batch."""
     training_device(config.device)
-    others, size = config.others, world_size()
-    for name, number in {
-        "batch_size": config.loop.batch_size,
-        "opponents": others.opponents,
-    }.items():
-        if number % size and (name == "batch_size" or others.meets == "past"):
+    size, shared = world_size(), ["batch_size"]
+    if config.others.meets == "past":
+        shared.append("opponents")
+    for name in shared:
+        if (number := getattr(config, name)) % size:
             raise ValueError(f"{name} must be a multiple of the {size} processes, got {number}")
     return ProcessGroup.of_environment(config.device)
 
 
-def _run(
-    config: TrainConfig,
-    run: RunDirectory,
-    state: dict[str, Any] | None,
-    report: Report | None,
-    processes: ProcessGroup,
-) -> dict[str, Any]:
-    device = training_device(config.device)
-    with usual_torch(MATMUL_PRECISION[config.matmul], config.num_threads):
-        with _failures(run, config), current(device), StopRequest(processes.leads) as stop:
-            trainer = Trainer(config, processes)
-            seconds = 0.0
+@dataclass
+class _Session:
+    """What this process does of a run, from a state of it to the end."""
+
+    config: TrainConfig
+    run: RunDirectory
+    processes: ProcessGroup
+    report: Report | None
+    seconds: float = 0.0
+    trainer: Trainer = field(init=False)
+
+    def work(self, state: dict[str, Any] | None) -> dict[str, Any]:
+        """The summary; `state` is that of the newest checkpoint."""
+        config, leads = self.config, self.processes.leads
+        device = training_device(config.device)
+        with (
+            usual_torch(MATMUL_PRECISION[config.matmul], config.num_threads),
+            self._failures(),
+            current(device),
+            StopRequest(leads) as stop,
+        ):
+            self.trainer = trainer = Trainer(config, self.processes)
             if state is not None:
-                _restore(trainer, state, run)
-                seconds = float(state["seconds"])
-            status, seconds = _loop(trainer, run, seconds, report, processes, stop)
+                newest = self.run.all_checkpoints()[0]
+                with _newest(self.run, config), reading(newest, _SAYS):
+                    trainer.load_state_dict(state["trainer"], self.run.path)
+                self.seconds = float(state["seconds"])
             summary = {
-                "status": status,
-                "game": config.game,
-                "preset": config.preset,
-                "algo": config.algo,
-                "shared_reward": config.shared_reward,
-                "seed": config.seed,
-                "device": config.device,
+                "status": self._loop(stop),
+                **{name: getattr(config, name) for name in _SUMMARISED},
                 "iterations": trainer.iteration,
                 "env_steps": trainer.env_steps,
-                "seconds": seconds,
+                "seconds": self.seconds,
                 **trainer.summary(),
             }
-            if processes.leads:
-                write_json(run.summary_file, summary)
-        return {**summary, "out": str(run.path)}
+            if leads:
+                write_json(self.run.summary_file, summary)
+            return {**summary, "out": str(self.run.path)}
 
+    def _loop(self, stop: StopRequest) -> str:
+        """Iterates until the end; returns how it ended."""
+        config, run, trainer, processes = self.config, self.run, self.trainer, self.processes
+        limit = math.inf if config.time_limit is None else config.time_limit
+        saved = trainer.iteration if run.latest_checkpoint() else -1
+        before, started, status = self.seconds, time.perf_counter(), "finished"
+        with trackers(run.path, config) if processes.leads else nullcontext() as track:
+            while not trainer.finished:
+                with self._own_failures():
+                    trainer.iterate()
+                logs = trainer.iteration % config.log_every == 0
+                if logs or trainer.evaluates_now or trainer.finished:
+                    trainer.settle()  # or the clock would not count what a GPU has still to do
+                self.seconds = before + time.perf_counter() - started
+                with self._own_failures():
+                    trainer.evaluate(self.seconds)
+                last = trainer.finished
+                if last or logs:
+                    self._say(track)
+                if trainer.iteration % config.checkpoint_every == 0:
+                    self._save()
+                    saved = trainer.iteration
+                if processes.any(stop.requested):
+                    status = "interrupted"
+                    break
+                if processes.any(self.seconds - before >= limit) and not last:
+                    status = "time limit"
+                    break
+            if saved != trainer.iteration:
+                self._save()
+        return status
 
-def _restore(trainer: Trainer, state: dict[str, Any], run: RunDirectory) -> None:
-    """Puts a trainer where the newest checkpoint left it.
+    def _say(self, track: Tracker | None) -> None:
+        """A line of metrics, from the process that leads."""
+        trainer = self.trainer
+        line = {
+            "iteration": trainer.iteration,
+            "env_steps": trainer.env_steps,
+            "seconds": self.seconds,
+            **trainer.metrics(),
+        }
+        if track is None:
+            return
+        append_line(self.run.metrics_file, line)
+        track(line)
+        if self.report is not None:
+            try:
+                self.report(line)
+            except BaseException:  # a closed pipe, for example, ends the run, not its work
+                self._save()
+                raise
 
-    Raises:
-        FileError: the checkpoint, or a file that it needs, is damaged; says how to go on.
-    """
-    latest = run.latest_checkpoint()
-    assert latest is not None
-    try:
-        with reading(latest, "is not a checkpoint of a training run"):
-            trainer.load_state_dict(state["trainer"], run.path)
-    except (FileError, FileNotFoundError) as error:
-        raise FileError(f"{error}; {_advice(run, trainer.config)}") from error
-
-
-def _loop(
-    trainer: Trainer,
-    run: RunDirectory,
-    seconds_before: float,
-    report: Report | None,
-    processes: ProcessGroup,
-    stop: StopRequest,
-) -> tuple[str, float]:
-    """Iterates until the end; returns how it ended and the seconds of training in all."""
-    config = trainer.config
-    status = "finished"
-    saved = trainer.iteration if run.latest_checkpoint() else -1
-    started = time.perf_counter()
-    seconds = seconds_before
-
-    def save() -> None:
-        nonlocal saved
-        if not processes.leads:
+    def _save(self) -> None:
+        run, trainer = self.run, self.trainer
+        if not self.processes.leads:
             return
         trainer.settle()
         state = {
-            "config": {"game": config.game, **config.to_dict()},
-            "seconds": seconds,
+            "config": {"game": self.config.game, **self.config.to_dict()},
+            "seconds": self.seconds,
             "trainer": trainer.state_dict(),
         }
         trainer.opponents.save_files(run.path)
@@ -380,111 +385,45 @@ def _loop(
             sync(run.metrics_file)  # lines up to here are not written again
         checkpoint.save_checkpoint(run.checkpoint_file(trainer.iteration), state)
         trainer.opponents.drop_files(run.path)
-        saved = trainer.iteration
 
-    with _metrics_of(run, config, processes) as publish:
-        while not trainer.finished:
-            with _own_failures(trainer, run):
-                trainer.iterate()
-            logs = trainer.iteration % config.log_every == 0
-            if logs or trainer.evaluates_now or trainer.finished:
-                trainer.settle()  # or the clock would not count what a GPU has still to do
-            seconds = seconds_before + time.perf_counter() - started
-            with _own_failures(trainer, run):
-                trainer.evaluate(seconds)
-            last = trainer.finished
-            if last or logs:
-                line = _metrics_line(trainer, seconds)
-                publish(line)
-                if report is not None and processes.leads:
-                    try:
-                        report(line)
-                    except BaseException:  # a closed pipe, for example, ends the run, not its work
-                        save()
-                        raise
-            if trainer.iteration % config.checkpoint_every == 0:
-                save()
-            if processes.any(stop.requested):
-                status = "interrupted"
-                break
-            limit = math.inf if config.time_limit is None else config.time_limit
-            if processes.any(seconds - seconds_before >= limit) and not last:
-                status = "time limit"
-                break
-        if saved != trainer.iteration:
-            save()
-    return status, seconds
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Turns what ends a run into TrainingError; says where and what is left."""
+        config = self.config
+        try:
+            yield
+        except (FloatingPointError, WriteError) as error:
+            raise TrainingError(f"{error}; {self._left()}") from error
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            sizes = ["batch_size", "actor_hidden", "critic_hidden"]
+            if config.others.meets == "past":
+                sizes[1:1] = ["opponents", "replay_capacity"]
+            lower = ", ".join(
+                f"--{name.replace('_', '-')} (now {getattr(config, name)})" for name in sizes
+            )
+            first_line = str(error).partition("\n")[0].partition(". ")[0] or "MemoryError"
+            raise TrainingError(
+                f"{config.device} is out of memory ({first_line}): lower one of {lower}; "
+                f"{self._left()}"
+            ) from error
 
+    @contextmanager
+    def _own_failures(self) -> Iterator[None]:
+        """A user's environment that fails from the start is wrong input; one that fails later ends a run
+        that has learned something, and can go on once the environment is mended."""
+        try:
+            yield
+        except EnvError as error:
+            if self.trainer.iteration == 1:
+                raise
+            how = " (--checkpoint-every says how often one is written)"
+            if self.run.latest_checkpoint() is not None:
+                how = f": when the environment is mended, `loqa resume {self.run.path}` goes on from it"
+            raise TrainingError(
+                f"iteration {self.trainer.iteration}: {error}; {self._left()}{how}"
+            ) from error
 
-@contextmanager
-def _metrics_of(
-    run: RunDirectory, config: TrainConfig, processes: ProcessGroup
-) -> Iterator[Tracker]:
-    """Where lines of metrics go: to metrics.jsonl and the trackers, from the process that leads."""
-    if not processes.leads:
-        yield lambda line: None
-        return
-    with trackers(run.path, config) as track:
-
-        def publish(line: dict[str, Any]) -> None:
-            append_line(run.metrics_file, line)
-            track(line)
-
-        yield publish
-
-
-def _metrics_line(trainer: Trainer, seconds: float) -> dict[str, Any]:
-    return {
-        "iteration": trainer.iteration,
-        "env_steps": trainer.env_steps,
-        "seconds": seconds,
-        **trainer.metrics(),
-    }
-
-
-@contextmanager
-def _failures(run: RunDirectory, config: TrainConfig) -> Iterator[None]:
-    """Turns what ends a run into TrainingError; says where and what is left."""
-    try:
-        yield
-    except FloatingPointError as error:
-        raise TrainingError(f"{error}; {_left(run)}") from error
-    except WriteError as error:
-        raise TrainingError(f"{error}; {_left(run)}") from error
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-        sizes = ["batch_size", "actor_hidden", "critic_hidden"]
-        if config.others.meets == "past":
-            sizes[1:1] = ["opponents", "replay_capacity"]
-        lower = ", ".join(
-            f"--{name.replace('_', '-')} (now {getattr(config, name)})" for name in sizes
-        )
-        first_line = str(error).partition("\n")[0].partition(". ")[0] or "MemoryError"
-        raise TrainingError(
-            f"{config.device} is out of memory ({first_line}): lower one of {lower}; {_left(run)}"
-        ) from error
-
-
-@contextmanager
-def _own_failures(trainer: Trainer, run: RunDirectory) -> Iterator[None]:
-    """A user's environment that fails from the start is wrong input; one that fails later ends a run that
-    has learned something, and can go on once the environment is mended."""
-    try:
-        yield
-    except EnvError as error:
-        if trainer.iteration == 1:
-            raise
-        raise TrainingError(
-            f"iteration {trainer.iteration}: {error}; {_left(run)}{_how_to_go_on(run)}"
-        ) from error
-
-
-def _how_to_go_on(run: RunDirectory) -> str:
-    if run.latest_checkpoint() is None:
-        return " (--checkpoint-every says how often one is written)"
-    return f": when the environment is mended, `loqa resume {run.path}` goes on from it"
-
-
-def _left(run: RunDirectory) -> str:
-    return f"the last checkpoint is {run.latest_checkpoint() or 'none'}"
+    def _left(self) -> str:
+        return f"the last checkpoint is {self.run.latest_checkpoint() or 'none'}"

@@ -27,10 +27,8 @@ from loqa.runtime.graphs import Replayed, recorder_for
 from loqa.runtime.random import stream, stream_seed
 from loqa.training.collect import Played, collect, collect_by_steps, collect_natively
 from loqa.training.config import TrainConfig
-from loqa.training.finite import FiniteWatch, defers
-from loqa.training.meta import MetaLearners, Naive
 from loqa.training.monitor import Monitor
-from loqa.training.opponents import Fixed, Learning, Opponents, Past, SelfPlay
+from loqa.training.opponents import Fixed, Learning, MetaLearners, Naive, Opponents, Past
 
 
 def make_agent(config: TrainConfig, seat: int = 0) -> Agent:
@@ -41,14 +39,14 @@ def make_agent(config: TrainConfig, seat: int = 0) -> Agent:
     if own is not None:
         return own(config, inputs, generator)
     given: dict[str, Any] = {
-        "actor_hidden": network.actor_hidden,
-        "critic_hidden": network.critic_hidden,
-        "layers_before_gru": network.layers_before_gru,
+        **vars(network),
+        "num_features": inputs.num_features,
         "generator": generator,
         "observes": inputs.observes,
         "config": config,
         "obs_shape": inputs.obs_shape,
     }
+    one_hot, table = given.pop("actor_one_hot"), given.pop("actor_table")
     if inputs.action_box is not None:
         if not config.loop.exploration:
             raise ValueError(
@@ -57,25 +55,16 @@ def make_agent(config: TrainConfig, seat: int = 0) -> Agent:
             )
         low, high = inputs.action_box
         return build_gaussian_agent(
-            network.actor,
-            network.critic,
-            inputs.num_features,
-            inputs.action_size,
-            inputs.action_box,
+            action_size=inputs.action_size,
+            box=inputs.action_box,
             sigma=config.loop.exploration * (high - low),
             episode_length=config.env.episode_length,
-            ridge_decay=network.ridge_decay,
             **given,
         )
-    return build_agent(
-        network.actor,
-        network.critic,
-        inputs.num_features,
-        inputs.num_actions,
-        actor_one_hot=network.actor_one_hot and inputs.observes == "states",
-        actor_table=network.actor_table and inputs.observes == "states",
-        **given,
-    )
+    del given["ridge_decay"]
+    if inputs.observes == "states":
+        given |= {"actor_one_hot": one_hot, "actor_table": table}
+    return build_agent(num_actions=inputs.num_actions, **given)
 
 
 class Trainer:
@@ -84,16 +73,14 @@ class Trainer:
     Randomness is counted: iteration n is a function of the configuration, of n and of the state, so
     that a run goes on bit for bit from `state_dict` and the files of `Opponents.save_files`.
 
+    On a GPU rollouts and updates are CUDA graphs; updates not where processes exchange gradients inside.
+
     Args:
         config: of the run.
         processes: that share its batch. Every process plays its part of the episodes that one alone
-            would play. On a GPU rollouts and updates are CUDA graphs; updates not where processes
-            exchange gradients inside.
+            would play.
         fixed: who sits in the other seats where the run meets "fixed"; by default the players that its
             configuration names.
-
-    Raises:
-        ValueError: the device cannot be used.
     """
 
     def __init__(
@@ -113,9 +100,9 @@ class Trainer:
         self._defers = defers(self.device)
         self._finite: FiniteWatch | None = None
         self.agent = make_agent(config).to(self.device)
-        self.algorithm = self._make_algorithm(self.agent)
+        self.algorithm = self._make_algorithm(self.agent, config.algo)
         self.env = self.make_env(config.loop.batch_size, "training episodes")
-        self.opponents = self._make_opponents(self.env.spec.num_players, fixed)
+        self.opponents = self._make_opponents(fixed)
         if type(self.algorithm).before is not Algorithm.before:  # refuses whom it cannot meet
             self._before(self._sitting(1), self.opponents.seat(1))
         self.monitor = Monitor(self)
@@ -128,8 +115,7 @@ class Trainer:
         """One iteration: B episodes, then one update. On a GPU it may return before they are done.
 
         Raises:
-            FloatingPointError: the update was not finite; the agent is spoilt. A GPU says so at the
-                next `settle`.
+            FloatingPointError: the update was not finite; on a GPU at the next `settle`.
         """
         self.iteration += 1
         self._set_rates()
@@ -150,8 +136,7 @@ class Trainer:
         return [*others[:seat], self.algorithm.policy(), *others[seat:]]
 
     def _episodes(self, sitting: Sequence[Policy | str], purpose: str) -> Played:
-        """What an update learns from: a batch of episodes, or several in a row, between which who sits there
-        may adapt."""
+        """What an update learns from; between several batches in a row who sits there may adapt."""
         seats = [self.seat_of(one) for one in sitting]
         exploration, count = self.config.loop.exploration, self.algorithm.episodes
         if count == 1:
@@ -193,10 +178,8 @@ class Trainer:
         exploration: float = 0.0,
         records: bool = True,
     ) -> Played:
-        """This process's part of the episodes of (seed, purpose, iteration).
-
-        With `records` a GPU keeps a recording of the purpose for the iterations to come.
-        """
+        """This process's part of the episodes of (seed, purpose, iteration); with `records` a GPU keeps a
+        recording of the purpose for the iterations to come."""
         name = (self.config.loop.seed, purpose, self.iteration)
         seed = stream_seed(*name)
         steps, players = env.spec.episode_length, env.spec.num_players
@@ -215,17 +198,16 @@ class Trainer:
         natively = collect_natively(env, seats, draws, seed, exploration)
         if natively is not None:  # one kernel for whole episodes
             return natively
-        by_steps = Replayed(partial(_by_steps, env, exploration), self.record)
-        replayed = self._plays.setdefault(purpose, by_steps)
-        played: Played = replayed(tuple(seats), draws(), env.reset(seed=seed))
+        if purpose not in self._plays:
+            by_steps = partial(collect_by_steps, env, exploration=exploration)
+            self._plays[purpose] = Replayed(by_steps, self.record)
+        played: Played = self._plays[purpose](tuple(seats), draws(), env.reset(seed=seed))
         return played
 
     def seat_of(self, policy: Policy | str) -> Policy | str:
         """What sits in a seat for an agent: one of recurrent features is laid out for stepping."""
-        if not isinstance(policy, Agent) or policy.observes != "features":
-            return policy
-        if isinstance(policy.actor, GRUHead):
-            return AgentSets.of(policy)
+        if isinstance(policy, Agent) and policy.observes == "features":
+            return AgentSets.of(policy) if isinstance(policy.actor, GRUHead) else policy
         return policy
 
     @property
@@ -256,18 +238,17 @@ class Trainer:
         agent that learns and then to the others; seconds by phase are those since the last call."""
         assert self._last is not None
         trajectory, numbers = self._last
-        found = {name: _value(number).mean() for name, number in numbers.items()}
-        paid, *rest = fetch([trajectory.rewards.mean((0, 1)), *found.values()])
-        seat = self.opponents.seat(self.iteration)
-        values = dict(zip(found, (value for (value,) in rest), strict=True))
+        means = [_value(number).mean() for number in numbers.values()]
+        paid, *rest = fetch([trajectory.rewards.mean((0, 1)), *means])
+        paid.insert(0, paid.pop(self.opponents.seat(self.iteration)))
+        plain: dict[str, float] = {}
+        loss: dict[str, float] = {}
+        for name, (value,) in zip(numbers, rest, strict=True):
+            (loss if name.startswith("loss/") else plain)[name.removeprefix("loss/")] = value
         return {
-            "reward": [paid[seat], *paid[:seat], *paid[seat + 1 :]],
-            **{name: value for name, value in values.items() if not name.startswith("loss/")},
-            "loss": {
-                name.removeprefix("loss/"): value
-                for name, value in values.items()
-                if name.startswith("loss/")
-            },
+            "reward": paid,
+            **plain,
+            "loss": loss,
             "phase_seconds": self._clock.take(),
             **self.opponents.metrics(),
             **self.monitor.metrics(),
@@ -303,26 +284,19 @@ class Trainer:
     # --- finite
 
     def settle(self) -> None:
-        """Waits until the device has done all that it was asked.
-
-        Raises:
-            FloatingPointError: an update was not finite; names what and where.
-        """
+        """Waits until the device has done all that it was asked; raises what `iterate` could not yet."""
         if self._defers and self._finite is not None:
             self._finite.check()
 
     def _check(self, numbers: Mapping[str, Number]) -> None:
         """Looks whether an update was finite: on the CPU at once, on a GPU at the next `settle`."""
-        watched = {
-            name: _value(number).mean()
-            for name, number in numbers.items()
-            if name.startswith(("loss/", "grad_norm"))
-        }
-        if not self._defers and all(math.isfinite(number) for number in watched.values()):
+        names = tuple(name for name in numbers if name.startswith(("loss/", "grad_norm")))
+        watched = [_value(numbers[name]).mean() for name in names]
+        if not self._defers and all(map(math.isfinite, watched)):
             return
         if self._finite is None:
-            self._finite = FiniteWatch(tuple(watched), self.device)
-        self._finite.note(self.iteration, list(watched.values()))
+            self._finite = FiniteWatch(names, self.device)
+        self._finite.note(self.iteration, watched)
         if not self._defers:
             self._finite.check()
 
@@ -331,34 +305,27 @@ class Trainer:
     def make_env(self, episodes: int, purpose: str) -> Env:
         """An environment for this process's part of so many episodes."""
         part = self.processes.share(episodes)
-        making = Making(
-            num_envs=part.stop - part.start,
-            seed=stream_seed(self.config.loop.seed, purpose),
-            device=self.device,
-            num_threads=self.config.loop.num_threads,
-            first_env=part.start,
-        )
+        count, threads = part.stop - part.start, self.config.loop.num_threads
+        seed = stream_seed(self.config.loop.seed, purpose)
+        making = Making(count, seed, self.device, threads, first_env=part.start)
         return self.game.make_env(self.config.env, making)
 
-    def _make_algorithm(self, agent: Agent, algo: str | None = None) -> Algorithm:
-        loop = self.config.loop
-        context = Context(
-            self.processes, loop.exploration, self.record, loop.seed, self._play_beside
-        )
-        entry = algorithms.entry(algo or self.config.algo)
-        return entry.algorithm(agent, self.config.settings(algo), context)
+    def _make_algorithm(self, agent: Agent, algo: str) -> Algorithm:
+        loop, play = self.config.loop, self._play_beside
+        context = Context(self.processes, loop.exploration, self.record, loop.seed, play)
+        return algorithms.entry(algo).algorithm(agent, self.config.settings(algo), context)
 
-    def _make_opponents(
-        self, players: int, sitting: Sequence[Policy | str] | None = None
-    ) -> Opponents:
-        others = self.config.others
+    def _make_opponents(self, sitting: Sequence[Policy | str] | None) -> Opponents:
+        others, players = self.config.others, self.env.spec.num_players
         if others.meets == "past":
             records = self.algorithm.reads_others
             return Past(self.agent, self.config, players, records, self.processes)
         if others.meets == "learners":
-            agents = [make_agent(self.config, seat).to(self.device) for seat in range(1, players)]
-            theirs = None if others.other_algo == "same" else others.other_algo
-            learning = [self._make_algorithm(agent, theirs) for agent in agents]
+            theirs = self.config.algo if others.other_algo == "same" else others.other_algo
+            learning = [
+                self._make_algorithm(make_agent(self.config, seat).to(self.device), theirs)
+                for seat in range(1, players)
+            ]
             if self.algorithm.episodes > 1:
                 return MetaLearners(self.algorithm, learning, self.config, self._episodes)
             return Learning(learning)
@@ -369,12 +336,11 @@ class Trainer:
             if len(fixed) != players - 1:
                 raise ValueError(f"fixed must name {players - 1} players, got {', '.join(fixed)}")
             if others.take_turns and self.algorithm.keeps_seat:
-                raise ValueError(
-                    f"take_turns is not for {self.config.algo}: it knows who sits where"
-                )
+                algo = self.config.algo
+                raise ValueError(f"take_turns is not for {algo}: it knows who sits where")
             seats = [self._player(name) for name in fixed] if sitting is None else sitting
             return Fixed(seats, others.take_turns)
-        return SelfPlay(self.agent, players)
+        return Fixed([self.agent] * (players - 1))  # the agent as it is now, in every seat
 
     def _player(self, name: str) -> Policy | str:
         """A player by its name in the game, or the agent of a run or a checkpoint."""
@@ -393,8 +359,7 @@ class Trainer:
         return self.game.player(name)
 
     def _set_rates(self) -> None:
-        """Tells the algorithm the rates of this iteration, where they change, and the opponents whether
-        annealing has begun."""
+        """Tells the algorithms the rates of this iteration, and the opponents whether annealing has begun."""
         self.opponents.began = self.monitor.began
         schedule, first = self.config.schedule, self.config.settings()
         share = schedule.share(self.iteration, self.monitor.began)
@@ -410,9 +375,39 @@ class Trainer:
             self.rates = rates
 
 
-def _by_steps(env: Env, exploration: float, seats: Any, draws: Tensor, start: Tensor) -> Played:
-    return collect_by_steps(env, seats, draws, start, exploration)
-
-
 def _value(number: Number) -> Tensor:
     return number if isinstance(number, Tensor) else number()
+
+
+class FiniteWatch:
+    """Notes on the device in which iteration one of an algorithm's numbers first was NaN or infinite."""
+
+    def __init__(self, names: tuple[str, ...], device: torch.device) -> None:
+        self._names = names
+        self._where = torch.zeros(len(names), dtype=torch.float64, device=device)  # 0: never
+        self._value = torch.zeros(len(names), device=device)
+
+    def note(self, iteration: int, numbers: list[Tensor]) -> None:
+        """Looks at the numbers of an iteration (from 1) without waiting for them."""
+        values = torch.stack(numbers).float()
+        fine = values.isfinite() | (self._where != 0)
+        self._where = torch.where(fine, self._where, float(iteration))
+        self._value = torch.where(fine, self._value, values)
+
+    def check(self) -> None:
+        """Waits for the device; FloatingPointError names what was not finite first, and its iteration."""
+        where, values = fetch([self._where, self._value])
+        bad = [found for found in zip(where, values, self._names, strict=True) if found[0]]
+        if bad:
+            iteration, value, name = min(bad, key=lambda found: found[0])
+            kind, of, player = name.partition(" of ")
+            loss = f"{kind.removeprefix('loss/')} loss"
+            what = "norm of the actor's gradient" if kind == "grad_norm" else loss
+            raise FloatingPointError(
+                f"the {what}{of}{player} is {value} at iteration {int(iteration)}"
+            )
+
+
+def defers(device: torch.device) -> bool:
+    """Whether synchronising is expensive, so that a run looks at its numbers now and then only."""
+    return device.type != "cpu"

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from loqa.cli.progress import Pace, duration, fit_line, training_progress
 from loqa.games.coin_view import CoinView
-from loqa.games.matrix_view import view as ipd_view
+from loqa.games.matrix_game import view as ipd_view
 from loqa.games.view import Part, reward_outcome, reward_view
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import loqa
 from loqa import PublicGoodsConfig
-from loqa.games.conditional import answers, exact_game, outcome, state_names, worth
+from loqa.games.public_goods import answers, exact_game, outcome, state_names, worth
 
 N_IPD = (-2.0, 1.0, -1.0)  # of three players: base, gain of each other's, own
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from loqa.training.config import CoinConfig, IPDConfig
-from loqa.training.trackers import flatten, trackers
+from loqa.training.trackers import check_installed, flatten, trackers
 
 LINE = {"iteration": 3, "loss": {"agent": 1.5}, "reward": [2, 3], "share": None, "name": "x"}
 
@@ -54,10 +54,7 @@ def test_wandb_is_told_and_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert calls == [("init", "games", "run7", 5), ("log", flatten(LINE), 3), ("finish",)]
 
 
-def test_wandb_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wandb_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with (
-        pytest.raises(ValueError, match=r"--wandb needs the package wandb.*loqa\[wandb\]"),
-        trackers(tmp_path, CoinConfig.of_preset(wandb="games")),
-    ):
-        pass
+    with pytest.raises(ValueError, match=r"--wandb needs the package wandb.*loqa\[wandb\]"):
+        check_installed(CoinConfig.of_preset(wandb="games"))
