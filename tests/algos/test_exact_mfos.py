@@ -18,7 +18,7 @@ from loqa.algos.exact.meta_policy import (
     normalised_returns,
 )
 from loqa.algos.exact.mfos import MFOS, MetaGame, MFOSSettings
-from loqa.algos.exact.naive import NaiveSettings
+from loqa.algos.exact.play import NaiveSettings
 
 SMALL = Path(__file__).parents[1] / "golden" / "rivals_mfos_exact.npz"
 FULL = os.environ.get("LOQA_GOLDEN_DIR")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -36,23 +37,11 @@ class Rollout:
     rewards: Tensor
     last: Tensor
 
-
-class Recording:
-    """A rollout that is being played."""
-
-    def __init__(self) -> None:
-        self._steps: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-
-    def add(self, state: Tensor, action: Tensor, log_prob: Tensor, rewards: Tensor) -> None:
-        """A meta-step; `rewards` are `[2, R, B]`."""
-        self._steps.append((state, action, log_prob, rewards))
-
-    def whole(self, last: Tensor) -> Rollout:
-        """All of it, `last` being the state that came after."""
-        states, actions, log_probs, rewards = (
-            torch.stack(each) for each in zip(*self._steps, strict=True)
-        )
-        return Rollout(states, actions, log_probs, rewards.transpose(0, 1), last)
+    @classmethod
+    def of_steps(cls, steps: Iterable[tuple[Tensor, ...]], last: Tensor) -> Self:
+        """Of state, action, log-probability and rewards `[2, R, B]` of each meta-step."""
+        states, actions, log_probs, rewards = map(torch.stack, zip(*steps, strict=True))
+        return cls(states, actions, log_probs, rewards.transpose(0, 1), last)
 
 
 def normalised_returns(rewards: Tensor, discount: float) -> Tensor:
@@ -85,8 +74,7 @@ class MetaPolicy:
         """Weights and biases from U(-k, k), k = 1 / sqrt(inputs of the layer)."""
         weights = {}
         for head, outputs in (("actor", 2 * num_states), ("critic", 1)):
-            sizes = ((0, 2 * num_states, hidden), (2, hidden, outputs))
-            for layer, inputs, units in sizes:
+            for layer, inputs, units in ((0, 2 * num_states, hidden), (2, hidden, outputs)):
                 for kind, rows in (("weight", inputs), ("bias", 1)):
                     uniform = torch.rand((runs, rows, units), generator=generator)
                     weights[f"{head}.{layer}.{kind}"] = (2 * uniform - 1) / math.sqrt(inputs)
@@ -98,7 +86,7 @@ class MetaPolicy:
 
     def act(self, states: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Actions and their log-probabilities, see `loqa.ops.meta_game.act`; without derivatives."""
-        return meta_game.act(self._networks("actor"), states, noise)
+        return meta_game.act(TanhNetworks(*self.parameters()[:4]), states, noise)
 
     def improve(
         self, rollout: Rollout, optimizer: torch.optim.Optimizer, settings: MFOSSettings
@@ -110,23 +98,15 @@ class MetaPolicy:
         returns = normalised_returns(rollout.rewards[0], settings.meta_discount)
         arrays = (rollout.states, rollout.actions, rollout.log_probs, returns)
         states, actions, log_probs, returns = (one.transpose(0, 1).flatten(1, 2) for one in arrays)
-        losses = []
+        batch = states, actions, log_probs, returns
+        losses, parameters = [], self.parameters()
+        actor, critic = TanhNetworks(*parameters[:4]), TanhNetworks(*parameters[4:])
         for _ in range(settings.epochs):
             loss, *gradients = meta_game.ppo(
-                self._networks("actor"),
-                self._networks("critic"),
-                (states, actions, log_probs, returns),
-                settings.clip,
-                settings.entropy_bonus,
+                actor, critic, batch, settings.clip, settings.entropy_bonus
             )
-            for one, gradient in zip(
-                self.parameters(), (*gradients[0], *gradients[1]), strict=True
-            ):
+            for one, gradient in zip(parameters, (*gradients[0], *gradients[1]), strict=True):
                 one.grad = gradient
             optimizer.step()
             losses.append(loss)
         return losses
-
-    def _networks(self, head: str) -> TanhNetworks:
-        parameters = self.parameters()
-        return TanhNetworks(*(parameters[:4] if head == "actor" else parameters[4:]))

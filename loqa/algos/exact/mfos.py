@@ -11,9 +11,8 @@ from torch import Generator, Tensor
 from loqa._checks import Count, Rate, Share, check_fields
 from loqa.algos.exact.games import ExactGame
 from loqa.algos.exact.lola import LOLASettings
-from loqa.algos.exact.meta_policy import MetaPolicy, Recording, Rollout
-from loqa.algos.exact.naive import NaiveSettings
-from loqa.algos.exact.play import Play
+from loqa.algos.exact.meta_policy import MetaPolicy, Rollout
+from loqa.algos.exact.play import NaiveSettings, Play
 from loqa.algos.exact.policies import Table
 from loqa.runtime.random import stream
 
@@ -110,11 +109,9 @@ class MFOS:
     def __init__(self, game: ExactGame, settings: MFOSSettings, runs: int, seed: int = 0) -> None:
         self.game, self.settings, self._runs, self._seed = game, settings, runs, seed
         count = 2 if settings.opponent == "self" else 1
+        size = game.num_states, settings.meta_hidden, runs
         self.agents = [
-            MetaPolicy.drawn(
-                game.num_states, settings.meta_hidden, runs, stream(seed, "M-FOS", seat)
-            )
-            for seat in range(count)
+            MetaPolicy.drawn(*size, stream(seed, "M-FOS", seat)) for seat in range(count)
         ]
         self._optimizers = [
             torch.optim.Adam(agent.parameters(), lr=settings.lr) for agent in self.agents
@@ -165,28 +162,23 @@ class MFOS:
             self.game, lola if self.settings.opponent == "lola" else NaiveSettings(rate), seat
         )
         state, _, theirs = meta.step(self._draw(generator), self._draw(generator))
-        recording = Recording()
+        steps = []
         for _ in range(self.settings.meta_steps):
-            action, log_prob = self._act(seat, state, generator)
-            seen = state
-            state, rewards, theirs = meta.step(action, theirs)
-            recording.add(seen, action, log_prob, rewards)
-        return recording.whole(state)
+            seen, chosen = state, self.agents[seat].act(state, self._draw(generator))
+            state, rewards, theirs = meta.step(chosen[0], theirs)
+            steps.append((seen, *chosen, rewards))
+        return Rollout.of_steps(steps, state)
 
     def _against_each_other(self, generator: Generator) -> list[Rollout]:
         now = [self._draw(generator), self._draw(generator)]
-        rollouts = [Recording(), Recording()]
+        states = [torch.sigmoid(torch.cat(each, -1)) for each in (now, now[::-1])]
+        steps: list[list[tuple[Tensor, ...]]] = [[], []]
         for _ in range(self.settings.meta_steps):
-            states = [torch.sigmoid(torch.cat([now[seat], now[1 - seat]], -1)) for seat in (0, 1)]
-            chosen = [self._act(seat, states[seat], generator) for seat in (0, 1)]
+            chosen = [self.agents[seat].act(states[seat], self._draw(generator)) for seat in (0, 1)]
             now = [action for action, _ in chosen]
             with torch.no_grad():
                 rewards = self.game.weight * torch.stack(self.game.values(now[0], now[1], 0))
             for seat, each in enumerate((rewards, rewards.flip(0))):
-                rollouts[seat].add(states[seat], *chosen[seat], each)
-        ends = [torch.sigmoid(torch.cat([now[seat], now[1 - seat]], -1)) for seat in (0, 1)]
-        return [rollout.whole(end) for rollout, end in zip(rollouts, ends, strict=True)]
-
-    def _act(self, seat: int, state: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        noise = self._draw(generator)
-        return self.agents[seat].act(state, noise)
+                steps[seat].append((states[seat], *chosen[seat], each))
+            states = [torch.sigmoid(torch.cat(each, -1)) for each in (now, now[::-1])]
+        return [Rollout.of_steps(*each) for each in zip(steps, states, strict=True)]
