@@ -50,6 +50,16 @@ class Ends:
         return None if self.truncated is None else self.truncated & ~self.terminated
 
 
+def episode_steps(count: int, like: Tensor, resets: Tensor | None = None) -> Tensor:
+    """The index of each of `count` steps in its episode, `[count, 1]` or `[count, B]`, in the dtype and on
+    the device of `like`; `resets [count - 1, B]` as in `Ends`."""
+    steps = torch.arange(count, dtype=like.dtype, device=like.device)[:, None]
+    if resets is None:
+        return steps
+    begun = torch.where(resets, steps[1:], 0.0).cummax(0).values
+    return torch.cat([steps[:1].expand(-1, resets.shape[1]), steps[1:] - begun])
+
+
 @dataclass(frozen=True)
 class FinalTables:
     """What an agent's heads say of `Ends.final_obs`, N of them.

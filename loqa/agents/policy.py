@@ -7,13 +7,13 @@ are the networks that other work published.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from loqa.agents.networks import GRUHead
+from loqa.agents.networks import FLOATS, GRUHead
 
 
 @runtime_checkable
@@ -86,12 +86,11 @@ class MFOSPolicy(nn.Module):
     def __init__(self, height: int, width: int, channels: int = 16, hidden: int = 16) -> None:
         super().__init__()
         self.board = (self.PLANES, height, width)
-        how: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}  # whatever the defaults are
-        self.conv_a_0 = nn.Conv2d(7, channels, 3, **how)
-        self.conv_a_1 = nn.Conv2d(channels, channels, 3, **how)
-        self.linear_a_0 = nn.Linear(channels * height * width, hidden, **how)
-        self.GRU_a = nn.GRU(hidden, hidden, **how)
-        self.linear_a = nn.Linear(hidden, 4, **how)
+        self.conv_a_0 = nn.Conv2d(7, channels, 3, **FLOATS)
+        self.conv_a_1 = nn.Conv2d(channels, channels, 3, **FLOATS)
+        self.linear_a_0 = nn.Linear(channels * height * width, hidden, **FLOATS)
+        self.GRU_a = nn.GRU(hidden, hidden, **FLOATS)
+        self.linear_a = nn.Linear(hidden, 4, **FLOATS)
 
     def initial_state(self, batch_size: int) -> Tensor:
         planes, height, width = self.board
@@ -107,15 +106,7 @@ class MFOSPolicy(nn.Module):
         for convolution in (self.conv_a_0, self.conv_a_1):
             planes = torch.relu(convolution(functional.pad(planes, (1, 1, 1, 1), "circular")))
         features = torch.relu(self.linear_a_0(planes.flatten(1)))
-        gru = dict(self.GRU_a.named_parameters())
-        hidden = torch.gru_cell(
-            features,
-            hidden,
-            gru["weight_ih_l0"],
-            gru["weight_hh_l0"],
-            gru["bias_ih_l0"],
-            gru["bias_hh_l0"],
-        )
+        hidden = torch.gru_cell(features, hidden, *self.GRU_a.parameters())
         logits = self.linear_a(torch.relu(hidden))[:, list(self.ACTIONS)]
         return logits.log_softmax(-1), torch.cat([hidden, obs.flatten(1)], -1)
 

@@ -139,15 +139,6 @@ def _cycler(name: str, cycle: str) -> Machine:
     )
 
 
-def _soft_grudger() -> Machine:
-    """Answers a defection by D, D, D, D, C, C, whatever happens meanwhile."""
-
-    def remember(place: int, own: str, other: str) -> int:
-        return (1 if other == "D" else 0) if place in (0, 6) else place + 1
-
-    return machine_of_rule("soft-grudger", 0, lambda place: place in (0, 5, 6), remember)
-
-
 def _memory_two(name: str, vector: str) -> Machine:
     """First two moves C; then by the last two actions, own then other's, in the order CC, CD, DC, DD
     of each."""
@@ -205,7 +196,12 @@ def _named() -> list[Machine]:
         _by_defections("easy-go", 1, lambda turn, defections: defections > 0),
         _by_defections("fool-me-once", 2, lambda turn, defections: defections < 2),
         _by_defections("aggravater", 3, lambda turn, defections: turn >= 3 and defections == 0),
-        _soft_grudger(),
+        _mealy(  # answers a defection by D, D, D, D, C, C, whatever happens meanwhile
+            "soft-grudger",
+            "C",
+            "0: 0C, 1D; 1: 2D, 2D; 2: 3D, 3D; 3: 4D, 4D; 4: 5C, 5C; 5: 6C, 6C; 6: 0C, 1D",
+            initial="0",
+        ),
         _cycler("cycler-ccd", "CCD"),
         _cycler("cycler-ddc", "DDC"),
         _cycler("cycler-dc", "DC"),
