@@ -51,9 +51,6 @@ class LOQASettings(ActorCriticSettings):
             "mirrored": the same from its actions alone, with the rewards that the agent got in its place.
             "inferred": the same from its actions alone, with rewards inferred from how its policy changes
             (`loqa.algos.opponent_model`).
-
-    Raises:
-        ValueError: an unknown choice, n_step < 2 or a number out of its range.
     """
 
     shaping: Literal["loaded-dice", "n-step"] = "loaded-dice"
@@ -70,8 +67,6 @@ class LOQASettings(ActorCriticSettings):
 class ActorLosses:
     """The parts of the actor's loss, one number an episode.
 
-    total = mean(agent) + beta mean(entropy) + w mean(opponent).
-
     Attributes:
         agent: `[B]`, -mean_t(l_t A_t).
         entropy: `[B]`, -mean_t H(pi_t); None if its weight is 0.
@@ -83,7 +78,7 @@ class ActorLosses:
     opponent: Tensor | None
 
     def total(self, entropy_bonus: float | Tensor, shaping_weight: float | Tensor) -> Tensor:
-        """The scalar to minimise, with beta and w."""
+        """The scalar to minimise, mean(agent) + beta mean(entropy) + w mean(opponent)."""
         total = self.agent.mean()
         if self.entropy is not None:
             total = total + entropy_bonus * self.entropy.mean()
@@ -92,9 +87,9 @@ class ActorLosses:
         return total
 
     def detach(self) -> ActorLosses:
-        """The same numbers as constants."""
-        entropy = None if self.entropy is None else self.entropy.detach()
-        opponent = None if self.opponent is None else self.opponent.detach()
+        entropy, opponent = (
+            None if one is None else one.detach() for one in (self.entropy, self.opponent)
+        )
         return ActorLosses(self.agent.detach(), entropy, opponent)
 
 
@@ -130,14 +125,23 @@ def advantages(
         values = values.detach()
         next_values = None if next_values is None else next_values.detach()
     following = values[1:] if next_values is None else next_values
+    return _centre(_uncentred(rewards, values, settings, kind, ends, following), settings)
+
+
+def _uncentred(
+    rewards: Tensor,
+    values: Tensor,
+    settings: ActorCriticSettings,
+    kind: str,
+    ends: Ends | None,
+    following: Tensor,
+) -> Tensor:
+    gamma = settings.gamma
     if kind == "gae":
-        result = _generalized(rewards, values, settings, ends, following)
-    elif kind == "mc":
-        result = _returns(rewards, settings, ends, following) - values[:-1]
-    else:
-        following = _unless(ends, following)
-        result = torch.add(rewards - values[:-1], following, alpha=settings.gamma)
-    return _centre(result, settings)
+        return generalized(rewards, values, gamma, settings.advantage_lambda, ends, following)
+    if kind == "mc":
+        return _returns(rewards, gamma, ends, following) - values[:-1]
+    return torch.add(rewards - values[:-1], _unless(ends, following), alpha=gamma)
 
 
 def shaping_advantages(
@@ -163,16 +167,13 @@ def shaping_advantages(
     """
     kind = settings.advantage if kind is None else kind
     steps = rewards.shape[0] + 1 - settings.n_step
-    following = (values[1:] if next_values is None else next_values).detach()
-    if kind == "gae":
-        result = _generalized(rewards, values, settings, ends, following)[:steps]
-        return _centre(result, settings)
-    values = values[:steps].detach()
-    if kind == "mc":
-        result = _returns(rewards, settings, ends, following)[:steps] - values
-    else:
-        result = rewards[:steps] - values
+    values = values.detach()
+    following = values[1:] if next_values is None else next_values.detach()
+    if kind == "td0":
+        result = rewards[:steps] - values[:steps]
         result[:-1] += settings.gamma * _unless(ends, following)[: steps - 1]
+    else:
+        result = _uncentred(rewards, values, settings, kind, ends, following)[:steps]
     return _centre(result, settings)
 
 
@@ -181,7 +182,7 @@ def _unless(ends: Ends | None, following: Tensor) -> Tensor:
     return following if ends is None else following.masked_fill(ends.terminated, 0)
 
 
-def paid_until_done(
+def _paid_until_done(
     rewards: Tensor, gamma: float, ends: Ends | None, following: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """Rewards with gamma V added where an episode is cut, and where sums end: V of what would have come
@@ -193,24 +194,23 @@ def paid_until_done(
     return rewards, ends.done
 
 
-def _returns(
-    rewards: Tensor, settings: ActorCriticSettings, ends: Ends | None, following: Tensor
-) -> Tensor:
-    paid, done = paid_until_done(rewards, settings.gamma, ends, following)
-    return ops.discounted_returns(paid, settings.gamma, terminated=done)
+def _returns(rewards: Tensor, gamma: float, ends: Ends | None, following: Tensor) -> Tensor:
+    paid, done = _paid_until_done(rewards, gamma, ends, following)
+    return ops.discounted_returns(paid, gamma, terminated=done)
 
 
-def _generalized(
+def generalized(
     rewards: Tensor,
     values: Tensor,
-    settings: ActorCriticSettings,
+    gamma: float,
+    decay: float,
     ends: Ends | None,
     following: Tensor,
-    decay: float | None = None,
 ) -> Tensor:
-    decay = settings.advantage_lambda if decay is None else decay
-    paid, done = paid_until_done(rewards, settings.gamma, ends, following)
-    return ops.generalized_advantage(paid, values.detach(), settings.gamma, decay, done)
+    """Generalized advantages (Schulman et al. 2016) with lambda `decay`, constants; `following` is V of what
+    comes after each step."""
+    paid, done = _paid_until_done(rewards, gamma, ends, following)
+    return ops.generalized_advantage(paid, values.detach(), gamma, decay, done)
 
 
 def _centre(advantage: Tensor, settings: ActorCriticSettings) -> Tensor:
@@ -249,9 +249,9 @@ def opponent_q_values(
     values = values.detach()
     following = (values[1:] if next_values is None else next_values).detach()
     if settings.shaping == "loaded-dice":
-        paid, done = paid_until_done(rewards, settings.gamma, ends, following)
+        paid, done = _paid_until_done(rewards, settings.gamma, ends, following)
         if settings.opponent_baseline == "batch":
-            errors = _returns(rewards, settings, ends, following) - values[:-1]
+            errors = _returns(rewards, settings.gamma, ends, following) - values[:-1]
             values = torch.cat([values[:-1] + errors.mean(1, keepdim=True), values[-1:]])
         return ops.loaded_dice_q_values(
             paid, values, log_probs, settings.gamma, settings.dice_discount,
@@ -277,8 +277,7 @@ def opponent_log_probs(
 
     Args:
         q_values: `[S, B]`, Qhat.
-        other_q_logsumexp: `[S, B]`, y, a constant; None where actions are numbers, and log pihat is then x
-            less what does not depend on it.
+        other_q_logsumexp: `[S, B]`, y, a constant; None where actions are numbers: log pihat is then x.
 
     Returns:
         `[S, B]`; with `stop_normaliser_gradient` its derivative in x is 1.
@@ -360,10 +359,7 @@ def actor_losses(
         shaping_loss(log_probs, advantage, opponent, paid, settings, ends)
         for opponent, paid in opponents
     ]
-    opponent_loss = losses[0]
-    for loss in losses[1:]:
-        opponent_loss = opponent_loss + loss
-    return ActorLosses(agent_loss, entropy_loss, opponent_loss)
+    return ActorLosses(agent_loss, entropy_loss, sum(losses[1:], losses[0]))
 
 
 def critic_targets(
@@ -400,12 +396,11 @@ def critic_targets(
         raise ValueError(f"critic_target {settings.critic_target!r} needs a target network")
     following = target.next_values.detach()
     if settings.critic_target == "returns":
-        return _returns(rewards, settings, ends, following)
+        return _returns(rewards, settings.gamma, ends, following)
     if settings.critic_target == "lambda":
         values = torch.cat([target.taken_q_values, target.values[-1:]]).detach()
-        corrections = _generalized(
-            rewards, values, settings, ends, following, settings.critic_lambda
-        )
+        decay = settings.critic_lambda
+        corrections = generalized(rewards, values, settings.gamma, decay, ends, following)
         return corrections + values[:-1]
     if settings.critic_target == "argmax":
         following = target.next_max_q_values

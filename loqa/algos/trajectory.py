@@ -89,21 +89,18 @@ class Trajectory:
         ends = [torch.zeros_like(one.rewards[..., 0], dtype=torch.bool) for one in parts]
         for one in ends:
             one[-1] = True
-        return cls(
-            torch.cat([*(one.obs[:-1] for one in parts), parts[-1].obs[-1:]]),
-            torch.cat([one.actions for one in parts]),
-            torch.cat([one.rewards for one in parts]),
-            torch.cat(ends),
+        obs = [*(one.obs[:-1] for one in parts), parts[-1].obs[-1:]]
+        actions, rewards = (
+            [getattr(one, name) for one in parts] for name in ("actions", "rewards")
         )
+        return cls(*map(torch.cat, (obs, actions, rewards, ends)))
 
     @property
     def num_envs(self) -> int:
-        """B."""
         return self.rewards.shape[1]
 
     @property
     def num_players(self) -> int:
-        """A."""
         return self.rewards.shape[2]
 
     def shared(self) -> Trajectory:
@@ -117,13 +114,10 @@ class Trajectory:
     @property
     def ends(self) -> Ends | None:
         """Where episodes end, for the losses; None: nowhere before T."""
-        if self.terminated is None and self.truncated is None:
-            return None
-        terminated = self.terminated
-        if terminated is None:
-            assert self.truncated is not None
-            terminated = torch.zeros_like(self.truncated)
-        return Ends(terminated, self.truncated)
+        if self.truncated is None:
+            return None if self.terminated is None else Ends(self.terminated)
+        never = torch.zeros_like(self.truncated)
+        return Ends(never if self.terminated is None else self.terminated, self.truncated)
 
     def seat(self, number: int) -> Seat:
         """What one player saw, did and was paid."""

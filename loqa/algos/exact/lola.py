@@ -43,7 +43,6 @@ class LOLASettings:
             )
 
     def step(self, play: Play, mine: Tensor, theirs: Tensor) -> Tensor:
-        """My parameters after an update, `[..., P]`."""
         return mine + self.lr * _FORMS[self.form](play, mine, theirs, self)
 
 
@@ -78,9 +77,7 @@ def look_ahead(
     Args:
         mine: theta_i; derivatives for it are kept.
         theirs: theta_j; it requires a gradient.
-        rate: eta.
-        steps: how many.
-        beta: weight of staying near where it was.
+        rate, steps, beta: eta, how many, and the weight of staying near where it was.
     """
     learned = theirs
     before = play.policy.logits(theirs.detach())
@@ -127,7 +124,6 @@ class POLASettings:
         check_fields(self)
 
     def step(self, play: Play, mine: Tensor, theirs: Tensor) -> Tensor:
-        """My parameters after an update, `[..., P]`."""
         return proximal_step(play, mine, theirs, self)[0]
 
 
