@@ -208,6 +208,7 @@ class Agent(nn.Module):
         return SeatOutputs(answers, q_values, actions.long(), final=final)
 
     def initial_state(self, batch_size: int) -> Tensor:
+        """State of the actor before the first step, `[B, S]`."""
         return self.actor.initial_state(batch_size)
 
     def step(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -68,6 +68,7 @@ class GaussianOutputs(SeatOutputs):
         return self
 
     def detach(self) -> Self:
+        """The same numbers as constants."""
         return replace(super().detach(), means=self.means.detach())
 
 

@@ -210,9 +210,6 @@ def long_run_value(
 
     Each entry of the distribution is right to a few units of the last digit, however close to 0 or 1
     probabilities are (the product of two of them must not be below 1e-308).
-
-    Raises:
-        ValueError: as `joint_chain`.
     """
     start, matrix = joint_chain(first, second, exploration, noise)
     share = _occupancy(start, matrix, 0.0)[1]
@@ -301,10 +298,7 @@ def exploitability(
 ) -> float:
     """What a player gains by leaving self-play of this strategy for the best response to it.
 
-        max_q v(q, p) - v(p, p),   a discounted return, 0 exactly when (p, p) is an equilibrium.
-
-    Raises:
-        ValueError: as `best_response`.
+    max_q v(q, p) - v(p, p),   a discounted return, 0 exactly when (p, p) is an equilibrium.
     """
     played: Any = {"payoff": payoff, "exploration": exploration, "noise": noise}
     own = discounted_value(strategy, strategy, discount, **played)

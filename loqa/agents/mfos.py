@@ -114,14 +114,7 @@ class MFOSActor(Head):
         return found
 
     def next_memory(self, obs: Tensor) -> Tensor:
-        """th of an inner episode from the observations of the one before.
-
-        Args:
-            obs: `[S, E, B, C, H, W]` of E inner episodes.
-
-        Returns:
-            `[E, hidden]`, the same for all boards.
-        """
+        """th of an inner episode, `[E, hidden]`, from `obs [S, E, B, C, H, W]` of the one before."""
         last: Tensor = self.meta(obs.flatten(1, 2))[-1]
         return self._memory_after(last.reshape(*obs.shape[1:3], -1))
 

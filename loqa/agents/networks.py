@@ -69,11 +69,13 @@ _UNDRAWN: dict[str, Any] = {"dtype": torch.float32, "device": "meta"}
 
 
 def _linear(inputs: int, outputs: int, generator: Generator | None) -> nn.Linear:
-    return _drawn(nn.Linear(inputs, outputs, **_UNDRAWN), generator)
+    layer: nn.Linear = _drawn(nn.Linear(inputs, outputs, **_UNDRAWN), generator)
+    return layer
 
 
 def _convolution(inputs: int, outputs: int, generator: Generator | None) -> nn.Conv2d:
-    return _drawn(nn.Conv2d(inputs, outputs, 3, padding=1, **_UNDRAWN), generator)
+    layer: nn.Conv2d = _drawn(nn.Conv2d(inputs, outputs, 3, padding=1, **_UNDRAWN), generator)
+    return layer
 
 
 def _drawn(layer: Any, generator: Generator | None) -> Any:

@@ -93,11 +93,8 @@ class SeatOutputs:
         return self._of_action(each.logsumexp(-1))
 
     def played(self, exploration: float) -> SeatOutputs:
-        """With the policy that is played, mu = (1 - e) pi + e / K, in the place of pi.
-
-        Args:
-            exploration: e in (0, 1], share of uniformly random play while sampling.
-        """
+        """With the policy that is played, mu = (1 - e) pi + e / K, in the place of pi; e in (0, 1] is the
+        share of uniformly random play while sampling."""
         uniform = exploration / self.log_prob_table.shape[-1]
 
         def mixed(log_probs: Tensor) -> Tensor:
@@ -116,15 +113,8 @@ class SeatOutputs:
         return replace(self, log_prob_table=log_probs, q_table=q_values, final=final)
 
     def of_seat(self, obs: Tensor, actions: Tensor) -> SeatOutputs:
-        """The same tables read by another seat (indexed layout only).
-
-        Args:
-            obs: `[T+1, B]` state index.
-            actions: `[T, B]` integers.
-
-        Raises:
-            ValueError: the layout is full.
-        """
+        """The same tables read by another seat with `obs [T+1, B]` and `actions [T, B]`; ValueError if the
+        layout is full."""
         if self.rows is None:
             raise ValueError("of_seat needs the indexed layout: full tables hold one seat only")
         steps, count, num_actions = self.q_table.shape
@@ -192,11 +182,8 @@ def append(features: Features, more: Tensor) -> Features:
 def every_input(
     steps: int, dtype: torch.dtype, device: torch.device, states: States
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """All that the heads can be given in `steps` observations of states.
-
-    Returns:
-        The states `[1, S]`, the critic's inputs `[steps, S, K + M + 1]` and `first_rows`.
-    """
+    """All that the heads can be given in `steps` observations of states: the states `[1, S]`, the critic's
+    inputs `[steps, S, K + M + 1]` and `first_rows`."""
     critic_inputs = append_time(states.every_bits(dtype, device).expand(steps, -1, -1))
     assert isinstance(critic_inputs, Tensor)
     every = torch.arange(states.count, device=device)[None]

@@ -40,11 +40,7 @@ class PolicyError(ValueError):
 
 
 class HeadPolicy(nn.Module):
-    """A recurrent head without a critic (POLA, Zhao et al. 2022, is one).
-
-    Args:
-        head: its outputs are the logits.
-    """
+    """A recurrent head without a critic (POLA, Zhao et al. 2022, is one); its outputs are the logits."""
 
     def __init__(self, head: GRUHead) -> None:
         super().__init__()
@@ -56,11 +52,6 @@ class HeadPolicy(nn.Module):
     def step(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         logits, state = self.head.step(obs.flatten(1).to(state.dtype), state)
         return logits.log_softmax(-1), state
-
-    def logits(self, obs: Tensor) -> Tensor:
-        """Whole episodes at once, `[T, B, ...]` -> `[T, B, K]`."""
-        outputs: Tensor = self.head(obs.flatten(2))
-        return outputs
 
 
 class MFOSPolicy(nn.Module):
@@ -112,16 +103,8 @@ class MFOSPolicy(nn.Module):
 
 
 def _rewards_between(before: Tensor, after: Tensor) -> Tensor:
-    """Rewards (own, other's) `[B, 2]` that led from one observation to the next, `[B, 4, H, W]`.
-
-    0 where `before` is all zeros.
-    """
-    own_coin, other_coin = before[:, 2], before[:, 3]
-    after_own, after_other = after[:, 2], after[:, 3]
-    taken = (own_coin.sum((1, 2)) * after_other.sum((1, 2))) + (
-        other_coin.sum((1, 2)) * after_own.sum((1, 2))
-    )
-    coin = own_coin + other_coin
-    took = (after[:, :2] * coin[:, None]).sum((2, 3)) * taken[:, None]
-    owner = torch.stack([own_coin.sum((1, 2)), other_coin.sum((1, 2))], -1)
+    """Rewards (own, other's) `[B, 2]` between two observations `[B, 4, H, W]`; 0 if `before` is all zeros."""
+    owner = before[:, 2:].sum((2, 3))  # whether the coin is one's own, or the other's
+    taken = (owner * after[:, 2:].sum((2, 3)).flip(-1)).sum(-1)
+    took = (after[:, :2] * before[:, 2:].sum(1, keepdim=True)).sum((2, 3)) * taken[:, None]
     return took - 2 * owner * took.flip(-1)

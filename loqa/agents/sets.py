@@ -99,7 +99,7 @@ class AgentSets:
         own = under(self.parameters, prefix)
         if self.index is not None:
             own = {name: value[self.index].float() for name, value in own.items()}
-        return GRUPolicy.of(own) if isinstance(head, GRUHead) else _Rows(head, own)
+        return GRUPolicy.of(own) if isinstance(head, GRUHead) else _Rows(head, own, self.stacked)
 
     def _input(self, obs: Tensor, head: Head) -> Tensor:
         agent = self.agent
@@ -121,12 +121,11 @@ class AgentSets:
 class _Rows:
     """A head of any kind, with the parameters of one or of several sets."""
 
-    def __init__(self, head: Head, parameters: dict[str, Tensor]) -> None:
+    def __init__(self, head: Head, parameters: dict[str, Tensor], stacked: bool) -> None:
         self._head, self._called = head, Called(head)
         self._parameters = {f"module.{name}": value for name, value in parameters.items()}
-        name, first = next(iter(parameters.items()))
-        self._stacked = first.ndim > dict(head.named_parameters())[name].ndim
-        self._sets = len(first) if self._stacked else 1
+        self._stacked = stacked
+        self._sets = len(next(iter(parameters.values()))) if stacked else 1
 
     def initial_state(self, batch_size: int) -> Tensor:
         like = next(iter(self._parameters.values()))

@@ -139,11 +139,7 @@ def dice_objective(
 def value_loss(
     rewards: Tensor, values: Tensor, gamma: float, terminated: Tensor | None = None
 ) -> Tensor:
-    """mean_b sum_t (G_t - v_t)^2, G_t = sum_k gamma^k r_{t+k} + gamma^(T-t) stop(v_T).
-
-    Args:
-        rewards: `[T, B]`.
-        values: `[T+1, B]`, differentiable.
-    """
+    """mean_b sum_t (G_t - v_t)^2, G_t = sum_k gamma^k r_{t+k} + gamma^(T-t) stop(v_T); `rewards [T, B]`,
+    `values [T+1, B]`."""
     returns = ops.discounted_returns(rewards, gamma, values[-1].detach(), terminated)
     return (returns - values[:-1]).square().sum(0).mean()

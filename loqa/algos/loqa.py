@@ -152,18 +152,10 @@ def shaping_advantages(
     ends: Ends | None = None,
     next_values: Tensor | None = None,
 ) -> Tensor:
-    """Advantage that weighs the opponent's policy in the "n-step" shaping loss.
+    """Advantage that weighs the opponent's policy in the "n-step" shaping loss, `[T+1-n, B]`.
 
-    Over the T+1-n steps that have n rewards, always constant, and as published: "td0" takes the
+    `advantages` over the T+1-n steps that have n rewards, always constant, and as published: "td0" takes the
     value after the last of these steps as 0.
-
-    Args:
-        rewards: `[T, B]`.
-        values: `[T+1, B]`.
-        kind, ends, next_values: as in `advantages`.
-
-    Returns:
-        `[T+1-n, B]`.
     """
     kind = settings.advantage if kind is None else kind
     steps = rewards.shape[0] + 1 - settings.n_step
@@ -368,7 +360,7 @@ def critic_targets(
     settings: ActorCriticSettings,
     ends: Ends | None = None,
 ) -> Tensor:
-    """Regression targets of q_t(a_t); constants.
+    """Regression targets of q_t(a_t), `[T, B]`; constants.
 
     "sarsa": r_t + gamma qbar_{t+1}(a_{t+1}), at the last step r + gamma Vbar_T;
     "argmax": r_t + gamma max_a qbar_{t+1}(a); "returns": sum_{k>=t} gamma^(k-t) r_k;
@@ -381,9 +373,6 @@ def critic_targets(
         rewards: `[T, B]`.
         target: evaluation by the target network (bars); for "returns" used only where episodes are cut.
         ends: as in `advantages`.
-
-    Returns:
-        `[T, B]`.
 
     Raises:
         ValueError: target is None and `critic_target` needs it.
@@ -412,10 +401,5 @@ def critic_targets(
 
 
 def critic_losses(agent: SeatOutputs, targets: Tensor) -> Tensor:
-    """Huber loss (delta 1) of q_t(a_t) against its target, mean over time, `[B]`.
-
-    Args:
-        agent: evaluation of the agent's seat; only its critic gets a gradient.
-        targets: `[T, B]`, constants.
-    """
+    """Huber loss (delta 1) of q_t(a_t) against constants `targets [T, B]`, mean over time, `[B]`."""
     return F.huber_loss(agent.taken_q_values, targets, reduction="none").mean(0)

@@ -79,15 +79,8 @@ def mfos_agent(config: Any, inputs: Any, generator: Generator) -> Agent:
 
 
 def meta_outputs(actor: MFOSActor, critic: MFOSCritic, obs: Tensor) -> tuple[Tensor, Tensor]:
-    """The policy and the values of a whole meta-episode.
-
-    Args:
-        obs: `[E, S, B, C, H, W]`, what each action was chosen from.
-
-    Returns:
-        Log-probabilities `[E, S, B, K]` and values `[E, S, B]`. The gradient of the policy reaches the meta
-        trunk, that of the values does not.
-    """
+    """Log-probabilities `[E, S, B, K]` and values `[E, S, B]` of a meta-episode, `obs [E, S, B, C, H, W]`.
+    The gradient of the policy reaches the meta trunk, that of the values does not."""
     episodes = obs.transpose(0, 1)
     learned = actor.next_memory(episodes[:, :-1])
     memory = torch.cat([torch.ones_like(learned[:1]), learned])[:, None]
@@ -100,13 +93,8 @@ def meta_outputs(actor: MFOSActor, critic: MFOSCritic, obs: Tensor) -> tuple[Ten
 
 
 def meta_returns(rewards: Tensor, discount: float) -> Tensor:
-    """G_t = r_t + gamma G_{t+1} within an inner episode; at its end G_{t+1} is the mean over the batch, as
-    the boards that follow are others.
-
-    Args:
-        rewards: `[E, S, B]`.
-        discount: gamma, of the meta-episode's steps.
-    """
+    """G_t = r_t + gamma G_{t+1} within an inner episode of `rewards [E, S, B]`; at its end G_{t+1} is the
+    mean over the batch, as the boards that follow are others."""
     found: list[Tensor] = []
     after = torch.zeros_like(rewards[0, 0])
     for episode in rewards.flip(0):
@@ -196,7 +184,7 @@ class MFOS(Algorithm):
         dtype = self._parameters[0].dtype
         boards = as_boards(own.obs[:-1], self._actor.board, 2, dtype)
         obs, actions, rewards = (
-            one.unflatten(0, (settings.inner_episodes, -1))
+            one.reshape(settings.inner_episodes, -1, *one.shape[1:])
             for one in (boards, own.actions.long(), own.rewards)
         )
         paid = rewards

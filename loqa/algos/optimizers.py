@@ -44,16 +44,13 @@ def follow(
 
 def global_norm(gradients: Sequence[Tensor]) -> Tensor:
     """|g| of all tensors together, a 0-d tensor."""
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tuple(gradients))))
     return norm
 
 
 def clip_global_norm_(gradients: tuple[Tensor, ...], max_norm: float) -> Tensor:
-    """Scale gradients in place to a global norm of at most max_norm: g if |g| < max else g/|g| max.
-
-    Returns:
-        The norm before clipping, a 0-d tensor.
-    """
+    """Scales gradients in place to a global norm of at most max_norm, g if |g| < max else g/|g| max; the norm
+    before clipping."""
     norm = global_norm(gradients)
     torch._foreach_mul_(gradients, (max_norm / norm).clamp(max=1.0))
     return norm

@@ -97,10 +97,12 @@ class Trajectory:
 
     @property
     def num_envs(self) -> int:
+        """B."""
         return self.rewards.shape[1]
 
     @property
     def num_players(self) -> int:
+        """A."""
         return self.rewards.shape[2]
 
     def shared(self) -> Trajectory:

@@ -85,7 +85,10 @@ def load_published(path: str | Path) -> PublishedAgent:
     if not path.is_file():
         raise FileNotFoundError(f"published agent {path} does not exist")
     with reading(path, _SAYS):
-        arrays, meta = _read_npz(path) if _is_zip(path) else _read_safetensors(path)
+        arrays, text = _read_npz(path) if _is_zip(path) else _read_safetensors(path)
+        meta = parse_json(text, "meta")
+        if not isinstance(meta, dict):
+            raise ValueError(f"meta must be a JSON object, got {type(meta).__name__}")
         return agent_of_arrays(arrays, meta)
 
 
@@ -171,9 +174,6 @@ class _Taker:
         self.arrays, self.prefix = arrays, prefix
         self.taken: set[str] = set()
 
-    def has(self, name: str) -> bool:
-        return self.prefix + name in self.arrays
-
     def __call__(self, name: str, *shape: int | None) -> torch.Tensor:
         full = self.prefix + name
         if full not in self.arrays:
@@ -199,7 +199,7 @@ def _gru_head(arrays: Arrays, prefix: str, inputs: int, actions: int) -> tuple[s
     """A `GRUHead` from flax arrays; inputs 0 takes any number."""
     take = _Taker(arrays, prefix)
     hidden = int(take("GRUCell/hn/kernel", None, None).shape[0])
-    layers = int(take.has("linear1/kernel")) + int(take.has("linear2/kernel"))
+    layers = sum(f"{prefix}linear{number}/kernel" in arrays for number in (1, 2))
     first = take("linear1/kernel" if layers else "GRUCell/ir/kernel", inputs or None, hidden)
     features = width = int(first.shape[0])
     parameters = {}
@@ -255,28 +255,19 @@ def _mfos_policy(arrays: Arrays, meta: Mapping[str, Any]) -> tuple[set[str], MFO
 # --- files
 
 
-def _read_safetensors(path: Path) -> tuple[Arrays, dict[str, Any]]:
+def _read_safetensors(path: Path) -> tuple[Arrays, str]:
     tensors, metadata = load_tensors(path, FORMAT, _SAYS)
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()
               if tensor.dtype != torch.bfloat16}  # fmt: skip
-    return arrays, _as_meta(metadata.get("meta", "{}"))
+    return arrays, metadata.get("meta", "{}")
 
 
-def _as_meta(text: str) -> dict[str, Any]:
-    meta = parse_json(text, "meta")
-    if not isinstance(meta, dict):
-        raise ValueError(f"meta must be a JSON object, got {type(meta).__name__}")
-    return meta
-
-
-def _read_npz(path: Path) -> tuple[Arrays, dict[str, Any]]:
+def _read_npz(path: Path) -> tuple[Arrays, str]:
     arrays = read_npz(path)
-    meta = arrays.pop("meta", None)
-    if meta is None:
-        return arrays, {}
+    meta = arrays.pop("meta", np.array("{}"))
     if meta.dtype.kind != "U" or meta.ndim:
         raise ValueError(f"meta must be one string, got {meta.dtype} {list(meta.shape)}")
-    return arrays, _as_meta(str(meta))
+    return arrays, str(meta)
 
 
 def read_npz(path: Path) -> Arrays:
@@ -348,9 +339,6 @@ def import_pickle(
         source: the pickle.
         target: the safetensors file to write.
         meta: what to note beside the parameters: algorithm, seed, grid...
-
-    Returns:
-        The agent.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -256,14 +256,13 @@ class _Machine:
 
     def _container(self, opcode: str) -> None:
         stack = self.stack
-        if opcode in ("EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE"):
-            stack.append({"EMPTY_DICT": {}, "EMPTY_LIST": [], "EMPTY_TUPLE": ()}[opcode])
+        makes: dict[str, Callable[..., Any]] = {"DICT": _dict_of, "LIST": list, "TUPLE": tuple}
+        kind = opcode.removeprefix("EMPTY_")
+        if kind in makes:
+            stack.append(makes[kind](self.pop_to_mark() if kind == opcode else []))
         elif opcode in ("TUPLE1", "TUPLE2", "TUPLE3"):
             items = [self.pop() for _ in range(int(opcode[-1]))]
             stack.append(tuple(reversed(items)))
-        elif opcode in ("TUPLE", "LIST", "DICT"):
-            items = self.pop_to_mark()
-            stack.append({"LIST": list, "TUPLE": tuple, "DICT": _dict_of}[opcode](items))
         elif opcode in ("APPEND", "APPENDS"):
             items = [self.pop()] if opcode == "APPEND" else self.pop_to_mark()
             _expect(stack[-1], list).extend(items)

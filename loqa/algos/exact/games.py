@@ -106,15 +106,7 @@ class ExactGame:
         return (count * own.reshape(shape)).sum(-1), (count * others.reshape(shape)).sum(-1)
 
     def others_gradient(self, mine: Tensor, theirs: Tensor, seat: int) -> tuple[Tensor, Tensor]:
-        """`values` without the graph, and the gradient of the other's for the other's logits.
-
-        Args:
-            mine, theirs: `[..., S]`, as in `values`.
-            seat: where I sit.
-
-        Returns:
-            V of me and of the other, `[2, ...]`; `[..., S]`.
-        """
+        """`values [2, ...]` without the graph, and the gradient `[..., S]` of the other's for its logits."""
         if self.steps is None:
             own, others = _payoffs(self, torch.float64, torch.device("cpu"))
             payoffs = (own[seat].tolist(), others[seat].tolist())

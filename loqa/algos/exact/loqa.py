@@ -138,12 +138,7 @@ def _sensitivity(mu: Tensor, worth: Tensor, one: int, settings: LOQASettings) ->
 def _visits_and_traces(
     joint: Tensor, paths: Tensor, discount: float, settings: LOQASettings
 ) -> tuple[Tensor, Tensor]:
-    """sum_k d_k `[..., 2^n + 1]` and sum_k e^j_k `[..., j, 2^n + 1]` over the T steps of an episode.
-
-    Args:
-        joint: pi.
-        paths: pi c^j A, `[..., j, 2^n + 1, 2^n]`.
-    """
+    """sum_k d_k `[..., 2^n + 1]` and sum_k e^j_k `[..., j, 2^n + 1]`; `joint` is pi, `paths` pi c^j A."""
     where = joint.new_zeros(joint.shape[:-1])
     where[..., 0] = 1
     trace = joint.new_zeros(paths.shape[:-1])

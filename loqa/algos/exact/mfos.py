@@ -85,13 +85,9 @@ class Rollout:
 
 
 def normalised_returns(rewards: Tensor, discount: float) -> Tensor:
-    """Discounted returns without bootstrap, normalised over meta-steps and games of each run.
+    """Discounted returns of `rewards [T, R, B]`, normalised over meta-steps and games of each run.
 
-        (G - mean G) / (sd G + 1e-5)
-
-    Args:
-        rewards: the agent's, `[T, R, B]`.
-        discount: of meta-steps.
+    (G - mean G) / (sd G + 1e-5)
     """
     returns = discounted_returns(rewards, discount)
     mean = returns.mean((0, 2), keepdim=True)

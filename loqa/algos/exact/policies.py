@@ -140,12 +140,9 @@ class PolicySettings:
 
 
 def kl(reference: Tensor, current: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of two policies, summed over states, `[...]`.
+    """Kullback-Leibler divergence of two policies, logits of C `[..., S]`, summed over states, `[...]`.
 
-        sum_s sum_a ref(a|s) log ( ref(a|s) / cur(a|s) )
-
-    Args:
-        reference, current: logits of C, `[..., S]`.
+    sum_s sum_a ref(a|s) log ( ref(a|s) / cur(a|s) )
     """
     each = torch.zeros_like(current)
     for sign in (1, -1):

@@ -36,7 +36,6 @@ class Reciprocity:
         self_play: reward a step of each of n copies, `[N]`.
         share: of the way from all D to all C that self-play comes, `[N]`.
         lone_defector: of one who always defects among n - 1 copies, `[N]`.
-        beside_defector: of each of these copies, `[N]`.
         best_response_gain: see `loqa.algos.exact.best_response.best_response_gain`, `[N]`.
         strict: whether these numbers are those of strict conditional cooperation, `[N]` bool.
         tolerates: how many defectors among the others somebody bears who cooperated: the largest m such that
@@ -50,7 +49,6 @@ class Reciprocity:
     self_play: Tensor
     share: Tensor
     lone_defector: Tensor
-    beside_defector: Tensor
     best_response_gain: Tensor
     strict: Tensor
     tolerates: Tensor
@@ -124,7 +122,6 @@ def reciprocity(game: ExactGame, p_cooperate: Tensor) -> Reciprocity:
         self_play=alone[:, 0],
         share=share,
         lone_defector=among[:, 0],
-        beside_defector=among[:, 1:].mean(1),
         best_response_gain=gain,
         strict=(share >= COOPERATES) & (lone <= LONE) & (gain <= GAIN * (best - worst)),
         tolerates=_tolerated(answers),
@@ -167,15 +164,8 @@ def _errors_to_return(answers: Tensor) -> Tensor:
 
 
 def is_tit_for_tat(p_cooperate: Tensor) -> Tensor:
-    """Whether a player does as the other did: P(C) above .65 at the start, after CC and DC, below .35 after
-    CD and DD.
-
-    Args:
-        p_cooperate: P(C) at the start and after CC, CD, DC, DD, own action first, `[..., 5]`.
-
-    Returns:
-        `[...]`, bool.
-    """
+    """Whether a player does as the other did: P(C) `[..., 5]` above .65 at the start, after CC and DC, below
+    .35 after CD and DD, own action first; `[...]` bool."""
     start, cc, cd, dc, dd = p_cooperate.unbind(-1)
     cooperates = torch.minimum(torch.minimum(start, cc), dc) > _ABOVE
     return cooperates & (torch.maximum(cd, dd) < _BELOW)
@@ -191,9 +181,6 @@ def finds_tit_for_tat(game: ExactGame, p_cooperate: Tensor, rewards: Tensor) -> 
         game: whose payoffs count.
         p_cooperate: of both players, `[2, ..., 5]`.
         rewards: per step of both, `[2, ...]`.
-
-    Returns:
-        `[...]`, bool.
     """
     payoff = torch.tensor(game.payoff, dtype=rewards.dtype)
     both_cooperate, both_defect = payoff[:, 0, 0].mean(), payoff[:, 1, 1].mean()
