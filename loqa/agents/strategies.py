@@ -95,7 +95,7 @@ def _mealy(name: str, first: str, table: str) -> Machine:
 
     `table` lists "state: state-and-action after C, state-and-action after D; ...", the initial state first.
     """
-    rules = {}
+    rules: dict[tuple[str, str], tuple[str, str]] = {}
     for state, *after in re.findall(r"(\d): (\d)(\w), (\d)(\w)", table):
         rules |= {(state, "C"): (after[0], after[1]), (state, "D"): (after[2], after[3])}
     return machine_of_rule(
