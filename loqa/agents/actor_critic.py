@@ -149,11 +149,9 @@ class Agent(nn.Module):
     def _every_order(self, obs: Tensor, ends: Ends | None) -> Tensor:
         """The actor's outputs `[T+1, B, K]` with derivatives of every order."""
         inputs = self._actor_input(obs, 2, rows=False)
-        return (
-            self.actor.every_order(inputs)
-            if ends is None
-            else sequence(self.actor, inputs, ends)[0]
-        )
+        if ends is None:
+            return self.actor.every_order(inputs)
+        return sequence(self.actor, inputs, ends)[0]
 
     def _by_state(self, obs: Tensor) -> bool:
         """Whether all that the heads can say is a table of steps and states."""
