@@ -10,16 +10,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Ends:
-    """Ends of one seat's episodes.
-
-    A step that is both counts as terminated.
+    """Ends of one seat's episodes; a step that is both counts as terminated.
 
     Attributes:
-        terminated: `[T, B]` bool: the episode ends for good, what comes after is worth nothing.
+        terminated: `[T, B]` bool: what comes after is worth nothing.
         truncated: `[T, B]` bool: the episode is cut, what comes after is worth its value; None: nowhere.
         final_obs: `[N, ...]`, what would have been acted on next after each truncated step but the last
-            one, in the order of `truncated[:-1].nonzero()`: `obs[t + 1]` is the next episode's first.
-            After step T - 1 it is `obs[T]`.
+            one, in the order of `truncated[:-1].nonzero()`. After step T - 1 it is `obs[T]`.
     """
 
     terminated: Tensor

@@ -41,13 +41,7 @@ def hats(obs: Tensor, box: Box) -> Tensor:
 
 
 class HatsHead(Head):
-    """A sum of `hats` with free weights, zero at first: `[..., 1 + n]` -> `[..., D]`.
-
-    Args:
-        num_inputs: 1 + n.
-        num_outputs: D.
-        box: of an action.
-    """
+    """A sum of `hats` with free weights, zero at first: `[..., 1 + n]` -> `[..., D]`."""
 
     def __init__(self, num_inputs: int, num_outputs: int, box: Box) -> None:
         super().__init__()

@@ -50,13 +50,7 @@ def drawn_from(generator: Generator) -> Iterator[None]:
 
 
 class Trunk(nn.Module):
-    """Two circular 3 x 3 convolutions with relu, linear, relu, GRU.
-
-    Args:
-        board: C, H, W of an observation.
-        channels: of both convolutions.
-        hidden: units of the linear layer and of the GRU.
-    """
+    """Two circular 3 x 3 convolutions with relu, linear, relu, GRU, of boards C, H, W."""
 
     def __init__(self, board: tuple[int, ...], channels: int, hidden: int) -> None:
         super().__init__()

@@ -1,9 +1,4 @@
-"""Policies: whatever can sit in a seat and say how likely it is to take each action.
-
-The protocol is small: `initial_state(B)` before the first step, then `step(obs, state)` for
-log-probabilities (of a box the action) and the next state. `loqa.agents.actor_critic.Agent` has it; here
-are the networks that other work published.
-"""
+"""Policies: whatever can sit in a seat; and the networks that other work published."""
 
 from __future__ import annotations
 
@@ -63,11 +58,6 @@ class MFOSPolicy(nn.Module):
     taken exactly when its colour changed, by those who stand where it was.
 
     State: the GRU's, and the last observation (zeros before the first), `[B, hidden + 4 H W]`.
-
-    Args:
-        height, width: of the board.
-        channels: of both convolutions.
-        hidden: units of the linear layer and the GRU.
     """
 
     PLANES = 4

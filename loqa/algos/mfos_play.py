@@ -55,15 +55,8 @@ def _whole(played: Seat) -> None:
 
 
 class Steering(Adapting):
-    """An agent of M-FOS in a meta-episode: it remembers the inner episode before this one.
-
-    Args:
-        actor: its policy.
-        idle_step: whether what it sees after the last move is remembered too.
-
-    Attributes:
-        ended: what it saw after the last move of each inner episode, `[B, ...]`.
-    """
+    """An agent of M-FOS in a meta-episode: it remembers the inner episode before this one, with `idle_step`
+    also what it saw after the last move; `ended` is that of each inner episode, `[B, ...]`."""
 
     def __init__(self, actor: MFOSActor, idle_step: bool = False) -> None:
         self._actor, self._idle_step = actor, idle_step
@@ -88,14 +81,7 @@ class Steering(Adapting):
 
 
 class NaiveLearner(nn.Module, Adapting):
-    """PPO without memory: two circular 3 x 3 convolutions of 2 channels, linear 8; actor and critic apart.
-
-    Args:
-        board: C, H, W of an observation.
-        num_actions: K.
-        settings: of PPO.
-        generator: source of the initial weights.
-    """
+    """PPO without memory: two circular 3 x 3 convolutions of 2 channels, linear 8; actor and critic apart."""
 
     def __init__(
         self,
