@@ -22,7 +22,7 @@ import torch
 from about import about
 
 from loqa.algos.exact import ExactGame, ExactResult, game, train
-from loqa.algos.exact.measures import is_tit_for_tat
+from loqa.algos.exact.reciprocity import is_tit_for_tat
 from loqa.algos.exact.reciprocity import reciprocity as measured
 from loqa.plotting.exact import plot_tit_for_tat
 

@@ -1,29 +1,20 @@
 """Agents: a policy and a critic with nothing shared between them.
 
-`Agent.evaluate` computes everything the losses need about one seat of a batch of episodes. For the
-five-state index of the prisoner's dilemma and heads without memory it evaluates the heads on the
-5 (T+1) inputs that exist and looks the numbers up, instead of on B (T+1) copies.
+`Agent.evaluate` computes all that losses need of one seat of a batch of episodes. Where heads without memory
+read an index of S states it evaluates the S (T+1) inputs that exist, instead of B (T+1) copies.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Generator, Tensor, nn
 
 from loqa import _checks
 from loqa.agents.ends import Ends, FinalTables
-from loqa.agents.networks import (
-    CNNHead,
-    GRUHead,
-    Head,
-    LogitsHead,
-    MLPHead,
-    StateHead,
-    Step,
-)
+from loqa.agents.networks import CNNHead, GRUHead, Head, LogitsHead, MLPHead, StateHead, Step
 from loqa.agents.outputs import (
     SeatOutputs,
     append,
@@ -134,19 +125,12 @@ class Agent(nn.Module):
                 f"actions must be [T, B] to obs [T+1, B, ...], "
                 f"got {list(actions.shape)} and {list(obs.shape)}"
             )
-        actions = as_actions(actions, _outputs(self.critic))
-        table = log_prob_table
+        actions = as_actions(actions, self.num_actions)
         cut = ends is not None and ends.final_obs is not None
         if cut or not self._by_state(obs):
-            return self._evaluate_whole(obs, actions, table, ends)
-        dtype = next(self.critic.parameters()).dtype
-        every_state, critic_inputs, offsets = every_input(
-            obs.shape[0], dtype, obs.device, self.states
-        )
-        if table is None:
-            table = self.log_probs(every_state).expand(obs.shape[0], -1, -1)
-        q_values: Tensor = self.critic(critic_inputs)
-        return SeatOutputs(table, q_values, actions, self._seen(obs) + offsets)
+            return self._evaluate_whole(obs, actions, log_prob_table, ends)
+        table, critic_inputs, rows = self._every_state(obs, log_prob_table)
+        return SeatOutputs(table, self.critic(critic_inputs), actions, rows)
 
     def acting(self, obs: Tensor, actions: Tensor, ends: Ends | None = None) -> SeatOutputs:
         """The actor's part of `evaluate`, with derivatives of every order; q is 0.
@@ -157,11 +141,7 @@ class Agent(nn.Module):
         actions = as_actions(actions, self.num_actions)
         rows = None
         if self._by_state(obs):
-            states, _, offsets = every_input(
-                obs.shape[0], next(self.parameters()).dtype, obs.device, self.states
-            )
-            table = self.log_probs(states).expand(obs.shape[0], -1, -1)
-            rows = self._seen(obs) + offsets
+            table, _, rows = self._every_state(obs)
         else:
             table = self._every_order(obs, ends).log_softmax(-1)
         return SeatOutputs(table, table.new_zeros(()).expand_as(table), actions, rows)
@@ -171,11 +151,21 @@ class Agent(nn.Module):
         inputs = self._actor_input(obs, 2, rows=False)
         if ends is None:
             return self.actor.every_order(inputs)
-        return sequence(self.actor, inputs, ends, None)[0]
+        return sequence(self.actor, inputs, ends)[0]
 
     def _by_state(self, obs: Tensor) -> bool:
         """Whether all that the heads can say is a table of steps and states."""
         return self._is_index(obs, 2) and not self.actor.recurrent and not self.critic.recurrent
+
+    def _every_state(
+        self, obs: Tensor, table: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The policy's table of steps and states, the critic's inputs, and the row of each observation."""
+        steps, dtype = obs.shape[0], next(self.critic.parameters()).dtype
+        states, critic_inputs, offsets = every_input(steps, dtype, obs.device, self.states)
+        if table is None:
+            table = self.log_probs(states).expand(steps, -1, -1)
+        return table, critic_inputs, self._seen(obs) + offsets
 
     def _evaluate_whole(
         self, obs: Tensor, actions: Tensor, table: Tensor | None, ends: Ends | None
@@ -196,16 +186,13 @@ class Agent(nn.Module):
 
     def _criticised(self, obs: Tensor, ends: Ends | None) -> tuple[Tensor, Tensor | None]:
         """What the critic says, also of the observations at which episodes were cut."""
-        resets = None if ends is None else ends.resets
-        final = None if ends is None else ends.final_obs
         features = self._features(obs, 2, self.critic)
-        time = step_index(features, resets)
+        time = step_index(features, None if ends is None else ends.resets)
         of_final = None
-        if final is not None:
-            assert ends is not None
+        if ends is not None and ends.final_obs is not None:
             assert ends.truncated is not None
             after = time[:-2][ends.truncated[:-1]] + 1
-            of_final = append(self._features(final, 1, self.critic), after)
+            of_final = append(self._features(ends.final_obs, 1, self.critic), after)
         return sequence(self.critic, append(features, time), ends, of_final)
 
     def answer(self, outputs: Tensor) -> Tensor:
@@ -223,23 +210,12 @@ class Agent(nn.Module):
         return self.actor.initial_state(batch_size)
 
     def step(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """The policy at one step of a rollout.
-
-        Args:
-            obs: `[B, ...]`, as the agent declares it.
-            state: `[B, S]` from `initial_state` or the step before.
-
-        Returns:
-            `[B, K]` log-probabilities and the next state; the same numbers as `log_probs`.
-
-        Raises:
-            ValueError: the observation is not what the agent declares.
-        """
+        """The same numbers as `log_probs`; ValueError if `obs` is not what the agent declares."""
         outputs, state = self.actor.step(self._actor_input(obs, 1), state)
         return self.answer(outputs), state
 
     def stepper(self) -> Step:
-        """`step` with the parameters as they are now, see `Head.stepper`."""
+        """`Head.stepper` of `step`."""
         step = self.actor.stepper()
 
         def call(obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -301,7 +277,7 @@ def _outputs(head: Head) -> int:
 
 
 def sequence(
-    head: Head, x: Features, ends: Ends | None, final: Features | None
+    head: Head, x: Features, ends: Ends | None, final: Features | None = None
 ) -> tuple[Tensor, Tensor | None]:
     """`head(x)`, step by step where episodes end in between and the head has memory; and what it says of
     `final`, the inputs after truncated steps, with the memory of the episode that was cut."""
@@ -332,13 +308,11 @@ def build_agent(
     *,
     actor_hidden: int = 16,
     critic_hidden: int = 16,
-    layers_before_gru: int = 2,
-    generator: Generator | None = None,
     actor_one_hot: bool = False,
     actor_table: bool = False,
     observes: str | None = None,
     config: TrainConfig | None = None,
-    obs_shape: tuple[int, ...] = (),
+    **of_both: Any,
 ) -> Agent:
     """An agent from plain settings.
 
@@ -348,12 +322,10 @@ def build_agent(
         num_features: flattened observation size, the step index not counted.
         num_actions: K.
         actor_hidden, critic_hidden: hidden units ("mlp", "gru", "cnn").
-        layers_before_gru: 0, 1 or 2 ("gru").
-        generator: source of the initial weights, read by the actor first, then by the critic.
         actor_one_hot: whether an actor of states that is a network reads them one-hot, else in bits.
         actor_table: whether such an actor has a table of logits beside it (`StateHead`).
         observes, config: see `Agent`.
-        obs_shape: C, H, W of an observation ("cnn").
+        of_both: of `build_head`; the actor reads the generator first.
 
     Raises:
         ValueError: an unknown kind of head; "logits", one-hot states or a table where `observes` is not
@@ -373,17 +345,16 @@ def build_agent(
     if actor == "logits":
         actor_head = LogitsHead(states)
     else:
+        inputs = states.count if actor_one_hot else num_features
         actor_head = network = build_head(
-            "actor", actor, states.count if actor_one_hot else num_features, num_actions,
-            actor_hidden, layers_before_gru, generator, obs_shape,
-        )  # fmt: skip
+            "actor", actor, inputs, num_actions, actor_hidden, **of_both
+        )
         if actor_one_hot or actor_table:
             assert not isinstance(network, CNNHead)  # a board has no states
             actor_head = StateHead(network, actor_table, states)
     critic_head = build_head(
-        "critic", critic, num_features + 1, num_actions, critic_hidden, layers_before_gru,
-        generator, obs_shape,
-    )  # fmt: skip
+        "critic", critic, num_features + 1, num_actions, critic_hidden, **of_both
+    )
     return Agent(actor_head, critic_head, observes, config)
 
 
@@ -393,10 +364,20 @@ def build_head(
     inputs: int,
     outputs: int,
     hidden: int,
-    layers_before_gru: int,
-    generator: Generator | None,
-    obs_shape: tuple[int, ...],
+    layers_before_gru: int = 2,
+    generator: Generator | None = None,
+    obs_shape: tuple[int, ...] = (),
 ) -> MLPHead | GRUHead | CNNHead:
+    """An actor's or a critic's head.
+
+    Args:
+        role: "actor" or "critic".
+        kind: "mlp", "gru" or "cnn".
+        inputs, outputs, hidden: features, K and hidden units.
+        layers_before_gru: 0, 1 or 2 ("gru").
+        generator: source of the initial weights.
+        obs_shape: C, H, W of an observation ("cnn").
+    """
     if kind == "cnn":
         if len(obs_shape) != 3:
             raise ValueError(f"cnn needs observations [C, H, W], got {list(obs_shape)}")

@@ -10,16 +10,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Ends:
-    """Ends of one seat's episodes.
-
-    A step that is both counts as terminated.
+    """Ends of one seat's episodes; a step that is both counts as terminated.
 
     Attributes:
-        terminated: `[T, B]` bool: the episode ends for good, what comes after is worth nothing.
+        terminated: `[T, B]` bool: what comes after is worth nothing.
         truncated: `[T, B]` bool: the episode is cut, what comes after is worth its value; None: nowhere.
         final_obs: `[N, ...]`, what would have been acted on next after each truncated step but the last
-            one, in the order of `truncated[:-1].nonzero()`: `obs[t + 1]` is the next episode's first.
-            After step T - 1 it is `obs[T]`.
+            one, in the order of `truncated[:-1].nonzero()`. After step T - 1 it is `obs[T]`.
     """
 
     terminated: Tensor
@@ -48,6 +45,16 @@ class Ends:
     def cut(self) -> Tensor | None:
         """`[T, B]`: truncated and not terminated; None: nowhere."""
         return None if self.truncated is None else self.truncated & ~self.terminated
+
+
+def episode_steps(count: int, like: Tensor, resets: Tensor | None = None) -> Tensor:
+    """The index of each of `count` steps in its episode, `[count, 1]` or `[count, B]`, in the dtype and on
+    the device of `like`; `resets [count - 1, B]` as in `Ends`."""
+    steps = torch.arange(count, dtype=like.dtype, device=like.device)[:, None]
+    if resets is None:
+        return steps
+    begun = torch.where(resets, steps[1:], 0.0).cummax(0).values
+    return torch.cat([steps[:1].expand(-1, resets.shape[1]), steps[1:] - begun])
 
 
 @dataclass(frozen=True)

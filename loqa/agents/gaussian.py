@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from loqa.agents.actor_critic import Agent, build_head, sequence
 from loqa.agents.ends import Ends, FinalTables
@@ -73,7 +73,7 @@ class GaussianOutputs(SeatOutputs):
 
 
 class GaussianAgent(Agent):
-    """Actor and critic of an agent that chooses D numbers of a box [low, high].
+    """An agent that chooses D numbers of a box [low, high].
 
         m(s) = low + (high - low) (.02 + .96 sigmoid(x(s))),    pi(a|s) = N(m(s), sigma^2) in each number
 
@@ -85,7 +85,7 @@ class GaussianAgent(Agent):
         critic: one output, V.
         box: (low, high).
         sigma: standard deviation, > 0.
-        observes: "actions" (last actions of all players, `loqa.agents.hats`) or "features".
+        observes: "actions" or "features".
         config, iteration: see `Agent`.
 
     Raises:
@@ -115,11 +115,7 @@ class GaussianAgent(Agent):
         return low + (high - low) * (_MARGIN + (1 - 2 * _MARGIN) * outputs.sigmoid())
 
     def log_probs(self, obs: Tensor) -> Tensor:
-        """Not of an agent of a box.
-
-        Raises:
-            TypeError: always.
-        """
+        """TypeError: there are none of numbers."""
         raise TypeError("an agent of a box has no table of log-probabilities: see `evaluate`")
 
     def values(self, obs: Tensor) -> Tensor:
@@ -139,7 +135,7 @@ class GaussianAgent(Agent):
     ) -> GaussianOutputs:
         """Both heads on one seat's observations `[T+1, B, ...]` and actions `[T, B, D]`; the table is not
         read."""
-        means, _ = sequence(self.actor, self._actor_input(obs, 2), ends, None)
+        means, _ = sequence(self.actor, self._actor_input(obs, 2), ends)
         values, of_final = self._criticised(obs, ends)
         final = None
         if of_final is not None:
@@ -194,27 +190,21 @@ def build_gaussian_agent(
     episode_length: int,
     actor_hidden: int = 16,
     critic_hidden: int = 16,
-    layers_before_gru: int = 2,
     ridge_decay: float = 0.8,
-    generator: Generator | None = None,
     observes: str = "features",
     config: TrainConfig | None = None,
-    obs_shape: tuple[int, ...] = (),
+    **of_both: Any,
 ) -> GaussianAgent:
     """An agent of a box from plain settings.
 
     Args:
         actor: "hats" (where `observes` is "actions"), "mlp", "gru" or "cnn".
         critic: "ridge", "mlp", "gru" or "cnn".
-        num_features: flattened observation size, the step index not counted.
         action_size: D.
-        box: of an action.
-        sigma: of the policy.
+        box, sigma, observes, config: see `GaussianAgent`.
         episode_length: T ("ridge").
-        actor_hidden, critic_hidden, layers_before_gru, generator, obs_shape: as in
-            `loqa.agents.actor_critic.build_agent`.
         ridge_decay: rho ("ridge").
-        observes, config: see `GaussianAgent`.
+        num_features, actor_hidden, critic_hidden, of_both: as in `loqa.agents.actor_critic.build_agent`.
 
     Raises:
         ValueError: an unknown kind of head, or "hats" of other observations.
@@ -225,17 +215,11 @@ def build_gaussian_agent(
             raise ValueError(f"actor hats needs observes 'actions', got {observes!r}")
         actor_head = HatsHead(num_features, action_size, box)
     else:
-        actor_head = build_head(
-            "actor", actor, num_features, action_size, actor_hidden, layers_before_gru, generator,
-            obs_shape,
-        )  # fmt: skip
+        actor_head = build_head("actor", actor, num_features, action_size, actor_hidden, **of_both)
     critic_head: Head
     if critic == "ridge":
         seen = box if observes == "actions" else None
         critic_head = RidgeHead(num_features + 1, episode_length, ridge_decay, seen)
     else:
-        critic_head = build_head(
-            "critic", critic, num_features + 1, 1, critic_hidden, layers_before_gru, generator,
-            obs_shape,
-        )  # fmt: skip
+        critic_head = build_head("critic", critic, num_features + 1, 1, critic_hidden, **of_both)
     return GaussianAgent(actor_head, critic_head, box, sigma, observes, config)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from loqa.agents.networks import Head
+from loqa.agents.networks import FLOATS, Head
 from loqa.runtime.distributed import ProcessGroup
 
 Box = tuple[float, float]
@@ -15,7 +13,6 @@ Box = tuple[float, float]
 KNOTS = (0.0, 0.5, 1.0)
 NUM_HATS = 1 + len(KNOTS) ** 2
 _RIDGE = 1e-3  # keeps what was never seen at 0
-_FLOATS: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}  # whatever the defaults are
 
 
 def hats(obs: Tensor, box: Box) -> Tensor:
@@ -44,18 +41,12 @@ def hats(obs: Tensor, box: Box) -> Tensor:
 
 
 class HatsHead(Head):
-    """A sum of `hats` with free weights, zero at first: `[..., 1 + n]` -> `[..., D]`.
-
-    Args:
-        num_inputs: 1 + n.
-        num_outputs: D.
-        box: of an action.
-    """
+    """A sum of `hats` with free weights, zero at first: `[..., 1 + n]` -> `[..., D]`."""
 
     def __init__(self, num_inputs: int, num_outputs: int, box: Box) -> None:
         super().__init__()
         self.num_inputs, self.num_outputs, self.box = num_inputs, num_outputs, box
-        self.weight = nn.Parameter(torch.zeros(NUM_HATS, num_outputs, **_FLOATS))
+        self.weight = nn.Parameter(torch.zeros(NUM_HATS, num_outputs, **FLOATS))
 
     def forward(self, x: Tensor) -> Tensor:
         return hats(x, self.box) @ self.weight
@@ -86,11 +77,11 @@ class RidgeHead(Head):
         super().__init__()
         self.num_inputs, self.decay, self.box = num_inputs, decay, box
         count, steps = (num_inputs - 1 if box is None else NUM_HATS), episode_length + 1
-        self.weight = nn.Parameter(torch.zeros(count, **_FLOATS))
-        self.mean_return = nn.Parameter(torch.zeros(steps, **_FLOATS))
-        self.mean_features = nn.Parameter(torch.zeros(steps, count, **_FLOATS))
-        self.register_buffer("products", torch.zeros(count, count, **_FLOATS))
-        self.register_buffer("moments", torch.zeros(count, **_FLOATS))
+        self.weight = nn.Parameter(torch.zeros(count, **FLOATS))
+        self.mean_return = nn.Parameter(torch.zeros(steps, **FLOATS))
+        self.mean_features = nn.Parameter(torch.zeros(steps, count, **FLOATS))
+        self.register_buffer("products", torch.zeros(count, count, **FLOATS))
+        self.register_buffer("moments", torch.zeros(count, **FLOATS))
 
     def forward(self, x: Tensor) -> Tensor:
         t = x[..., -1].long()
@@ -117,7 +108,7 @@ class RidgeHead(Head):
         processes.mean_(sums)
         self.products.mul_(self.decay).add_(sums[0])
         self.moments.mul_(self.decay).add_(sums[1])
-        ridge = _RIDGE * torch.eye(len(self.weight), **_like(self.weight))
+        ridge = torch.full_like(self.weight, _RIDGE).diag()
         found, _ = torch.linalg.solve_ex(self.products + ridge, self.moments)
         self.weight.copy_(found)
         self.mean_features.copy_(means[0])
@@ -126,7 +117,3 @@ class RidgeHead(Head):
     def _features(self, x: Tensor) -> Tensor:
         obs = x[..., :-1]
         return obs if self.box is None else hats(obs, self.box)
-
-
-def _like(tensor: Tensor) -> dict[str, Any]:
-    return {"dtype": tensor.dtype, "device": tensor.device}

@@ -100,16 +100,9 @@ def _occupancy(start: Array, rates: Array, leave: float) -> tuple[Array, Array]:
 
     and back: x_k = (b_k + sum_{j<k} x_j N_jk) / o_k. A state with o_k = 0 ends a recurrent class; what
     flows there stays, and is shared among the states of the class in proportion to the time that
-    one round takes in each.
-
-    Args:
-        start: distribution of the first state, `[..., S]`.
-        rates: probabilities of going on to another state, `[..., S, S]`; the diagonal is not read.
-        leave: l, probability of ending after each step; with 0 the chain goes on for ever.
-
-    Returns:
-        Expected number of visits of each state (of transient states only if leave is 0), and the
-        share of time in each in the long run (0 if leave is not 0), both `[..., S]`.
+    one round takes in each. From `start [..., S]`, `rates [..., S, S]` (the diagonal is not read) and the
+    probability l of ending after each step: expected visits of each state (of transient ones if l is 0),
+    and the share of time in each in the long run (0 if l is not), `[..., S]`.
     """
     size = start.shape[-1]
     lead = np.broadcast_shapes(start.shape[:-1], rates.shape[:-2])
@@ -185,8 +178,7 @@ def discounted_value(
 
         v = d0 (I - g M)^-1 r   (T steps: d0 sum_{t<T} g^t M^t r)
 
-    It is a sum, not a mean: multiply by 1 - g for reward per step. With discount 1 and steps T,
-    divide by T for the mean reward per step.
+    It is a sum: multiply by 1 - g for reward per step, or divide by T with discount 1 and T steps.
 
     Args:
         first, second, discount, steps, exploration, noise: as in `visits`.
@@ -218,9 +210,6 @@ def long_run_value(
 
     Each entry of the distribution is right to a few units of the last digit, however close to 0 or 1
     probabilities are (the product of two of them must not be below 1e-308).
-
-    Raises:
-        ValueError: as `joint_chain`.
     """
     start, matrix = joint_chain(first, second, exploration, noise)
     share = _occupancy(start, matrix, 0.0)[1]
@@ -278,11 +267,8 @@ def best_response(
     discount = _checks.real("discount", discount, 0, 1 - 1e-12)
     rewards = _payoff_vectors(payoff)[0]
     # outcomes[a, s, o]: distribution of the next outcome after choosing C (a = 0) or D in state s.
-    rows = []
-    for choice in (np.ones(5), np.zeros(5)):
-        start, matrix = joint_chain(choice, opponent, exploration, noise)
-        rows.append(np.concatenate([start[None], matrix]))
-    outcomes = np.stack(rows)
+    start, matrix = joint_chain([[1.0] * 5, [0.0] * 5], opponent, exploration, noise)
+    outcomes = np.concatenate([start[:, None], matrix], 1)
     actions = np.zeros(5, np.int64)
     states = np.arange(5)
     for _ in range(_MAX_SWEEPS):
@@ -312,18 +298,11 @@ def exploitability(
 ) -> float:
     """What a player gains by leaving self-play of this strategy for the best response to it.
 
-        max_q v(q, p) - v(p, p),   a discounted return, 0 exactly when (p, p) is an equilibrium.
-
-    Raises:
-        ValueError: as `best_response`.
+    max_q v(q, p) - v(p, p),   a discounted return, 0 exactly when (p, p) is an equilibrium.
     """
-    own = discounted_value(
-        strategy, strategy, discount, payoff=payoff, exploration=exploration, noise=noise
-    )
-    best = best_response(
-        strategy, discount, payoff=payoff, exploration=exploration, noise=noise
-    ).value
-    return max(0.0, best - float(own[0]))
+    played: Any = {"payoff": payoff, "exploration": exploration, "noise": noise}
+    own = discounted_value(strategy, strategy, discount, **played)
+    return max(0.0, best_response(strategy, discount, **played).value - float(own[0]))
 
 
 def _payoff_vectors(payoff: Any) -> tuple[Array, Array]:

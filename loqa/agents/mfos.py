@@ -24,11 +24,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from loqa.agents.networks import Head
+from loqa.agents.networks import FLOATS, Head
 from loqa.agents.places import are_places, ones
-
-# Of new parameters, whatever torch's defaults are.
-_FLOATS: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
 
 
 def as_boards(obs: Tensor, board: tuple[int, ...], lead: int, dtype: torch.dtype) -> Tensor:
@@ -41,7 +38,7 @@ def as_boards(obs: Tensor, board: tuple[int, ...], lead: int, dtype: torch.dtype
 
 def convolution(planes: int, channels: int) -> nn.Conv2d:
     """3 x 3, circular: the board is a torus."""
-    return nn.Conv2d(planes, channels, 3, padding=1, padding_mode="circular", **_FLOATS)
+    return nn.Conv2d(planes, channels, 3, padding=1, padding_mode="circular", **FLOATS)
 
 
 @contextmanager
@@ -53,21 +50,15 @@ def drawn_from(generator: Generator) -> Iterator[None]:
 
 
 class Trunk(nn.Module):
-    """Two circular 3 x 3 convolutions with relu, linear, relu, GRU.
-
-    Args:
-        board: C, H, W of an observation.
-        channels: of both convolutions.
-        hidden: units of the linear layer and of the GRU.
-    """
+    """Two circular 3 x 3 convolutions with relu, linear, relu, GRU, of boards C, H, W."""
 
     def __init__(self, board: tuple[int, ...], channels: int, hidden: int) -> None:
         super().__init__()
         planes, height, width = board
         self.conv_0 = convolution(planes, channels)
         self.conv_1 = convolution(channels, channels)
-        self.linear_0 = nn.Linear(channels * height * width, hidden, **_FLOATS)
-        self.gru = nn.GRU(hidden, hidden, **_FLOATS)
+        self.linear_0 = nn.Linear(channels * height * width, hidden, **FLOATS)
+        self.gru = nn.GRU(hidden, hidden, **FLOATS)
 
     def forward(self, obs: Tensor, state: Tensor | None = None) -> Tensor:
         """The GRU's output after each step, from its `state [N, hidden]` before them or from zero;
@@ -108,8 +99,8 @@ class MFOSActor(Head):
         self.board, self.inner_steps, self.hidden = board, inner_steps, hidden
         self.num_inputs = math.prod(board)
         self.trunk, self.meta = (Trunk(board, channels, hidden) for _ in range(2))
-        self.end = nn.Linear(hidden, num_actions, **_FLOATS)
-        self.meta_end = nn.Linear(hidden, hidden, **_FLOATS)
+        self.end = nn.Linear(hidden, num_actions, **FLOATS)
+        self.meta_end = nn.Linear(hidden, hidden, **FLOATS)
 
     def logits(self, output: Tensor, memory: Tensor) -> Tensor:
         """Of an output of the trunk and th, `[..., hidden]` -> `[..., K]`."""
@@ -117,14 +108,7 @@ class MFOSActor(Head):
         return found
 
     def next_memory(self, obs: Tensor) -> Tensor:
-        """th of an inner episode from the observations of the one before.
-
-        Args:
-            obs: `[S, E, B, C, H, W]` of E inner episodes.
-
-        Returns:
-            `[E, hidden]`, the same for all boards.
-        """
+        """th of an inner episode, `[E, hidden]`, from `obs [S, E, B, C, H, W]` of the one before."""
         last: Tensor = self.meta(obs.flatten(1, 2))[-1]
         return self._memory_after(last.reshape(*obs.shape[1:3], -1))
 
@@ -170,7 +154,7 @@ class MFOSCritic(Head):
         self.board, self.num_outputs, self.hidden = board, num_actions, hidden
         self.num_inputs = math.prod(board) + 1  # the time
         self.trunk = Trunk(board, channels, hidden)
-        self.end = nn.Linear(hidden, 1, **_FLOATS)
+        self.end = nn.Linear(hidden, 1, **FLOATS)
 
     def values(self, output: Tensor, memory: Tensor) -> Tensor:
         """Of an output of the trunk and th, `[..., hidden]` -> `[...]`."""

@@ -4,10 +4,6 @@ Every head maps `[T+1, B, features]` (time-major) to `[T+1, B, K]` and has a ste
 carried state that gives the same numbers: `initial_state(B)` and `step(x [B, features], state)`.
 Heads without memory carry an empty state `[B, 0]`.
 
-The iterated prisoner's dilemma is seen either as "bits" `[..., 4]` = (I cooperated, I defected,
-other cooperated, other defected), zeros at the start, or as the "index" 0 start, 1 CC, 2 CD, 3 DC,
-4 DD (own action first) of an integer dtype. `LogitsHead` takes both.
-
 Initialisation follows the published code (Aghajohari et al. 2024): lecun-normal truncated kernels,
 orthogonal recurrent kernels, zero biases, zero logits, all drawn from the generator that is given.
 """
@@ -33,7 +29,7 @@ Step = Callable[[Any, Tensor], tuple[Tensor, Tensor]]
 """x `[B, features]` and the state `[B, S]` to the output `[B, K]` and the next state."""
 
 # Of new parameters, whatever torch's defaults are.
-_FLOATS: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
+FLOATS: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
 
 # Standard deviation of a unit normal truncated to [-2, 2].
 _TRUNCATED_STD = 0.87962566103423978
@@ -68,19 +64,23 @@ def lecun_normal_(weight: Tensor, generator: Generator | None = None) -> Tensor:
         return nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std, generator=generator)
 
 
+# Built without storage first: torch's own initialisation draws from the global generator.
+_UNDRAWN: dict[str, Any] = {"dtype": torch.float32, "device": "meta"}
+
+
 def _linear(inputs: int, outputs: int, generator: Generator | None) -> nn.Linear:
-    # Built without storage first: nn.Linear's own initialisation draws from the global generator.
-    layer = nn.Linear(inputs, outputs, device="meta", dtype=torch.float32).to_empty(device="cpu")
-    lecun_normal_(layer.weight, generator)
-    nn.init.zeros_(layer.bias)
+    layer: nn.Linear = _drawn(nn.Linear(inputs, outputs, **_UNDRAWN), generator)
     return layer
 
 
 def _convolution(inputs: int, outputs: int, generator: Generator | None) -> nn.Conv2d:
-    layer = nn.Conv2d(inputs, outputs, 3, padding=1, device="meta", dtype=torch.float32)
+    layer: nn.Conv2d = _drawn(nn.Conv2d(inputs, outputs, 3, padding=1, **_UNDRAWN), generator)
+    return layer
+
+
+def _drawn(layer: Any, generator: Generator | None) -> Any:
     layer = layer.to_empty(device="cpu")
     lecun_normal_(layer.weight.flatten(1), generator)  # a view
-    assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer
 
@@ -122,31 +122,21 @@ class Head(nn.Module):
 class LogitsHead(Head):
     """One free row of logits for each state, five in the prisoner's dilemma.
 
-    Args:
-        states: what is told apart.
-
-    Input: bits `[..., K + M]` of a floating dtype or index `[...]` of an integer dtype.
-    Output: `[..., K]`. Logits start at zero.
+    Input: bits `[..., K + M]` of a floating dtype or index `[...]` of an integer dtype
+    (`loqa.agents.states`). Output: `[..., K]`. Logits start at zero.
     """
 
     def __init__(self, states: States = PRISONERS) -> None:
         super().__init__()
         self.states, self.num_inputs = states, states.num_bits
-        self.logits = nn.Parameter(torch.zeros(states.count, states.actions, **_FLOATS))
+        self.logits = nn.Parameter(torch.zeros(states.count, states.actions, **FLOATS))
 
     def forward(self, x: Tensor) -> Tensor:
         return _look_up(self.logits, self.states.index(x))
 
 
 class MLPHead(Head):
-    """Linear, relu, linear, relu, linear (16-16 is the published prisoner's-dilemma critic).
-
-    Args:
-        num_inputs: features of an observation.
-        num_outputs: K.
-        hidden_size: units of both hidden layers.
-        generator: source of the initial weights.
-    """
+    """Linear, relu, linear, relu, linear; 16-16 is the published prisoner's-dilemma critic."""
 
     reads_places = True
 
@@ -229,11 +219,8 @@ class GRUHead(Head):
         num_inputs: features of an observation.
         num_outputs: K.
         hidden_size: units of the linear layers and of the GRU.
-        layers_before_gru: 0, 1 or 2.
+        layers_before_gru: 0, 1 or 2, else ValueError.
         generator: source of the initial weights.
-
-    Raises:
-        ValueError: layers_before_gru is not 0, 1 or 2.
     """
 
     recurrent = True
@@ -260,10 +247,10 @@ class GRUHead(Head):
         if layers_before_gru == 2:
             self.linear2 = _linear(width, hidden_size, generator)
         # Gates in the order r, z, n; each gate's kernel is drawn by itself.
-        self.weight_ih = nn.Parameter(torch.empty(3 * hidden_size, width, **_FLOATS))
-        self.weight_hh = nn.Parameter(torch.empty(3 * hidden_size, hidden_size, **_FLOATS))
-        self.bias_ih = nn.Parameter(torch.zeros(3 * hidden_size, **_FLOATS))
-        self.bias_hn = nn.Parameter(torch.zeros(hidden_size, **_FLOATS))
+        self.weight_ih = nn.Parameter(torch.empty(3 * hidden_size, width, **FLOATS))
+        self.weight_hh = nn.Parameter(torch.empty(3 * hidden_size, hidden_size, **FLOATS))
+        self.bias_ih = nn.Parameter(torch.zeros(3 * hidden_size, **FLOATS))
+        self.bias_hn = nn.Parameter(torch.zeros(hidden_size, **FLOATS))
         for gate in self.weight_ih.detach().chunk(3):
             lecun_normal_(gate, generator)
         for gate in self.weight_hh.detach().chunk(3):
@@ -274,14 +261,14 @@ class GRUHead(Head):
     def initial_state(self, batch_size: int) -> Tensor:
         return self.bias_hn.new_zeros(batch_size, self.bias_hn.shape[0])
 
-    def forward(self, x: Features) -> Tensor:
-        return self.after_gates(self.gate_inputs(x))
+    def forward(self, x: Features, every_order: bool = False) -> Tensor:
+        return self.after_gates(self.gate_inputs(x), every_order)
 
     def step(self, x: Features, state: Tensor) -> tuple[Tensor, Tensor]:
         return self.step_after_gates(self.gate_inputs(x), state)
 
     def every_order(self, x: Features) -> Tensor:
-        return self.after_gates(self.gate_inputs(x), every_order=True)
+        return self.forward(x, every_order=True)
 
     def after_gates(self, inputs: Tensor, every_order: bool = False) -> Tensor:
         """`forward` from `gate_inputs` on, `[T+1, B, 3H]` -> `[T+1, B, K]`."""
@@ -323,7 +310,6 @@ class StateHead(Head):
     Args:
         network: reads S numbers, one-hot, or K + M bits.
         table: whether there is a table.
-        states: what is told apart.
 
     Input and output as `LogitsHead`.
 
@@ -344,49 +330,39 @@ class StateHead(Head):
         self.table: nn.Parameter | None = None
         if table:
             last = network.linear_end
-            self.table = nn.Parameter(torch.zeros(states.count, states.actions, **_FLOATS))
+            self.table = nn.Parameter(torch.zeros(states.count, states.actions, **FLOATS))
             if not last.weight.is_meta:
                 nn.init.zeros_(last.weight)
 
     def initial_state(self, batch_size: int) -> Tensor:
         return self.network.initial_state(batch_size)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Features, every_order: bool = False) -> Tensor:
+        assert isinstance(x, Tensor)
         index = self.states.index(x)
         if isinstance(self.network, MLPHead):
             return _look_up(self._plus_table(self.network(self._every_input())), index)
-        return self._by_gates(index)
-
-    def every_order(self, x: Features) -> Tensor:
-        assert isinstance(x, Tensor)
-        if isinstance(self.network, MLPHead):
-            return super().every_order(x)
-        return self._by_gates(self.states.index(x), every_order=True)
-
-    def _by_gates(self, index: Tensor, every_order: bool = False) -> Tensor:
-        assert isinstance(self.network, GRUHead)
         gates = self.network.gate_inputs(self._every_input())
         output = self.network.after_gates(_look_up(gates, index), every_order)
         return self._plus_table(output, index)
 
+    def every_order(self, x: Features) -> Tensor:
+        return self.forward(x, every_order=True)
+
     def step(self, x: Features, state: Tensor) -> tuple[Tensor, Tensor]:
-        assert isinstance(x, Tensor)
-        if isinstance(self.network, MLPHead):
-            return self(x), state
-        index = self.states.index(x)
-        gates = self.network.gate_inputs(self._every_input())
-        output, state = self.network.step_after_gates(_look_up(gates, index), state)
-        return self._plus_table(output, index), state
+        return self._step()(x, state)
 
     @torch.no_grad()
     def stepper(self) -> Step:
+        return torch.no_grad()(self._step())
+
+    def _step(self) -> Step:
         network = self.network
         if isinstance(network, MLPHead):
             table = self._plus_table(network(self._every_input()))
             return lambda x, state: (_look_up(table, self.states.index(x)), state)
         gates = network.gate_inputs(self._every_input())
 
-        @torch.no_grad()
         def step(x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
             index = self.states.index(x)
             output, state = network.step_after_gates(_look_up(gates, index), state)
@@ -414,13 +390,9 @@ def _look_up(rows: Tensor, index: Tensor) -> Tensor:
 
 
 def _hidden_precision(like: Tensor) -> torch.autocast:
-    """bfloat16 for the layers before the gates, on CUDA where torch's precision is "medium".
-
-    On the CPU torch itself rounds the factors of float32 products then; on CUDA "medium" is TF32 to
-    it. What comes after the gates stays float32 with TF32 products: a bfloat16 action value errs by
-    more than the differences that an advantage is made of.
-    """
+    """bfloat16 for the layers before the gates, on CUDA where torch's precision is "medium"."""
+    # On the CPU torch itself rounds the factors of float32 products then. What comes after the gates stays
+    # float32 with TF32 products: a bfloat16 action value errs by more than advantages differ. The cache would
+    # keep tensors of a graph that is being captured.
     wanted = like.is_cuda and torch.get_float32_matmul_precision() == "medium"
-    return torch.autocast(
-        like.device.type, torch.bfloat16, enabled=wanted, cache_enabled=False
-    )  # the cache would keep tensors of a graph that is being captured
+    return torch.autocast(like.device.type, torch.bfloat16, enabled=wanted, cache_enabled=False)

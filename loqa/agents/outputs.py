@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from loqa.agents.ends import FinalTables
+from loqa.agents.ends import FinalTables, episode_steps
 from loqa.agents.places import Features
 from loqa.agents.states import States
 from loqa.ops.register import check_range
@@ -74,16 +74,14 @@ class SeatOutputs:
     def next_values(self) -> Tensor:
         """V of what follows step t in its episode, `[T, B]`: V_{t+1}, or that of the observation at which
         the episode was cut."""
-        following = self.values[1:]
-        return following if self.final is None else self.final.put(following, self.final.values)
+        following, final = self.values[1:], self.final
+        return following if final is None else final.put(following, final.values)
 
     @cached_property
     def next_max_q_values(self) -> Tensor:
         """max_a q of the same, `[T, B]`."""
-        following = self.max_q_values[1:]
-        if self.final is None:
-            return following
-        return self.final.put(following, self.final.q_table.amax(-1))
+        following, final = self.max_q_values[1:], self.final
+        return following if final is None else final.put(following, final.q_table.amax(-1))
 
     def other_q_logsumexp(self, temperature: float) -> Tensor | None:
         """log sum over b != a_t of exp(q_t(b) / temperature), `[T, B]`; None where actions are numbers."""
@@ -95,11 +93,8 @@ class SeatOutputs:
         return self._of_action(each.logsumexp(-1))
 
     def played(self, exploration: float) -> SeatOutputs:
-        """With the policy that is played, mu = (1 - e) pi + e / K, in the place of pi.
-
-        Args:
-            exploration: e in (0, 1], share of uniformly random play while sampling.
-        """
+        """With the policy that is played, mu = (1 - e) pi + e / K, in the place of pi; e in (0, 1] is the
+        share of uniformly random play while sampling."""
         uniform = exploration / self.log_prob_table.shape[-1]
 
         def mixed(log_probs: Tensor) -> Tensor:
@@ -112,33 +107,19 @@ class SeatOutputs:
 
     def detach(self) -> Self:
         """The same numbers as constants."""
-        final = self.final
+        log_probs, q_values, final = self.log_prob_table.detach(), self.q_table.detach(), self.final
         if final is not None:
             final = FinalTables(final.log_prob_table.detach(), final.q_table.detach(), final.where)
-        return replace(
-            self,
-            log_prob_table=self.log_prob_table.detach(),
-            q_table=self.q_table.detach(),
-            final=final,
-        )
+        return replace(self, log_prob_table=log_probs, q_table=q_values, final=final)
 
     def of_seat(self, obs: Tensor, actions: Tensor) -> SeatOutputs:
-        """The same tables read by another seat (indexed layout only).
-
-        Args:
-            obs: `[T+1, B]` state index.
-            actions: `[T, B]` integers.
-
-        Raises:
-            ValueError: the layout is full.
-        """
+        """The same tables read by another seat with `obs [T+1, B]` and `actions [T, B]`; ValueError if the
+        layout is full."""
         if self.rows is None:
             raise ValueError("of_seat needs the indexed layout: full tables hold one seat only")
-        steps, count = self.q_table.shape[:2]
-        offsets = first_rows(steps, count, obs.device)
-        actions = as_actions(actions, self.q_table.shape[-1])
-        rows = as_states(obs, count) + offsets
-        return SeatOutputs(self.log_prob_table, self.q_table, actions, rows)
+        steps, count, num_actions = self.q_table.shape
+        rows = as_states(obs, count) + first_rows(steps, count, obs.device)
+        return replace(self, actions=as_actions(actions, num_actions), rows=rows)
 
     @cached_property
     def _flat_actions(self) -> Tensor:
@@ -185,13 +166,9 @@ def append_time(features: Features) -> Features:
 
 def step_index(features: Features, resets: Tensor | None = None) -> Tensor:
     """The index of each step in its episode, `[T+1, B, 1]`; `resets` as in `loqa.agents.ends.Ends`."""
-    device = features.device if isinstance(features, Tensor) else features.where.device
-    steps = torch.arange(features.shape[0], dtype=features.dtype, device=device)
-    time = steps[:, None, None].expand(-1, features.shape[1], 1)
-    if resets is not None:
-        begun = torch.where(resets, steps[1:, None], 0.0).cummax(0).values
-        time = torch.cat([time[:1], time[1:] - begun.unsqueeze(-1)])
-    return time
+    like = features if isinstance(features, Tensor) else features.others
+    steps = episode_steps(features.shape[0], like, resets).unsqueeze(-1)
+    return steps.expand(-1, features.shape[1], 1)
 
 
 def append(features: Features, more: Tensor) -> Features:
@@ -205,11 +182,8 @@ def append(features: Features, more: Tensor) -> Features:
 def every_input(
     steps: int, dtype: torch.dtype, device: torch.device, states: States
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """All that the heads can be given in `steps` observations of states.
-
-    Returns:
-        The states `[1, S]`, the critic's inputs `[steps, S, K + M + 1]` and `first_rows`.
-    """
+    """All that the heads can be given in `steps` observations of states: the states `[1, S]`, the critic's
+    inputs `[steps, S, K + M + 1]` and `first_rows`."""
     critic_inputs = append_time(states.every_bits(dtype, device).expand(steps, -1, -1))
     assert isinstance(critic_inputs, Tensor)
     every = torch.arange(states.count, device=device)[None]

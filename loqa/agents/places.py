@@ -62,11 +62,7 @@ class Places:
 
     @classmethod
     def of(cls, places: Tensor, size: int, dtype: torch.dtype) -> Places:
-        """Nothing but ones.
-
-        Raises:
-            ValueError: a place is out of range (looked at on the CPU only).
-        """
+        """Nothing but `ones`."""
         check_range("places", places, size)
         return cls(places, size, places.new_zeros((*places.shape[:-1], 0), dtype=dtype))
 
@@ -83,7 +79,6 @@ class Places:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the features."""
         return self.others.dtype
 
     def with_others(self, others: Tensor) -> Places:

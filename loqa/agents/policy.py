@@ -1,19 +1,14 @@
-"""Policies: whatever can sit in a seat and say how likely it is to take each action.
-
-The protocol is small: `initial_state(B)` before the first step, then `step(obs, state)` for
-log-probabilities (of a box the action) and the next state. `loqa.agents.actor_critic.Agent` has it; here
-are the networks that other work published.
-"""
+"""Policies: whatever can sit in a seat; and the networks that other work published."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from loqa.agents.networks import GRUHead
+from loqa.agents.networks import FLOATS, GRUHead
 
 
 @runtime_checkable
@@ -40,11 +35,7 @@ class PolicyError(ValueError):
 
 
 class HeadPolicy(nn.Module):
-    """A recurrent head without a critic (POLA, Zhao et al. 2022, is one).
-
-    Args:
-        head: its outputs are the logits.
-    """
+    """A recurrent head without a critic (POLA, Zhao et al. 2022, is one); its outputs are the logits."""
 
     def __init__(self, head: GRUHead) -> None:
         super().__init__()
@@ -57,11 +48,6 @@ class HeadPolicy(nn.Module):
         logits, state = self.head.step(obs.flatten(1).to(state.dtype), state)
         return logits.log_softmax(-1), state
 
-    def logits(self, obs: Tensor) -> Tensor:
-        """Whole episodes at once, `[T, B, ...]` -> `[T, B, K]`."""
-        outputs: Tensor = self.head(obs.flatten(2))
-        return outputs
-
 
 class MFOSPolicy(nn.Module):
     """The acting part of M-FOS's Coin Game network (Lu et al. 2022), in loqa24's action order.
@@ -72,11 +58,6 @@ class MFOSPolicy(nn.Module):
     taken exactly when its colour changed, by those who stand where it was.
 
     State: the GRU's, and the last observation (zeros before the first), `[B, hidden + 4 H W]`.
-
-    Args:
-        height, width: of the board.
-        channels: of both convolutions.
-        hidden: units of the linear layer and the GRU.
     """
 
     PLANES = 4
@@ -86,12 +67,11 @@ class MFOSPolicy(nn.Module):
     def __init__(self, height: int, width: int, channels: int = 16, hidden: int = 16) -> None:
         super().__init__()
         self.board = (self.PLANES, height, width)
-        how: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}  # whatever the defaults are
-        self.conv_a_0 = nn.Conv2d(7, channels, 3, **how)
-        self.conv_a_1 = nn.Conv2d(channels, channels, 3, **how)
-        self.linear_a_0 = nn.Linear(channels * height * width, hidden, **how)
-        self.GRU_a = nn.GRU(hidden, hidden, **how)
-        self.linear_a = nn.Linear(hidden, 4, **how)
+        self.conv_a_0 = nn.Conv2d(7, channels, 3, **FLOATS)
+        self.conv_a_1 = nn.Conv2d(channels, channels, 3, **FLOATS)
+        self.linear_a_0 = nn.Linear(channels * height * width, hidden, **FLOATS)
+        self.GRU_a = nn.GRU(hidden, hidden, **FLOATS)
+        self.linear_a = nn.Linear(hidden, 4, **FLOATS)
 
     def initial_state(self, batch_size: int) -> Tensor:
         planes, height, width = self.board
@@ -107,30 +87,14 @@ class MFOSPolicy(nn.Module):
         for convolution in (self.conv_a_0, self.conv_a_1):
             planes = torch.relu(convolution(functional.pad(planes, (1, 1, 1, 1), "circular")))
         features = torch.relu(self.linear_a_0(planes.flatten(1)))
-        gru = dict(self.GRU_a.named_parameters())
-        hidden = torch.gru_cell(
-            features,
-            hidden,
-            gru["weight_ih_l0"],
-            gru["weight_hh_l0"],
-            gru["bias_ih_l0"],
-            gru["bias_hh_l0"],
-        )
+        hidden = torch.gru_cell(features, hidden, *self.GRU_a.parameters())
         logits = self.linear_a(torch.relu(hidden))[:, list(self.ACTIONS)]
         return logits.log_softmax(-1), torch.cat([hidden, obs.flatten(1)], -1)
 
 
 def _rewards_between(before: Tensor, after: Tensor) -> Tensor:
-    """Rewards (own, other's) `[B, 2]` that led from one observation to the next, `[B, 4, H, W]`.
-
-    0 where `before` is all zeros.
-    """
-    own_coin, other_coin = before[:, 2], before[:, 3]
-    after_own, after_other = after[:, 2], after[:, 3]
-    taken = (own_coin.sum((1, 2)) * after_other.sum((1, 2))) + (
-        other_coin.sum((1, 2)) * after_own.sum((1, 2))
-    )
-    coin = own_coin + other_coin
-    took = (after[:, :2] * coin[:, None]).sum((2, 3)) * taken[:, None]
-    owner = torch.stack([own_coin.sum((1, 2)), other_coin.sum((1, 2))], -1)
+    """Rewards (own, other's) `[B, 2]` between two observations `[B, 4, H, W]`; 0 if `before` is all zeros."""
+    owner = before[:, 2:].sum((2, 3))  # whether the coin is one's own, or the other's
+    taken = (owner * after[:, 2:].sum((2, 3)).flip(-1)).sum(-1)
+    took = (after[:, :2] * before[:, 2:].sum(1, keepdim=True)).sum((2, 3)) * taken[:, None]
     return took - 2 * owner * took.flip(-1)

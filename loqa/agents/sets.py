@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +47,6 @@ class AgentSets:
         return first.ndim > dict(self.agent.named_parameters())[name].ndim
 
     def initial_state(self, batch_size: int) -> Tensor:
-        """State of the actor before the first step, `[B, S]`."""
         return self._actor.initial_state(batch_size)
 
     def step(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,7 +55,6 @@ class AgentSets:
         return self.agent.answer(outputs), state
 
     def critic_state(self, batch_size: int) -> Tensor:
-        """State of the critic before the first step."""
         return self._critic.initial_state(batch_size)
 
     def critic_step(self, obs: Tensor, state: Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:
@@ -100,7 +99,7 @@ class AgentSets:
         own = under(self.parameters, prefix)
         if self.index is not None:
             own = {name: value[self.index].float() for name, value in own.items()}
-        return GRUPolicy.of(own) if isinstance(head, GRUHead) else _Rows(head, own)
+        return GRUPolicy.of(own) if isinstance(head, GRUHead) else _Rows(head, own, self.stacked)
 
     def _input(self, obs: Tensor, head: Head) -> Tensor:
         agent = self.agent
@@ -111,11 +110,10 @@ class AgentSets:
                 dtype = torch.promote_types(given, torch.float32)
                 return flat if as_rows(features) else ones(flat, features, dtype)
             return flat if flat.dtype == torch.float64 else flat.float()
-        made = (
-            agent._actor_input(obs, 1, rows=False)
-            if head is agent.actor
-            else agent._features(obs, 1, head, rows=False)
-        )
+        if head is agent.actor:
+            made = agent._actor_input(obs, 1, rows=False)
+        else:
+            made = agent._features(obs, 1, head, rows=False)
         assert isinstance(made, Tensor)
         return made
 
@@ -123,12 +121,11 @@ class AgentSets:
 class _Rows:
     """A head of any kind, with the parameters of one or of several sets."""
 
-    def __init__(self, head: Head, parameters: dict[str, Tensor]) -> None:
-        self._head, self._step = head, _Step(head)
-        self._parameters = {f"head.{name}": value for name, value in parameters.items()}
-        name, first = next(iter(parameters.items()))
-        self._stacked = first.ndim > dict(head.named_parameters())[name].ndim
-        self._sets = len(first) if self._stacked else 1
+    def __init__(self, head: Head, parameters: dict[str, Tensor], stacked: bool) -> None:
+        self._head, self._called = head, Called(head)
+        self._parameters = {f"module.{name}": value for name, value in parameters.items()}
+        self._stacked = stacked
+        self._sets = len(next(iter(parameters.values()))) if stacked else 1
 
     def initial_state(self, batch_size: int) -> Tensor:
         like = next(iter(self._parameters.values()))
@@ -154,24 +151,20 @@ class _Rows:
         return self._call(x, state)[0]
 
     def _call(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        def call(
-            parameters: dict[str, Tensor], one: Tensor, before: Tensor
-        ) -> tuple[Tensor, Tensor]:
-            output, after = torch.func.functional_call(self._step, parameters, (one, before))
-            return output, after
+        def call(parameters: dict[str, Tensor], *args: Tensor) -> Any:
+            return torch.func.functional_call(self._called, parameters, ("step", *args))
 
-        if not self._stacked:
-            return call(self._parameters, x, state)
-        answered: tuple[Tensor, Tensor] = torch.func.vmap(call)(self._parameters, x, state)
-        return answered
+        function = torch.func.vmap(call) if self._stacked else call
+        output, after = function(self._parameters, x, state)
+        return output, after
 
 
-class _Step(nn.Module):
-    """`Head.step` as a module's call, which can be made with other parameters."""
+class Called(nn.Module):
+    """Methods of a module as a module's call, which can be made with other parameters ("module...")."""
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self.head = head
+        self.module = module
 
-    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        return self.head.step(x, state)
+    def forward(self, method: str, *args: Any) -> Any:
+        return getattr(self.module, method)(*args)

@@ -9,6 +9,7 @@ Hingston and Kendall 2011; Hilbe et al. 2017.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -77,34 +78,29 @@ def machine_of_rule(
     numbers = {start: 0}
     memories, rows = [start], []
     for memory in memories:  # grows while it is walked
-        row = []
-        for own in "CD":
-            for other in "CD":
-                after = remember(memory, own, other)
-                if after not in numbers:
-                    numbers[after] = len(memories)
-                    memories.append(after)
-                row.append(numbers[after])
-        rows.append(row)
+        row = [remember(memory, own, other) for own in "CD" for other in "CD"]
+        for after in row:
+            if after not in numbers:
+                numbers[after] = len(memories)
+                memories.append(after)
+        rows.append([numbers[after] for after in row])
         if len(memories) > _MAX_STATES:
             raise ValueError(f"strategy {name!r} has more than {_MAX_STATES} states")
     probabilities = np.array([float(cooperate(memory)) for memory in memories])
     return Machine(name, probabilities, np.array(rows).reshape(-1, 2, 2))
 
 
-def _mealy(name: str, first: str, table: str, initial: str = "1") -> Machine:
+def _mealy(name: str, first: str, table: str) -> Machine:
     """A machine whose answer hangs on its transition.
 
-    `table` lists "state: state-and-action after C, state-and-action after D; ...".
+    `table` lists "state: state-and-action after C, state-and-action after D; ...", the initial state first.
     """
-    rules = {}
-    for row in table.split(";"):
-        state, answers = row.split(":")
-        for heard, answer in zip("CD", answers.split(","), strict=True):
-            rules[state.strip(), heard] = (answer.strip()[:-1], answer.strip()[-1])
+    rules: dict[tuple[str, str], tuple[str, str]] = {}
+    for state, *after in re.findall(r"(\d): (\d)(\w), (\d)(\w)", table):
+        rules |= {(state, "C"): (after[0], after[1]), (state, "D"): (after[2], after[3])}
     return machine_of_rule(
         name,
-        (initial, first),
+        (table[0], first),
         lambda memory: memory[1] == "C",
         lambda memory, own, other: rules[memory[0], other],
     )
@@ -133,19 +129,13 @@ def _by_defections(name: str, most: int, cooperate: Callable[[int, int], bool]) 
     )
 
 
-def _cycler(name: str, cycle: str) -> Machine:
+def _cycler(cycle: str) -> Machine:
     return machine_of_rule(
-        name, 0, lambda turn: cycle[turn] == "C", lambda turn, own, other: (turn + 1) % len(cycle)
+        f"cycler-{cycle.lower()}",
+        0,
+        lambda turn: cycle[turn] == "C",
+        lambda turn, own, other: (turn + 1) % len(cycle),
     )
-
-
-def _soft_grudger() -> Machine:
-    """Answers a defection by D, D, D, D, C, C, whatever happens meanwhile."""
-
-    def remember(place: int, own: str, other: str) -> int:
-        return (1 if other == "D" else 0) if place in (0, 6) else place + 1
-
-    return machine_of_rule("soft-grudger", 0, lambda place: place in (0, 5, 6), remember)
 
 
 def _memory_two(name: str, vector: str) -> Machine:
@@ -205,13 +195,12 @@ def _named() -> list[Machine]:
         _by_defections("easy-go", 1, lambda turn, defections: defections > 0),
         _by_defections("fool-me-once", 2, lambda turn, defections: defections < 2),
         _by_defections("aggravater", 3, lambda turn, defections: turn >= 3 and defections == 0),
-        _soft_grudger(),
-        _cycler("cycler-ccd", "CCD"),
-        _cycler("cycler-ddc", "DDC"),
-        _cycler("cycler-dc", "DC"),
-        _cycler("cycler-cccd", "CCCD"),
-        _cycler("cycler-cccccd", "CCCCCD"),
-        _cycler("cycler-cccdcd", "CCCDCD"),
+        _mealy(  # answers a defection by D, D, D, D, C, C, whatever happens meanwhile
+            "soft-grudger",
+            "C",
+            "0: 0C, 1D; 1: 2D, 2D; 2: 3D, 3D; 3: 4D, 4D; 4: 5C, 5C; 5: 6C, 6C; 6: 0C, 1D",
+        ),
+        *map(_cycler, ("CCD", "DDC", "DC", "CCCD", "CCCCCD", "CCCDCD")),
         _mealy("fortress-3", "D", "1: 1D, 2D; 2: 1D, 3C; 3: 3C, 1D"),
         _mealy("fortress-4", "D", "1: 1D, 2D; 2: 1D, 3D; 3: 1D, 4C; 4: 4C, 1D"),
         _mealy(
@@ -219,10 +208,9 @@ def _named() -> list[Machine]:
             "C",
             "0: 0D, 1D; 1: 2D, 3D; 2: 4C, 3D; 3: 5D, 4C; 4: 2C, 6D; 5: 7D, 3D; 6: 7C, 7D; "
             "7: 8D, 7D; 8: 8D, 6D",
-            initial="0",
         ),
         _mealy("pun-1", "D", "1: 2C, 2C; 2: 1C, 1D"),
-        _mealy("raider", "D", "0: 2D, 2D; 1: 1C, 1D; 2: 0D, 3C; 3: 0D, 1C", initial="0"),
+        _mealy("raider", "D", "0: 2D, 2D; 1: 1C, 1D; 2: 0D, 3C; 3: 0D, 1C"),
         _mealy("ripoff", "D", "1: 2C, 3C; 2: 1D, 3C; 3: 3C, 3D"),
         _mealy("usually-cooperates", "C", "1: 1C, 2C; 2: 1D, 1C"),
         _mealy("usually-defects", "D", "1: 2D, 1D; 2: 1D, 1C"),
@@ -233,7 +221,7 @@ def _named() -> list[Machine]:
             "1: 2C, 6D; 2: 2C, 3D; 3: 6C, 1D; 4: 3C, 6D; 5: 5D, 4D; 6: 3C, 5D",
         ),
         _mealy("thumper", "C", "1: 1C, 2D; 2: 1D, 1D"),
-        _mealy("evolved-fsm-4", "C", "0: 0C, 2D; 1: 3D, 0C; 2: 2D, 1C; 3: 3D, 1D", initial="0"),
+        _mealy("evolved-fsm-4", "C", "0: 0C, 2D; 1: 3D, 0C; 2: 2D, 1C; 3: 3D, 1D"),
     ]
 
 

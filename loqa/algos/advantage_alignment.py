@@ -35,6 +35,7 @@ from loqa._checks import Share
 from loqa.agents.ends import Ends
 from loqa.agents.outputs import SeatOutputs
 from loqa.algos.actor_critic import ActorCritic
+from loqa.algos.base import Others
 from loqa.algos.loqa import ActorLosses, actor_losses, advantages
 from loqa.algos.ppo import PPO, PPOSettings, normalised, ppo_targets
 from loqa.algos.registry import register
@@ -51,9 +52,6 @@ class AdvantageAlignmentSettings(ActorCriticSettings):
             code for Melting Pot) or "gated" (published agents of the Coin Game).
         alignment_lambda: lambda, discount of the distant past beside gamma ("discounted", "gated"); the
             paper's is 1.
-
-    Raises:
-        ValueError: an unknown choice, or a number out of its range.
     """
 
     alignment: Literal["discounted", "mean", "gated"] = "discounted"
@@ -76,21 +74,12 @@ class AlignedPPOSettings(PPOSettings):
 
 
 def past_sums(x: Tensor, discount: float, ends: Ends | None = None) -> Tensor:
-    """y_t = sum_{k<t} discount^(t-k) x_k over the steps before t of the same episode.
-
-    Args:
-        x: `[T, B]`.
-        ends: where episodes end.
-
-    Returns:
-        `[T, B]`; y_0 = 0.
-    """
+    """y_t = sum_{k<t} discount^(t-k) x_k over the steps before t of the same episode, `[T, B]`."""
     started = None
     if ends is not None:  # in backward time a sum ends where an episode starts
         started = torch.cat([torch.zeros_like(ends.done[:1]), ends.done[:-1]])
-    until = ops.discounted_returns(
-        x.flip(0).contiguous(), discount, terminated=None if started is None else started.flip(0)
-    ).flip(0)
+    backwards = None if started is None else started.flip(0)
+    until = ops.discounted_returns(x.flip(0).contiguous(), discount, terminated=backwards).flip(0)
     before = discount * torch.cat([torch.zeros_like(x[:1]), until[:-1]])
     return before if started is None else before.masked_fill(started, 0)
 
@@ -107,16 +96,13 @@ def alignment_terms(
         past: `[T, B]`, the agent's advantages A.
         others: `[T, B]`, the sum of the other players', sum_j A^j.
         ends: where episodes end: nothing is a cause of anything in another one.
-
-    Returns:
-        `[T, B]`.
     """
-    if settings.alignment == "mean":
+    if settings.alignment in ("mean", "separated"):
         steps = past_sums(torch.ones_like(past), 1.0, ends)
-        return past_sums(past, 1.0, ends) / steps.clamp_min(1) * others
-    if settings.alignment == "separated":
-        steps = past_sums(torch.ones_like(past), 1.0, ends)
-        return settings.gamma ** (steps - 1).clamp_min(0) * past_sums(past, 1.0, ends) * others
+        total = past_sums(past, 1.0, ends)
+        if settings.alignment == "mean":
+            return total / steps.clamp_min(1) * others
+        return settings.gamma ** (steps - 1).clamp_min(0) * total * others
     discount = settings.gamma * settings.alignment_lambda
     if settings.alignment == "gated":
         gained = past * (others > 0)
@@ -162,11 +148,7 @@ class AlignedPPO(PPO):
     settings: AlignedPPOSettings
 
     def _weights(
-        self,
-        trajectory: Trajectory,
-        advantages: Tensor,
-        others: Sequence[SeatOutputs | None],
-        seat: int,
+        self, trajectory: Trajectory, advantages: Tensor, others: Others, seat: int
     ) -> Sequence[Tensor]:
         settings = self.settings
         total = torch.zeros_like(advantages)
@@ -187,17 +169,6 @@ class AlignedPPO(PPO):
         return (advantages + terms,)
 
 
-register(
-    "aa",
-    AdvantageAlignment,
-    AdvantageAlignmentSettings,
-    "Advantage Alignment",
-    defaults={"": {"shaping_weight": 1.0}},
-)
-register(
-    "aa-ppo",
-    AlignedPPO,
-    AlignedPPOSettings,
-    "Advantage Alignment, PPO",
-    defaults={"": {"shaping_weight": 1.0}},
-)
+_SHAPES = {"": {"shaping_weight": 1.0}}
+register("aa", AdvantageAlignment, AdvantageAlignmentSettings, "Advantage Alignment", _SHAPES)
+register("aa-ppo", AlignedPPO, AlignedPPOSettings, "Advantage Alignment, PPO", _SHAPES)

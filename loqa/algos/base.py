@@ -18,6 +18,8 @@ from loqa.runtime.graphs import Recorder, Replayed
 
 Number = Tensor | Callable[[], Tensor]
 """A number for the log, or what computes it if a line is written."""
+Others = Sequence[SeatOutputs | None]
+"""What each seat's own critic says of episodes, constants; None, or nothing at all, where it says nothing."""
 
 
 @dataclass(frozen=True)
@@ -118,18 +120,13 @@ class Algorithm(ABC):
 
     @abstractmethod
     def update(
-        self,
-        trajectory: Trajectory,
-        others: Sequence[SeatOutputs | None] = (),
-        seat: int = 0,
-        iteration: int = 1,
+        self, trajectory: Trajectory, others: Others = (), seat: int = 0, iteration: int = 1
     ) -> Mapping[str, Number]:
         """Learns from on-policy episodes.
 
         Args:
             trajectory: the episodes.
-            others: what each seat's own critic says of them, constants; None, or nothing at all, where it
-                says nothing (then the agent's own heads may speak for it).
+            others: where one says nothing, the agent's own heads may speak for it.
             seat: the agent's.
             iteration: of the run, from 1.
 

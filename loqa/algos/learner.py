@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,15 +14,14 @@ from loqa import ops
 from loqa.agents.actor_critic import Agent
 from loqa.agents.gaussian import GaussianAgent
 from loqa.agents.outputs import SeatOutputs
-from loqa.algos.base import Number
+from loqa.algos.base import Number, Others
 from loqa.algos.loqa import ActorLosses, actor_losses, critic_losses, critic_targets
 from loqa.algos.optimizers import (
-    actor_groups,
-    adam,
+    actor_and_critic,
     apply,
     clip_global_norm_,
+    follow,
     restore,
-    set_rates,
     state_of,
 )
 from loqa.algos.settings import ActorCriticSettings
@@ -34,7 +33,7 @@ _WEIGHTS = ("entropy_bonus", "shaping_weight")  # of the parts of the actor's lo
 
 @dataclass(frozen=True)
 class UpdateMetrics:
-    """What one update has to say, as constants on the agent's device; means are taken when read.
+    """What one update has to say, constants.
 
     Attributes:
         losses: parts of the actor's loss, one number an episode.
@@ -104,16 +103,15 @@ class Learner:
         self._parameters: list[Tensor] = list(agent.parameters())
         self._target_parameters: list[Tensor] = list(self.target.parameters())
         self._weights: dict[str, Tensor] = {}
-        groups = actor_groups(agent, self._actor_parameters)
-        rates = [settings.actor_lr, settings.network_lr][: len(groups)]
         device = None
         if capturable:
             device = self._parameters[0].device
             self._weights = {
                 name: torch.tensor(getattr(settings, name), device=device) for name in _WEIGHTS
             }
-        self.actor_optimizer = adam(groups, rates, device)
-        self.critic_optimizer = adam([self._critic_parameters], [settings.critic_lr], device)
+        self.actor_optimizer, self.critic_optimizer = actor_and_critic(
+            agent, self._actor_parameters, settings, device
+        )
 
     def set_rates(self, **rates: Any) -> None:
         """Changes settings that may change from one update to the next: `entropy_bonus`,
@@ -121,28 +119,19 @@ class Learner:
         self.settings = replace(self.settings, **rates)
         for name, weight in self._weights.items():
             weight.fill_(getattr(self.settings, name))
-        both = [self.settings.actor_lr, self.settings.network_lr]
-        set_rates(self.actor_optimizer, both[: len(self.actor_optimizer.param_groups)])
-        set_rates(self.critic_optimizer, [self.settings.critic_lr])
+        follow(self.settings, self.actor_optimizer, self.critic_optimizer)
 
     def update(
-        self,
-        trajectory: Trajectory,
-        others: Sequence[SeatOutputs | None] = (),
-        player: int = 0,
-        actor_step: bool = True,
+        self, trajectory: Trajectory, others: Others = (), player: int = 0, actor_step: bool = True
     ) -> UpdateMetrics:
         """One update of the agent on a batch of episodes.
 
         Args:
             trajectory: on-policy episodes.
-            others: what each seat's own critic says, by seat. Where that is None or missing the agent's
-                own heads (as they are before the update) speak for a seat, as in self-play.
+            others: where one says nothing, the agent's own heads (as they are before the update) speak for
+                that seat, as in self-play.
             player: the agent's seat.
             actor_step: whether the actor's step is taken; else only the critic learns.
-
-        Returns:
-            Scalars for the log.
 
         Raises:
             ValueError: no such seat.
@@ -224,7 +213,6 @@ class Learner:
             return self._evaluate(trajectory, seat)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything the next update depends on."""
         return {
             "agent": self.agent.state_dict(),
             "target": self.target.state_dict(),
@@ -233,10 +221,8 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore `state_dict` of any device; later updates are the same bit for bit on the same one.
-
-        Not after an update was recorded: the optimisers' state moves in memory.
-        """
+        """Restores `state_dict` of any device. Not after an update was recorded: the optimisers' state moves
+        in memory."""
         self.agent.load_state_dict(state["agent"])
         self.target.load_state_dict(state["target"])
         restore(self.actor_optimizer, state["actor_optimizer"])

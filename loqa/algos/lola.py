@@ -14,34 +14,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from loqa.agents.actor_critic import Agent
 from loqa.agents.outputs import SeatOutputs
 from loqa.agents.policy import Policy
-from loqa.agents.sets import AgentSets
-from loqa.algos.base import Algorithm, Context, Number
+from loqa.agents.sets import AgentSets, Called
+from loqa.algos.base import Algorithm, Context, Number, Others
 from loqa.algos.lookahead import LOLASettings, POLASettings, dice_objective, value_loss
-from loqa.algos.optimizers import apply
+from loqa.algos.optimizers import apply, global_norm, set_rates
 from loqa.algos.registry import register
 from loqa.algos.trajectory import Trajectory
 
 Parameters = dict[str, Tensor]
-
-
-class _Called(nn.Module):
-    """A method of an agent as a module's call, which can be made with other parameters."""
-
-    def __init__(self, agent: Agent) -> None:
-        super().__init__()
-        self.agent = agent
-
-    def forward(self, method: str, *args: Any) -> Any:
-        return getattr(self.agent, method)(*args)
 
 
 @dataclass(frozen=True)
@@ -62,9 +51,9 @@ class Other:
     def of(cls, agent: Agent) -> Other:
         """As it is."""
         found = {name: one.detach() for name, one in agent.named_parameters()}
-        actor = {name: one for name, one in found.items() if name.startswith("actor.")}
+        actor = {name: found.pop(name) for name in list(found) if name.startswith("actor.")}
         actor = {name: one.clone().requires_grad_() for name, one in actor.items()}
-        return cls(agent, actor, {name: one for name, one in found.items() if name not in actor})
+        return cls(agent, actor, found)
 
     def policy(self) -> AgentSets:
         """For playing."""
@@ -73,23 +62,19 @@ class Other:
 
     def acting(self, trajectory: Trajectory, seat: int) -> SeatOutputs:
         """Log-probabilities as functions of `parameters`."""
-        return self._call("acting", self.parameters, trajectory, seat)
+        own = trajectory.seat(seat)
+        return self._call("acting", self.parameters, own.obs, own.actions, own.ends)
 
     def evaluated(self, trajectory: Trajectory, seat: int, critic: Parameters) -> SeatOutputs:
         """Values as functions of `critic`; the policy is constant."""
         constants = {name: one.detach() for name, one in self.parameters.items()}
-        return self._call("evaluate", {**constants, **critic}, trajectory, seat)
-
-    def _call(
-        self, method: str, parameters: Parameters, trajectory: Trajectory, seat: int
-    ) -> SeatOutputs:
         own = trajectory.seat(seat)
-        given = {f"agent.{name}": one for name, one in parameters.items()}
-        last = (None, own.ends) if method == "evaluate" else (own.ends,)
-        found: SeatOutputs = torch.func.functional_call(
-            _Called(self.agent), given, (method, own.obs, own.actions, *last)
-        )
-        return found
+        return self._call("evaluate", constants | critic, own.obs, own.actions, None, own.ends)
+
+    def _call(self, method: str, parameters: Parameters, *args: Any) -> SeatOutputs:
+        given = {f"module.{name}": one for name, one in parameters.items()}
+        said: SeatOutputs = torch.func.functional_call(Called(self.agent), given, (method, *args))
+        return said
 
 
 class LOLA(Algorithm):
@@ -117,7 +102,6 @@ class LOLA(Algorithm):
         self._models: dict[int, Agent] = {}
         self._others: dict[int, Other] = {}
         self._fitting: dict[int, torch.optim.Adam] = {}
-        self._rates = {name: getattr(settings, name) for name in self.rates}
         self._start_optimizers()
 
     @property
@@ -138,15 +122,13 @@ class LOLA(Algorithm):
     def _fit(self, trajectory: Trajectory) -> None:
         """Models of the others, by what they did."""
         for seat, model in self._models.items():
-            parameters = list(model.actor.parameters())
-            fitting = self._fitting.setdefault(
-                seat, torch.optim.Adam(parameters, self.settings.model_lr)
-            )
-            own = trajectory.seat(seat)
+            parameters, own = list(model.actor.parameters()), trajectory.seat(seat)
+            if seat not in self._fitting:
+                self._fitting[seat] = torch.optim.Adam(parameters, self.settings.model_lr)
             for _ in range(self.settings.model_steps):
                 said = model.evaluate(own.obs, own.actions, ends=own.ends)
                 gradients = torch.autograd.grad(-said.taken_log_probs.mean(), parameters)
-                apply(fitting, parameters, gradients)
+                apply(self._fitting[seat], parameters, gradients)
             # Of its critic nothing is known but what one's own says.
             model.critic.load_state_dict(self.agent.critic.state_dict())
             self._others[seat] = Other.of(model)
@@ -154,11 +136,7 @@ class LOLA(Algorithm):
     # --- learning
 
     def update(
-        self,
-        trajectory: Trajectory,
-        others: Sequence[SeatOutputs | None] = (),
-        seat: int = 0,
-        iteration: int = 1,
+        self, trajectory: Trajectory, others: Others = (), seat: int = 0, iteration: int = 1
     ) -> Mapping[str, Number]:
         settings = self.settings
         if settings.opponent_model:
@@ -190,9 +168,7 @@ class LOLA(Algorithm):
         gradients = torch.autograd.grad(loss, self._actor)
         self._actor_optimizer_step(gradients)
         numbers["loss/agent"] = loss.detach()
-        numbers["grad_norm"] = torch.linalg.vector_norm(
-            torch.stack([one.norm() for one in gradients])
-        )
+        numbers["grad_norm"] = global_norm(gradients)
         if values is not None:
             error = value_loss(rewards, values, settings.gamma, terminated)
             apply(self.critic_optimizer, self._critic, torch.autograd.grad(error, self._critic))
@@ -223,19 +199,11 @@ class LOLA(Algorithm):
                 gradients = torch.autograd.grad(
                     loss, list(one.parameters.values()), create_graph=True
                 )
-                parameters = {
-                    name: before - settings.inner_lr * gradient
-                    for (name, before), gradient in zip(
-                        one.parameters.items(), gradients, strict=True
-                    )
-                }
+                parameters = _stepped(one.parameters, gradients, settings.inner_lr)
                 if values is not None:
                     error = value_loss(rewards, values, settings.gamma, terminated)
                     gradients = torch.autograd.grad(error, list(critic.values()))
-                    critic = {
-                        name: before.detach() - settings.inner_critic_lr * gradient
-                        for (name, before), gradient in zip(critic.items(), gradients, strict=True)
-                    }
+                    critic = _stepped(one.critic, gradients, settings.inner_critic_lr)
                 stepped[other] = Other(one.agent, parameters, critic)
             ahead = stepped
         return ahead, numbers
@@ -268,18 +236,16 @@ class LOLA(Algorithm):
 
     def _start_optimizers(self) -> None:
         kind = torch.optim.Adam if self.settings.optimizer == "adam" else torch.optim.SGD
-        self.actor_optimizer: torch.optim.Optimizer = kind(self._actor, self._rates["actor_lr"])
-        self.critic_optimizer = torch.optim.Adam(self._critic, self._rates["critic_lr"])
+        self.actor_optimizer: torch.optim.Optimizer = kind(self._actor, self.settings.actor_lr)
+        self.critic_optimizer = torch.optim.Adam(self._critic, self.settings.critic_lr)
 
     def _actor_optimizer_step(self, gradients: Sequence[Tensor]) -> None:
         apply(self.actor_optimizer, self._actor, gradients)
 
-    def set_rates(self, **rates: float) -> None:
-        self._rates |= rates
-        for group in self.actor_optimizer.param_groups:
-            group["lr"] = self._rates["actor_lr"]
-        for group in self.critic_optimizer.param_groups:
-            group["lr"] = self._rates["critic_lr"]
+    def set_rates(self, **rates: Any) -> None:
+        self.settings = replace(self.settings, **rates)
+        set_rates(self.actor_optimizer, [self.settings.actor_lr])
+        set_rates(self.critic_optimizer, [self.settings.critic_lr])
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -288,11 +254,10 @@ class LOLA(Algorithm):
             "critic_optimizer": self.critic_optimizer.state_dict(),
             "models": {
                 str(seat): {
-                    "agent": model.state_dict(),
-                    "optimizer": self._fitting[seat].state_dict(),
+                    "agent": self._models[seat].state_dict(),
+                    "optimizer": fitting.state_dict(),
                 }
-                for seat, model in self._models.items()
-                if seat in self._fitting
+                for seat, fitting in self._fitting.items()
             },
         }
 
@@ -306,6 +271,11 @@ class LOLA(Algorithm):
             fitting = torch.optim.Adam(model.actor.parameters(), self.settings.model_lr)
             fitting.load_state_dict(saved["optimizer"])
             self._fitting[int(seat)] = fitting
+
+
+def _stepped(parameters: Parameters, gradients: Sequence[Tensor], rate: float) -> Parameters:
+    pairs = zip(parameters.items(), gradients, strict=True)
+    return {name: before - rate * gradient for (name, before), gradient in pairs}
 
 
 def _agent_of(policy: Policy | str) -> Agent:
@@ -331,6 +301,7 @@ def _agent_of(policy: Policy | str) -> Agent:
 # Of the run: no exploration, nothing annealed, and each seat an agent of its own.
 ALONE: dict[str, Any] = {
     "meets": "learners",
+    "gamma": 0.96,
     "exploration": 0.0,
     "iterations": 200,
     "anneal": 0,
@@ -341,10 +312,4 @@ ALONE: dict[str, Any] = {
 }
 # A Gaussian has no other noise than exploration.
 NOISE: dict[str, Any] = {"continuous-ipd": {"exploration": 0.4}, "cournot": {"exploration": 0.2}}
-register(
-    "lola",
-    LOLA,
-    LOLASettings,
-    "LOLA-DiCE",
-    defaults={"": {**ALONE, "gamma": 0.96, "actor_lr": 0.02}, **NOISE},
-)
+register("lola", LOLA, LOLASettings, "LOLA-DiCE", {"": {**ALONE, "actor_lr": 0.02}, **NOISE})

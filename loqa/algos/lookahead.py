@@ -14,11 +14,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from loqa import ops
 from loqa._checks import Count, Rate, Share, check_fields
+from loqa.agents.ends import episode_steps
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ def dice_objective(
         0-d; its value is the discounted return ("dice" without a baseline "batch") or 0 ("loaded").
     """
     values = None if values is None else values.detach()
-    discounts = _discounts(rewards, settings.gamma, terminated)
+    resets = None if terminated is None else terminated[:-1]
+    discounts = settings.gamma ** episode_steps(len(rewards), rewards, resets)
     weights = ops.dice_weights(log_probs, terminated=terminated)
     if settings.objective == "loaded":
         assert values is not None
@@ -138,20 +139,7 @@ def dice_objective(
 def value_loss(
     rewards: Tensor, values: Tensor, gamma: float, terminated: Tensor | None = None
 ) -> Tensor:
-    """mean_b sum_t (G_t - v_t)^2, G_t = sum_k gamma^k r_{t+k} + gamma^(T-t) stop(v_T).
-
-    Args:
-        rewards: `[T, B]`.
-        values: `[T+1, B]`, differentiable.
-    """
+    """mean_b sum_t (G_t - v_t)^2, G_t = sum_k gamma^k r_{t+k} + gamma^(T-t) stop(v_T); `rewards [T, B]`,
+    `values [T+1, B]`."""
     returns = ops.discounted_returns(rewards, gamma, values[-1].detach(), terminated)
     return (returns - values[:-1]).square().sum(0).mean()
-
-
-def _discounts(rewards: Tensor, gamma: float, terminated: Tensor | None) -> Tensor:
-    """gamma^t, t the step of the episode."""
-    steps = torch.arange(len(rewards), dtype=rewards.dtype, device=rewards.device)[:, None]
-    if terminated is not None:
-        begun = torch.where(terminated, steps + 1, 0.0).cummax(0).values
-        steps = torch.cat([steps[:1].expand_as(begun[:1]), steps[1:] - begun[:-1]])
-    return gamma**steps

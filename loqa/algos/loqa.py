@@ -52,9 +52,6 @@ class LOQASettings(ActorCriticSettings):
             same from its actions alone, with the rewards that the agent got in its place. "inferred", of
             states only: the same from its actions alone, with rewards inferred from how its policy changes
             (`loqa.algos.opponent_model`).
-
-    Raises:
-        ValueError: an unknown choice, n_step < 2 or a number out of its range.
     """
 
     shaping: Literal["loaded-dice", "n-step"] = "loaded-dice"
@@ -71,8 +68,6 @@ class LOQASettings(ActorCriticSettings):
 class ActorLosses:
     """The parts of the actor's loss, one number an episode.
 
-    total = mean(agent) + beta mean(entropy) + w mean(opponent).
-
     Attributes:
         agent: `[B]`, -mean_t(l_t A_t).
         entropy: `[B]`, -mean_t H(pi_t); None if its weight is 0.
@@ -84,7 +79,7 @@ class ActorLosses:
     opponent: Tensor | None
 
     def total(self, entropy_bonus: float | Tensor, shaping_weight: float | Tensor) -> Tensor:
-        """The scalar to minimise, with beta and w."""
+        """The scalar to minimise, mean(agent) + beta mean(entropy) + w mean(opponent)."""
         total = self.agent.mean()
         if self.entropy is not None:
             total = total + entropy_bonus * self.entropy.mean()
@@ -93,9 +88,9 @@ class ActorLosses:
         return total
 
     def detach(self) -> ActorLosses:
-        """The same numbers as constants."""
-        entropy = None if self.entropy is None else self.entropy.detach()
-        opponent = None if self.opponent is None else self.opponent.detach()
+        entropy, opponent = (
+            None if one is None else one.detach() for one in (self.entropy, self.opponent)
+        )
         return ActorLosses(self.agent.detach(), entropy, opponent)
 
 
@@ -131,14 +126,23 @@ def advantages(
         values = values.detach()
         next_values = None if next_values is None else next_values.detach()
     following = values[1:] if next_values is None else next_values
+    return _centre(_uncentred(rewards, values, settings, kind, ends, following), settings)
+
+
+def _uncentred(
+    rewards: Tensor,
+    values: Tensor,
+    settings: ActorCriticSettings,
+    kind: str,
+    ends: Ends | None,
+    following: Tensor,
+) -> Tensor:
+    gamma = settings.gamma
     if kind == "gae":
-        result = _generalized(rewards, values, settings, ends, following)
-    elif kind == "mc":
-        result = _returns(rewards, settings, ends, following) - values[:-1]
-    else:
-        following = _unless(ends, following)
-        result = torch.add(rewards - values[:-1], following, alpha=settings.gamma)
-    return _centre(result, settings)
+        return generalized(rewards, values, gamma, settings.advantage_lambda, ends, following)
+    if kind == "mc":
+        return _returns(rewards, gamma, ends, following) - values[:-1]
+    return torch.add(rewards - values[:-1], _unless(ends, following), alpha=gamma)
 
 
 def shaping_advantages(
@@ -149,31 +153,20 @@ def shaping_advantages(
     ends: Ends | None = None,
     next_values: Tensor | None = None,
 ) -> Tensor:
-    """Advantage that weighs the opponent's policy in the "n-step" shaping loss.
+    """Advantage that weighs the opponent's policy in the "n-step" shaping loss, `[T+1-n, B]`.
 
-    Over the T+1-n steps that have n rewards, always constant, and as published: "td0" takes the
+    `advantages` over the T+1-n steps that have n rewards, always constant, and as published: "td0" takes the
     value after the last of these steps as 0.
-
-    Args:
-        rewards: `[T, B]`.
-        values: `[T+1, B]`.
-        kind, ends, next_values: as in `advantages`.
-
-    Returns:
-        `[T+1-n, B]`.
     """
     kind = settings.advantage if kind is None else kind
     steps = rewards.shape[0] + 1 - settings.n_step
-    following = (values[1:] if next_values is None else next_values).detach()
-    if kind == "gae":
-        result = _generalized(rewards, values, settings, ends, following)[:steps]
-        return _centre(result, settings)
-    values = values[:steps].detach()
-    if kind == "mc":
-        result = _returns(rewards, settings, ends, following)[:steps] - values
-    else:
-        result = rewards[:steps] - values
+    values = values.detach()
+    following = values[1:] if next_values is None else next_values.detach()
+    if kind == "td0":
+        result = rewards[:steps] - values[:steps]
         result[:-1] += settings.gamma * _unless(ends, following)[: steps - 1]
+    else:
+        result = _uncentred(rewards, values, settings, kind, ends, following)[:steps]
     return _centre(result, settings)
 
 
@@ -182,7 +175,7 @@ def _unless(ends: Ends | None, following: Tensor) -> Tensor:
     return following if ends is None else following.masked_fill(ends.terminated, 0)
 
 
-def paid_until_done(
+def _paid_until_done(
     rewards: Tensor, gamma: float, ends: Ends | None, following: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """Rewards with gamma V added where an episode is cut, and where sums end: V of what would have come
@@ -194,24 +187,23 @@ def paid_until_done(
     return rewards, ends.done
 
 
-def _returns(
-    rewards: Tensor, settings: ActorCriticSettings, ends: Ends | None, following: Tensor
-) -> Tensor:
-    paid, done = paid_until_done(rewards, settings.gamma, ends, following)
-    return ops.discounted_returns(paid, settings.gamma, terminated=done)
+def _returns(rewards: Tensor, gamma: float, ends: Ends | None, following: Tensor) -> Tensor:
+    paid, done = _paid_until_done(rewards, gamma, ends, following)
+    return ops.discounted_returns(paid, gamma, terminated=done)
 
 
-def _generalized(
+def generalized(
     rewards: Tensor,
     values: Tensor,
-    settings: ActorCriticSettings,
+    gamma: float,
+    decay: float,
     ends: Ends | None,
     following: Tensor,
-    decay: float | None = None,
 ) -> Tensor:
-    decay = settings.advantage_lambda if decay is None else decay
-    paid, done = paid_until_done(rewards, settings.gamma, ends, following)
-    return ops.generalized_advantage(paid, values.detach(), settings.gamma, decay, done)
+    """Generalized advantages (Schulman et al. 2016) with lambda `decay`, constants; `following` is V of what
+    comes after each step."""
+    paid, done = _paid_until_done(rewards, gamma, ends, following)
+    return ops.generalized_advantage(paid, values.detach(), gamma, decay, done)
 
 
 def _centre(advantage: Tensor, settings: ActorCriticSettings) -> Tensor:
@@ -250,9 +242,9 @@ def opponent_q_values(
     values = values.detach()
     following = (values[1:] if next_values is None else next_values).detach()
     if settings.shaping == "loaded-dice":
-        paid, done = paid_until_done(rewards, settings.gamma, ends, following)
+        paid, done = _paid_until_done(rewards, settings.gamma, ends, following)
         if settings.opponent_baseline == "batch":
-            errors = _returns(rewards, settings, ends, following) - values[:-1]
+            errors = _returns(rewards, settings.gamma, ends, following) - values[:-1]
             values = torch.cat([values[:-1] + errors.mean(1, keepdim=True), values[-1:]])
         return ops.loaded_dice_q_values(
             paid, values, log_probs, settings.gamma, settings.dice_discount,
@@ -278,8 +270,7 @@ def opponent_log_probs(
 
     Args:
         q_values: `[S, B]`, Qhat.
-        other_q_logsumexp: `[S, B]`, y, a constant; None where actions are numbers, and log pihat is then x
-            less what does not depend on it.
+        other_q_logsumexp: `[S, B]`, y, a constant; None where actions are numbers: log pihat is then x.
 
     Returns:
         `[S, B]`; with `stop_normaliser_gradient` its derivative in x is 1.
@@ -361,10 +352,7 @@ def actor_losses(
         shaping_loss(log_probs, advantage, opponent, paid, settings, ends)
         for opponent, paid in opponents
     ]
-    opponent_loss = losses[0]
-    for loss in losses[1:]:
-        opponent_loss = opponent_loss + loss
-    return ActorLosses(agent_loss, entropy_loss, opponent_loss)
+    return ActorLosses(agent_loss, entropy_loss, sum(losses[1:], losses[0]))
 
 
 def critic_targets(
@@ -373,7 +361,7 @@ def critic_targets(
     settings: ActorCriticSettings,
     ends: Ends | None = None,
 ) -> Tensor:
-    """Regression targets of q_t(a_t); constants.
+    """Regression targets of q_t(a_t), `[T, B]`; constants.
 
     "sarsa": r_t + gamma qbar_{t+1}(a_{t+1}), at the last step r + gamma Vbar_T;
     "argmax": r_t + gamma max_a qbar_{t+1}(a); "returns": sum_{k>=t} gamma^(k-t) r_k;
@@ -387,9 +375,6 @@ def critic_targets(
         target: evaluation by the target network (bars); for "returns" used only where episodes are cut.
         ends: as in `advantages`.
 
-    Returns:
-        `[T, B]`.
-
     Raises:
         ValueError: target is None and `critic_target` needs it.
     """
@@ -401,12 +386,11 @@ def critic_targets(
         raise ValueError(f"critic_target {settings.critic_target!r} needs a target network")
     following = target.next_values.detach()
     if settings.critic_target == "returns":
-        return _returns(rewards, settings, ends, following)
+        return _returns(rewards, settings.gamma, ends, following)
     if settings.critic_target == "lambda":
         values = torch.cat([target.taken_q_values, target.values[-1:]]).detach()
-        corrections = _generalized(
-            rewards, values, settings, ends, following, settings.critic_lambda
-        )
+        decay = settings.critic_lambda
+        corrections = generalized(rewards, values, settings.gamma, decay, ends, following)
         return corrections + values[:-1]
     if settings.critic_target == "argmax":
         following = target.next_max_q_values
@@ -418,10 +402,5 @@ def critic_targets(
 
 
 def critic_losses(agent: SeatOutputs, targets: Tensor) -> Tensor:
-    """Huber loss (delta 1) of q_t(a_t) against its target, mean over time, `[B]`.
-
-    Args:
-        agent: evaluation of the agent's seat; only its critic gets a gradient.
-        targets: `[T, B]`, constants.
-    """
+    """Huber loss (delta 1) of q_t(a_t) against constants `targets [T, B]`, mean over time, `[B]`."""
     return F.huber_loss(agent.taken_q_values, targets, reduction="none").mean(0)

@@ -9,27 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from loqa import _checks
+from loqa._checks import Range, Rate, Share
 from loqa.agents.actor_critic import Agent
 from loqa.agents.mfos import MFOSActor, MFOSCritic, as_boards, drawn_from
-from loqa.agents.outputs import SeatOutputs
 from loqa.agents.policy import Policy
-from loqa.algos.base import Adapting, Algorithm, Context, Number
-from loqa.algos.mfos_play import NaiveLearner, NaiveSettings, Steering, normalised
-from loqa.algos.optimizers import adam, apply, restore, state_of
+from loqa.algos.base import Adapting, Algorithm, Context, Number, Others
+from loqa.algos.mfos_play import NaiveLearner, NaiveSettings, Size, Steering, normalised
+from loqa.algos.optimizers import adam, apply, global_norm, restore, state_of
 from loqa.algos.ppo import ppo_loss
 from loqa.algos.registry import register
 from loqa.algos.trajectory import Trajectory
 from loqa.ops import discounted_returns
 from loqa.runtime.random import stream
-
-_VALUE_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -51,23 +48,14 @@ class MFOSSettings(NaiveSettings):
         hidden: units of their linear layers and GRUs, and of the memory.
     """
 
-    inner_episodes: int = 16
+    inner_episodes: Annotated[int, Range(2, 2**20)] = 16
     idle_step: bool = True
-    lr: float = 2e-4
-    meta_discount: float = 0.995
-    epochs: int = 16
-    self_play_decay: float = 0.005
-    channels: int = 16
-    hidden: int = 16
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _checks.integer("inner_episodes", self.inner_episodes, 2, 2**20)
-        for name in ("epochs", "channels", "hidden"):
-            _checks.integer(name, getattr(self, name), 1, 2**20)
-        _checks.real("meta_discount", self.meta_discount, 0, 1)
-        for name in ("lr", "self_play_decay"):
-            _checks.real(name, getattr(self, name), 0)
+    lr: Rate = 2e-4
+    meta_discount: Share = 0.995
+    epochs: Size = 16
+    self_play_decay: Rate = 0.005
+    channels: Size = 16
+    hidden: Size = 16
 
 
 def mfos_agent(config: Any, inputs: Any, generator: Generator) -> Agent:
@@ -91,15 +79,8 @@ def mfos_agent(config: Any, inputs: Any, generator: Generator) -> Agent:
 
 
 def meta_outputs(actor: MFOSActor, critic: MFOSCritic, obs: Tensor) -> tuple[Tensor, Tensor]:
-    """The policy and the values of a whole meta-episode.
-
-    Args:
-        obs: `[E, S, B, C, H, W]`, what each action was chosen from.
-
-    Returns:
-        Log-probabilities `[E, S, B, K]` and values `[E, S, B]`. The gradient of the policy reaches the meta
-        trunk, that of the values does not.
-    """
+    """Log-probabilities `[E, S, B, K]` and values `[E, S, B]` of a meta-episode, `obs [E, S, B, C, H, W]`.
+    The gradient of the policy reaches the meta trunk, that of the values does not."""
     episodes = obs.transpose(0, 1)
     learned = actor.next_memory(episodes[:, :-1])
     memory = torch.cat([torch.ones_like(learned[:1]), learned])[:, None]
@@ -112,13 +93,8 @@ def meta_outputs(actor: MFOSActor, critic: MFOSCritic, obs: Tensor) -> tuple[Ten
 
 
 def meta_returns(rewards: Tensor, discount: float) -> Tensor:
-    """G_t = r_t + gamma G_{t+1} within an inner episode; at its end G_{t+1} is the mean over the batch, as
-    the boards that follow are others.
-
-    Args:
-        rewards: `[E, S, B]`.
-        discount: gamma, of the meta-episode's steps.
-    """
+    """G_t = r_t + gamma G_{t+1} within an inner episode of `rewards [E, S, B]`; at its end G_{t+1} is the
+    mean over the batch, as the boards that follow are others."""
     found: list[Tensor] = []
     after = torch.zeros_like(rewards[0, 0])
     for episode in rewards.flip(0):
@@ -152,7 +128,7 @@ class MetaEpisode:
         taken = table.gather(-1, self.actions.long()[..., None])[..., 0]
         advantages = self.returns - values.detach()
         surrogate = ppo_loss(taken, self.log_probs, advantages, clip_ratio)
-        return surrogate + _VALUE_WEIGHT * functional.mse_loss(values, self.returns)
+        return surrogate + 0.5 * functional.mse_loss(values, self.returns)
 
 
 class MFOS(Algorithm):
@@ -202,21 +178,14 @@ class MFOS(Algorithm):
     # --- learning
 
     def update(
-        self,
-        trajectory: Trajectory,
-        others: Sequence[SeatOutputs | None] = (),
-        seat: int = 0,
-        iteration: int = 1,
+        self, trajectory: Trajectory, others: Others = (), seat: int = 0, iteration: int = 1
     ) -> Mapping[str, Number]:
         own, settings = trajectory.seat(seat), self.settings
         dtype = self._parameters[0].dtype
+        boards = as_boards(own.obs[:-1], self._actor.board, 2, dtype)
         obs, actions, rewards = (
             one.reshape(settings.inner_episodes, -1, *one.shape[1:])
-            for one in (
-                as_boards(own.obs[:-1], self._actor.board, 2, dtype),
-                own.actions.long(),
-                own.rewards,
-            )
+            for one in (boards, own.actions.long(), own.rewards)
         )
         paid = rewards
         if settings.idle_step:
@@ -237,10 +206,9 @@ class MFOS(Algorithm):
             loss = meta.loss(self._actor, self._critic, settings.clip_ratio)
             gradients = torch.autograd.grad(loss, self._parameters)
             apply(self.optimizer, self._parameters, gradients)
-        norms = torch.stack([one.norm() for one in gradients])
         return {
             "loss/agent": loss.detach(),
-            "grad_norm": torch.linalg.vector_norm(norms),
+            "grad_norm": global_norm(gradients),
             "first_reward": rewards[0].mean(),
             "last_reward": rewards[-1].mean(),
         }
@@ -268,11 +236,4 @@ _RUN: dict[str, Any] = {
     "checkpoint_every": 10,
 }
 _COIN = {"rules": "mfos22", "episode_length": 15, "egocentric": False}
-register(
-    "mfos",
-    MFOS,
-    MFOSSettings,
-    "M-FOS",
-    defaults={"": _RUN, "coin": _COIN},
-    agent=mfos_agent,
-)
+register("mfos", MFOS, MFOSSettings, "M-FOS", {"": _RUN, "coin": _COIN}, mfos_agent)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Generator, Tensor, nn
 
-from loqa import _checks
+from loqa._checks import Range, Rate, Share, check_fields
 from loqa.agents.mfos import MFOSActor, as_boards, convolution, drawn_from
 from loqa.algos.base import Adapting
 from loqa.algos.optimizers import apply
@@ -16,7 +17,7 @@ from loqa.algos.ppo import ppo_loss
 from loqa.algos.trajectory import Seat
 from loqa.ops import discounted_returns
 
-_EPSILON = 1e-5  # beside the standard deviation of returns
+Size = Annotated[int, Range(1, 2**20)]
 _CHANNELS, _HIDDEN = 2, 8  # of a naive learner
 
 
@@ -32,22 +33,19 @@ class NaiveSettings:
         clip_ratio: of PPO, the naive learner's and the agent's.
     """
 
-    inner_lr: float = 5e-3
-    inner_discount: float = 0.96
-    inner_epochs: int = 80
-    inner_entropy: float = 0.01
-    clip_ratio: float = 0.2
+    inner_lr: Rate = 5e-3
+    inner_discount: Share = 0.96
+    inner_epochs: Size = 80
+    inner_entropy: Rate = 0.01
+    clip_ratio: Rate = 0.2
 
     def __post_init__(self) -> None:
-        _checks.integer("inner_epochs", self.inner_epochs, 1, 2**20)
-        _checks.real("inner_discount", self.inner_discount, 0, 1)
-        for name in ("inner_lr", "inner_entropy", "clip_ratio"):
-            _checks.real(name, getattr(self, name), 0)
+        check_fields(self)
 
 
 def normalised(returns: Tensor) -> Tensor:
     """(G - mean G) / (sd G + 1e-5), over all steps and boards."""
-    return (returns - returns.mean()) / (returns.std() + _EPSILON)
+    return (returns - returns.mean()) / (returns.std() + 1e-5)
 
 
 def _whole(played: Seat) -> None:
@@ -57,15 +55,8 @@ def _whole(played: Seat) -> None:
 
 
 class Steering(Adapting):
-    """An agent of M-FOS in a meta-episode: it remembers the inner episode before this one.
-
-    Args:
-        actor: its policy.
-        idle_step: whether what it sees after the last move is remembered too.
-
-    Attributes:
-        ended: what it saw after the last move of each inner episode, `[B, ...]`.
-    """
+    """An agent of M-FOS in a meta-episode: it remembers the inner episode before this one, with `idle_step`
+    also what it saw after the last move; `ended` is that of each inner episode, `[B, ...]`."""
 
     def __init__(self, actor: MFOSActor, idle_step: bool = False) -> None:
         self._actor, self._idle_step = actor, idle_step
@@ -90,14 +81,7 @@ class Steering(Adapting):
 
 
 class NaiveLearner(nn.Module, Adapting):
-    """PPO without memory: two circular 3 x 3 convolutions of 2 channels, linear 8; actor and critic apart.
-
-    Args:
-        board: C, H, W of an observation.
-        num_actions: K.
-        settings: of PPO.
-        generator: source of the initial weights.
-    """
+    """PPO without memory: two circular 3 x 3 convolutions of 2 channels, linear 8; actor and critic apart."""
 
     def __init__(
         self,

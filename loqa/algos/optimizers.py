@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,27 +11,47 @@ from torch import Tensor
 from loqa.agents.actor_critic import Agent
 from loqa.agents.networks import StateHead
 
+if TYPE_CHECKING:
+    from loqa.algos.ppo import PPOSettings
+    from loqa.algos.settings import ActorCriticSettings
 
-def actor_groups(
-    agent: Agent, parameters: list[torch.nn.Parameter]
-) -> list[list[torch.nn.Parameter]]:
-    """The parameters of an actor's step by their learning rates: the network beside a table comes second,
-    with a rate of its own (`loqa.agents.networks.StateHead`)."""
-    actor = agent.actor
-    if not isinstance(actor, StateHead) or actor.table is None:
-        return [parameters]
-    beside = list(actor.network.parameters())
-    these = {id(parameter) for parameter in beside}
-    return [[one for one in parameters if id(one) not in these], beside]
+
+def actor_and_critic(
+    agent: Agent,
+    parameters: list[torch.nn.Parameter],
+    settings: ActorCriticSettings | PPOSettings,
+    device: torch.device | None = None,
+) -> tuple[torch.optim.Adam, torch.optim.Adam]:
+    """`adam` of the parameters of an actor's step, and of the critic's. A network beside a table is a second
+    group, with a rate of its own (`loqa.agents.networks.StateHead`)."""
+    groups, actor = [parameters], agent.actor
+    if isinstance(actor, StateHead) and actor.table is not None:
+        beside = list(actor.network.parameters())
+        these = {id(parameter) for parameter in beside}
+        groups = [[one for one in parameters if id(one) not in these], beside]
+    rates = [settings.actor_lr, settings.network_lr][: len(groups)]
+    critic = adam([list(agent.critic.parameters())], [settings.critic_lr], device)
+    return adam(groups, rates, device), critic
+
+
+def follow(
+    settings: ActorCriticSettings | PPOSettings, actor: torch.optim.Adam, critic: torch.optim.Adam
+) -> None:
+    """Sets the rates of `actor_and_critic` anew."""
+    set_rates(actor, [settings.actor_lr, settings.network_lr][: len(actor.param_groups)])
+    set_rates(critic, [settings.critic_lr])
+
+
+def global_norm(gradients: Sequence[Tensor]) -> Tensor:
+    """|g| of all tensors together, a 0-d tensor."""
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tuple(gradients))))
+    return norm
 
 
 def clip_global_norm_(gradients: tuple[Tensor, ...], max_norm: float) -> Tensor:
-    """Scale gradients in place to a global norm of at most max_norm: g if |g| < max else g/|g| max.
-
-    Returns:
-        The norm before clipping, a 0-d tensor.
-    """
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    """Scales gradients in place to a global norm of at most max_norm, g if |g| < max else g/|g| max; the norm
+    before clipping."""
+    norm = global_norm(gradients)
     torch._foreach_mul_(gradients, (max_norm / norm).clamp(max=1.0))
     return norm
 
@@ -54,7 +74,7 @@ def adam(
     return optimizer
 
 
-def set_rates(optimizer: torch.optim.Adam, rates: list[float]) -> None:
+def set_rates(optimizer: torch.optim.Optimizer, rates: list[float]) -> None:
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(rate)

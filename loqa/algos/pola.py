@@ -35,9 +35,5 @@ TABLE = {
     "log_every": 1,
 }
 register(
-    "pola",
-    LOLA,
-    POLASettings,
-    "POLA-DiCE",
-    defaults={"": {**ALONE, "gamma": 0.96}, "ipd": TABLE, "matrix": TABLE, **NOISE},
+    "pola", LOLA, POLASettings, "POLA-DiCE", {"": ALONE, "ipd": TABLE, "matrix": TABLE, **NOISE}
 )

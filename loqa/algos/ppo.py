@@ -10,20 +10,18 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from loqa import ops
 from loqa._checks import Count, Range, Share, check_fields
 from loqa.agents.actor_critic import Agent
 from loqa.agents.ends import Ends
 from loqa.agents.outputs import SeatOutputs
-from loqa.algos.base import Algorithm, Context, Number
-from loqa.algos.loqa import paid_until_done
+from loqa.algos.base import Algorithm, Context, Number, Others
+from loqa.algos.loqa import generalized
 from loqa.algos.optimizers import (
-    actor_groups,
-    adam,
+    actor_and_critic,
     apply,
     clip_global_norm_,
+    follow,
     restore,
-    set_rates,
     state_of,
 )
 from loqa.algos.registry import register
@@ -76,24 +74,18 @@ def ppo_targets(
     ends: Ends | None = None,
     next_values: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Generalized advantages (Schulman et al. 2016) and the lambda-returns G_t = A_t + V_t; constants.
+    """Generalized advantages A and the lambda-returns G_t = A_t + V_t, `[T, B]`; constants.
 
     Args:
         rewards: `[T, B]`.
         values: `[T+1, B]`, V; the last is taken as 0 unless `bootstrap`.
-        ends: where episodes end: sums end there. After a termination V_{t+1} is 0; after a truncation it
-            is that of `next_values`.
-        next_values: `[T, B]`, V of what follows each step in its episode; `values[1:]` by default.
-
-    Returns:
-        A and G, `[T, B]`.
+        ends, next_values: as in `loqa.algos.loqa.advantages`.
     """
     if not settings.bootstrap:
         values = torch.cat([values[:-1], torch.zeros_like(values[-1:])])
     following = values[1:] if next_values is None else next_values
-    paid, done = paid_until_done(rewards, settings.gamma, ends, following)
-    advantages = ops.generalized_advantage(
-        paid, values.detach(), settings.gamma, settings.advantage_lambda, done
+    advantages = generalized(
+        rewards, values, settings.gamma, settings.advantage_lambda, ends, following
     )
     return advantages, advantages + values[:-1].detach()
 
@@ -108,9 +100,6 @@ def ppo_loss(log_probs: Tensor, before: Tensor, advantages: Tensor, clip_ratio: 
         before: the same by the policy that took them.
         advantages: A, of the same shape.
         clip_ratio: c.
-
-    Returns:
-        A scalar.
     """
     ratio = (log_probs - before).exp()
     clipped = ratio.clamp(1 - clip_ratio, 1 + clip_ratio)
@@ -136,17 +125,10 @@ class PPO(Algorithm):
     def __init__(self, agent: Agent, settings: PPOSettings, context: Context) -> None:
         super().__init__(agent, settings, context)
         self._actor, self._critic = list(agent.actor.parameters()), list(agent.critic.parameters())
-        groups = actor_groups(agent, self._actor)
-        rates = [settings.actor_lr, settings.network_lr][: len(groups)]
-        self.actor_optimizer = adam(groups, rates, None)
-        self.critic_optimizer = adam([self._critic], [settings.critic_lr], None)
+        self.actor_optimizer, self.critic_optimizer = actor_and_critic(agent, self._actor, settings)
 
     def update(
-        self,
-        trajectory: Trajectory,
-        others: Sequence[SeatOutputs | None] = (),
-        seat: int = 0,
-        iteration: int = 1,
+        self, trajectory: Trajectory, others: Others = (), seat: int = 0, iteration: int = 1
     ) -> Mapping[str, Number]:
         settings, own = self.settings, trajectory.seat(seat)
         with torch.no_grad():
@@ -165,11 +147,10 @@ class PPO(Algorithm):
                 ended = None if own.ends is None else Ends(own.ends.resets[:, part])
                 now = self._evaluate(own.obs[:, part], own.actions[:, part], ended)
                 old = before.taken_log_probs[:, part]
-                surrogates = [
+                surrogate = torch.stack([
                     ppo_loss(now.taken_log_probs, old, one[:, part], settings.clip_ratio)
                     for one in weights
-                ]
-                surrogate = torch.stack(surrogates).sum()
+                ]).sum()  # fmt: skip
                 actor_loss = surrogate - settings.entropy_bonus * now.entropies.mean()
                 critic_loss = (now.taken_q_values - targets[:, part]).square().mean() / 2
                 norm = self._step(self.actor_optimizer, self._actor, actor_loss)
@@ -180,11 +161,7 @@ class PPO(Algorithm):
         return {**found, "entropy": before.entropies}
 
     def _weights(
-        self,
-        trajectory: Trajectory,
-        advantages: Tensor,
-        others: Sequence[SeatOutputs | None],
-        seat: int,
+        self, trajectory: Trajectory, advantages: Tensor, others: Others, seat: int
     ) -> Sequence[Tensor]:
         """What the surrogate has in the place of A, from one's own normalised advantages; of several the
         surrogates are added."""
@@ -208,9 +185,7 @@ class PPO(Algorithm):
 
     def set_rates(self, **rates: Any) -> None:
         self.settings = replace(self.settings, **rates)
-        both = [self.settings.actor_lr, self.settings.network_lr]
-        set_rates(self.actor_optimizer, both[: len(self.actor_optimizer.param_groups)])
-        set_rates(self.critic_optimizer, [self.settings.critic_lr])
+        follow(self.settings, self.actor_optimizer, self.critic_optimizer)
 
     def state_dict(self) -> dict[str, Any]:
         return {

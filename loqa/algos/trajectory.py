@@ -89,12 +89,11 @@ class Trajectory:
         ends = [torch.zeros_like(one.rewards[..., 0], dtype=torch.bool) for one in parts]
         for one in ends:
             one[-1] = True
-        return cls(
-            torch.cat([*(one.obs[:-1] for one in parts), parts[-1].obs[-1:]]),
-            torch.cat([one.actions for one in parts]),
-            torch.cat([one.rewards for one in parts]),
-            torch.cat(ends),
+        obs = [*(one.obs[:-1] for one in parts), parts[-1].obs[-1:]]
+        actions, rewards = (
+            [getattr(one, name) for one in parts] for name in ("actions", "rewards")
         )
+        return cls(*map(torch.cat, (obs, actions, rewards, ends)))
 
     @property
     def num_envs(self) -> int:
@@ -117,13 +116,10 @@ class Trajectory:
     @property
     def ends(self) -> Ends | None:
         """Where episodes end, for the losses; None: nowhere before T."""
-        if self.terminated is None and self.truncated is None:
-            return None
-        terminated = self.terminated
-        if terminated is None:
-            assert self.truncated is not None
-            terminated = torch.zeros_like(self.truncated)
-        return Ends(terminated, self.truncated)
+        if self.truncated is None:
+            return None if self.terminated is None else Ends(self.terminated)
+        never = torch.zeros_like(self.truncated)
+        return Ends(never if self.terminated is None else self.terminated, self.truncated)
 
     def seat(self, number: int) -> Seat:
         """What one player saw, did and was paid."""

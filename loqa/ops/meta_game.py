@@ -122,7 +122,7 @@ def exact_gradient(
 
         V = d0 (I - g M)^-1 r,   dV / dlogit(s) = c(s) sum_a dpi(a|s)/dlogit W(s,a),   c = d0 (I - g M)^-1
 
-    as in `loqa.algos.exact.values`, which has derivatives of every order.
+    as in `loqa.algos.exact.games.visits`, which has derivatives of every order.
 
     Args:
         mine, theirs: logits of C at the start and after CC, CD, DC, DD, own action first, `[..., 5]`.

@@ -18,9 +18,8 @@ from loqa._checks import Count, Range
 from loqa.algos.exact.chain import num_players, state_names
 from loqa.algos.exact.games import ExactGame, game
 from loqa.algos.exact.learn import LEARNERS, UPDATES, USUAL_POLICIES, ExactResult, learn
-from loqa.algos.exact.measures import is_tit_for_tat
 from loqa.algos.exact.policies import PolicySettings
-from loqa.algos.exact.reciprocity import applies, reciprocity
+from loqa.algos.exact.reciprocity import applies, is_tit_for_tat, reciprocity
 from loqa.games.answers import STATES, strategy_name
 from loqa.storage.files import WriteError, append_line, write_json
 from loqa.storage.tensor_file import load_tensors, save_tensors

@@ -90,7 +90,7 @@ def test_recorded_outputs_of_every_reference_agent() -> None:
         log_probs = rollout_log_probs(agent.policy, obs)
         if "check_logits" in checks:
             assert isinstance(agent.policy, HeadPolicy)
-            found = {"check_logits": agent.policy.logits(obs)}
+            found = {"check_logits": agent.policy.head(obs.flatten(2))}
         elif "check_probs" in checks:
             found = {"check_probs": log_probs.exp()}
         else:

@@ -11,12 +11,10 @@ import torch
 
 from loqa.agents.memory1 import discounted_value
 from loqa.algos.exact import ExactGame, game, train
-from loqa.algos.exact.lola import LOLASettings
-from loqa.algos.exact.measures import finds_tit_for_tat, is_tit_for_tat
-from loqa.algos.exact.naive import NaiveSettings
-from loqa.algos.exact.play import Play, both, gradient
-from loqa.algos.exact.pola import POLASettings, proximal_step
+from loqa.algos.exact.lola import LOLASettings, POLASettings, proximal_step
+from loqa.algos.exact.play import NaiveSettings, Play, both, gradient
 from loqa.algos.exact.policies import Network, PolicySettings, Preconditioned, Table, kl
+from loqa.algos.exact.reciprocity import finds_tit_for_tat, is_tit_for_tat
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PUBLIC_GOODS = game("public-goods", factor=1.33)

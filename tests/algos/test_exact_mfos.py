@@ -12,13 +12,15 @@ import torch
 
 from loqa.algos.exact import ExactGame, game, train
 from loqa.algos.exact.lola import LOLASettings
-from loqa.algos.exact.meta_policy import (
+from loqa.algos.exact.mfos import (
+    MFOS,
+    MetaGame,
     MetaPolicy,
+    MFOSSettings,
     Rollout,
     normalised_returns,
 )
-from loqa.algos.exact.mfos import MFOS, MetaGame, MFOSSettings
-from loqa.algos.exact.naive import NaiveSettings
+from loqa.algos.exact.play import NaiveSettings
 
 SMALL = Path(__file__).parents[1] / "golden" / "rivals_mfos_exact.npz"
 FULL = os.environ.get("LOQA_GOLDEN_DIR")

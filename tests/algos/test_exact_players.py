@@ -13,8 +13,8 @@ import loqa
 from loqa.agents import memory1
 from loqa.algos.exact import ExactGame, chain, game
 from loqa.algos.exact.best_response import best_response, best_response_gain
-from loqa.algos.exact.policies import Counts
-from loqa.algos.exact.reciprocity import KINDS, by_count, reciprocity
+from loqa.algos.exact.policies import Counts, PolicySettings
+from loqa.algos.exact.reciprocity import KINDS, reciprocity
 
 
 def draw(*shape, seed=0):
@@ -198,7 +198,6 @@ def test_kinds(players, answers, kind, tolerates, errors):
     assert found.errors_to_return.item() == errors
     softer = reciprocity(one, table(answers, players, 0.999, 0.001))
     assert softer.kinds == [kind]
-    assert by_count(table(answers, players)).tolist() == [[float(a == "C") for a in answers]]
 
 
 def test_rewards_by_hand():
@@ -206,7 +205,6 @@ def test_rewards_by_hand():
     found = reciprocity(game("n-ipd", num_players=3), table("CCDCDCD", 3))
     assert found.self_play.item() == -1
     assert found.lone_defector.item() == pytest.approx(-2 * 49 / 50)
-    assert found.beside_defector.item() == pytest.approx((-2 + 1 - 1 - 2 * 49) / 50)
     assert found.share.item() == 1
     threshold = reciprocity(game("n-ipd", num_players=3), table("CCCDCDD", 3))
     assert threshold.lone_defector.item() == 0
@@ -217,8 +215,9 @@ def test_policies_of_counts_see_nothing_else():
     policy = Counts(9)
     parameters = policy.start(2, torch.Generator().manual_seed(0))
     assert parameters.shape == (2, 2, 7)
-    p = torch.sigmoid(policy.logits(parameters))
-    torch.testing.assert_close(by_count(p), torch.sigmoid(parameters))
+    names = chain.state_names(3)
+    seen = [0] + [1 + 3 * (name[0] == "D") + name[1:].count("D") for name in names[1:]]
+    assert torch.equal(policy.logits(parameters), parameters[..., seen])
 
 
 @pytest.mark.parametrize(("make", "said"), [
@@ -237,7 +236,7 @@ def test_policies_of_counts_see_nothing_else():
     (lambda: reciprocity(game("matching-pennies"), draw(1, 5)), "matching-pennies is not one"),
     (lambda: reciprocity(game("ipd", steps=2), draw(1, 5)), "games without end"),
     (lambda: reciprocity(game("ipd"), draw(5)), r"p_cooperate must be \[N, 5\]"),
-    (lambda: Counts(1), "a game of one step has none"),
+    (lambda: PolicySettings("counts").made(1), "a game of one step has none"),
 ])  # fmt: skip
 def test_what_is_refused(make, said):
     with pytest.raises(ValueError, match=said):

@@ -51,8 +51,6 @@ _NPY_HEADERS: dict[tuple[int, int], Any] = {
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # LZMA reserves what its header asks for
 FORMAT = "loqa-published-1"
 _SAYS = "is not a readable published agent"
-_GATES = ("r", "z", "n")
-_PERMUTATION = MFOSPolicy.ACTIONS
 _HEAD_PARTS = ("linear1", "linear2", "linear_end", "GRUCell")
 
 
@@ -87,7 +85,10 @@ def load_published(path: str | Path) -> PublishedAgent:
     if not path.is_file():
         raise FileNotFoundError(f"published agent {path} does not exist")
     with reading(path, _SAYS):
-        arrays, meta = _read_npz(path) if _is_zip(path) else _read_safetensors(path)
+        arrays, text = _read_npz(path) if _is_zip(path) else _read_safetensors(path)
+        meta = parse_json(text, "meta")
+        if not isinstance(meta, dict):
+            raise ValueError(f"meta must be a JSON object, got {type(meta).__name__}")
         return agent_of_arrays(arrays, meta)
 
 
@@ -144,9 +145,7 @@ def _grid_of(policy: Agent | HeadPolicy | MFOSPolicy, said: Any) -> tuple[int, i
     """The board that a network reads four planes of; a file may say more than "square"."""
     if isinstance(policy, MFOSPolicy):
         return policy.board[1], policy.board[2]
-    head = policy.actor if isinstance(policy, Agent) else policy.head
-    assert isinstance(head, GRUHead)
-    features = head.linear1.in_features if head.linear1 else head.weight_ih.shape[1]
+    features = (policy.actor if isinstance(policy, Agent) else policy.head).num_inputs
     side = math.isqrt(features // 4)
     height, width = (side, side) if said is None else _board(said)
     if 4 * height * width != features:
@@ -175,9 +174,6 @@ class _Taker:
         self.arrays, self.prefix = arrays, prefix
         self.taken: set[str] = set()
 
-    def has(self, name: str) -> bool:
-        return self.prefix + name in self.arrays
-
     def __call__(self, name: str, *shape: int | None) -> torch.Tensor:
         full = self.prefix + name
         if full not in self.arrays:
@@ -203,28 +199,23 @@ def _gru_head(arrays: Arrays, prefix: str, inputs: int, actions: int) -> tuple[s
     """A `GRUHead` from flax arrays; inputs 0 takes any number."""
     take = _Taker(arrays, prefix)
     hidden = int(take("GRUCell/hn/kernel", None, None).shape[0])
-    layers = int(take.has("linear1/kernel")) + int(take.has("linear2/kernel"))
-    width = take("linear1/kernel" if layers else "GRUCell/ir/kernel", inputs or None, hidden).shape[
-        0
-    ]
+    layers = sum(f"{prefix}linear{number}/kernel" in arrays for number in (1, 2))
+    first = take("linear1/kernel" if layers else "GRUCell/ir/kernel", inputs or None, hidden)
+    features = width = int(first.shape[0])
     parameters = {}
     for number in range(1, layers + 1):
         parameters[f"linear{number}.weight"] = take(f"linear{number}/kernel", width, hidden).T
         parameters[f"linear{number}.bias"] = take(f"linear{number}/bias", hidden)
         width = hidden
-    parameters["weight_ih"] = torch.cat(
-        [take(f"GRUCell/i{gate}/kernel", width, hidden).T for gate in _GATES]
-    )
-    parameters["weight_hh"] = torch.cat(
-        [take(f"GRUCell/h{gate}/kernel", hidden, hidden).T for gate in _GATES]
-    )
-    parameters["bias_ih"] = torch.cat([take(f"GRUCell/i{gate}/bias", hidden) for gate in _GATES])
+    for side, rows in (("i", width), ("h", hidden)):
+        kernels = [take(f"GRUCell/{side}{gate}/kernel", rows, hidden).T for gate in "rzn"]
+        parameters[f"weight_{side}h"] = torch.cat(kernels)
+    parameters["bias_ih"] = torch.cat([take(f"GRUCell/i{gate}/bias", hidden) for gate in "rzn"])
     parameters["bias_hn"] = take("GRUCell/hn/bias", hidden)
     parameters["linear_end.weight"] = take("linear_end/kernel", hidden, actions).T
     parameters["linear_end.bias"] = take("linear_end/bias", actions)
-    first = parameters.get("linear1.weight", parameters["weight_ih"])
     with shapes_only():  # no memory before the shapes are known to be those of the file
-        head = GRUHead(int(first.shape[1]), actions, hidden, layers)
+        head = GRUHead(features, actions, hidden, layers)
     contiguous = {name: value.contiguous() for name, value in parameters.items()}
     head.load_state_dict(contiguous, assign=True)
     unknown = sorted(name for name in arrays if name not in take.taken
@@ -236,15 +227,13 @@ def _gru_head(arrays: Arrays, prefix: str, inputs: int, actions: int) -> tuple[s
 
 def _loqa_policy(arrays: Arrays) -> tuple[set[str], Agent]:
     actor_names, actor = _gru_head(arrays, "actor_head/", 0, 4)
-    assert isinstance(actor.linear1, torch.nn.Linear) or actor.linear1 is None
-    features = (actor.linear1.weight if actor.linear1 else actor.weight_ih).shape[1]
-    critic_names, critic = _gru_head(arrays, "qvalue_head/", features + 1, 4)
+    critic_names, critic = _gru_head(arrays, "qvalue_head/", actor.num_inputs + 1, 4)
     return actor_names | critic_names, Agent(actor, critic)
 
 
 def _pola_policy(arrays: Arrays) -> tuple[set[str], HeadPolicy]:
     names, head = _gru_head(arrays, "", 0, 4)
-    order = list(_PERMUTATION)
+    order = list(MFOSPolicy.ACTIONS)
     with torch.no_grad():
         head.linear_end.weight.copy_(head.linear_end.weight[order].clone())
         head.linear_end.bias.copy_(head.linear_end.bias[order].clone())
@@ -266,28 +255,19 @@ def _mfos_policy(arrays: Arrays, meta: Mapping[str, Any]) -> tuple[set[str], MFO
 # --- files
 
 
-def _read_safetensors(path: Path) -> tuple[Arrays, dict[str, Any]]:
+def _read_safetensors(path: Path) -> tuple[Arrays, str]:
     tensors, metadata = load_tensors(path, FORMAT, _SAYS)
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()
               if tensor.dtype != torch.bfloat16}  # fmt: skip
-    return arrays, _as_meta(metadata.get("meta", "{}"))
+    return arrays, metadata.get("meta", "{}")
 
 
-def _as_meta(text: str) -> dict[str, Any]:
-    meta = parse_json(text, "meta")
-    if not isinstance(meta, dict):
-        raise ValueError(f"meta must be a JSON object, got {type(meta).__name__}")
-    return meta
-
-
-def _read_npz(path: Path) -> tuple[Arrays, dict[str, Any]]:
+def _read_npz(path: Path) -> tuple[Arrays, str]:
     arrays = read_npz(path)
-    meta = arrays.pop("meta", None)
-    if meta is None:
-        return arrays, {}
+    meta = arrays.pop("meta", np.array("{}"))
     if meta.dtype.kind != "U" or meta.ndim:
         raise ValueError(f"meta must be one string, got {meta.dtype} {list(meta.shape)}")
-    return arrays, _as_meta(str(meta))
+    return arrays, str(meta)
 
 
 def read_npz(path: Path) -> Arrays:
@@ -360,9 +340,6 @@ def import_pickle(
         target: the safetensors file to write.
         meta: what to note beside the parameters: algorithm, seed, grid...
 
-    Returns:
-        The agent.
-
     Raises:
         FileNotFoundError: there is no such file.
         FileError: the pickle asks for more than arrays and plain containers, is damaged, or holds no
@@ -400,14 +377,10 @@ def _flatten(tree: Any) -> Arrays:
 
 def _find_agent(arrays: Arrays) -> Arrays:
     """The parameters below the first prefix that ends in those of an agent."""
-    signs = ("actor_head/GRUCell/hn/kernel", "GRUCell/hn/kernel", "GRU_a.weight_ih_l0")
-    for sign in signs:
+    for sign in ("actor_head/GRUCell/hn/kernel", "GRUCell/hn/kernel", "GRU_a.weight_ih_l0"):
         for name in arrays:
-            if name == sign or name.endswith("/" + sign):
+            if f"/{name}".endswith(f"/{sign}"):
                 prefix = name[: -len(sign)]
-                return {
-                    each[len(prefix) :]: array
-                    for each, array in arrays.items()
-                    if each.startswith(prefix)
-                }
+                below = [each for each in arrays if each.startswith(prefix)]
+                return {each[len(prefix) :]: arrays[each] for each in below}
     raise ValueError("it holds no agent of LOQA, POLA or M-FOS")

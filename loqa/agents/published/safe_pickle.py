@@ -70,7 +70,7 @@ class _DType:
 class _Array:
     """An array on its way; `value` once its state came."""
 
-    def __init__(self) -> None:
+    def __init__(self, *_: Any) -> None:
         self.value: np.ndarray | None = None
 
     def set_state(self, state: Any) -> None:
@@ -80,7 +80,7 @@ class _Array:
         self.value = _as_array(data, dtype, shape, "F" if fortran else "C")
 
 
-def _as_array(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+def _as_array(data: Any, dtype: Any, shape: Any, order: Any = "C") -> np.ndarray:
     """A view of the bytes: arrays that share them cost nothing."""
     if isinstance(data, str):
         data = data.encode("latin1")
@@ -97,16 +97,8 @@ def _as_array(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
     return np.frombuffer(data, dtype.dtype).reshape(shape, order=order)
 
 
-def _reconstruct(*_: Any) -> _Array:
-    return _Array()
-
-
-def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any = "C") -> np.ndarray:
-    return _as_array(data, dtype, shape, order)
-
-
 def _scalar(dtype: Any, data: Any = b"") -> Any:
-    return _as_array(data, dtype, (), "C").item()
+    return _as_array(data, dtype, ()).item()
 
 
 def _encode(text: Any, encoding: Any = "latin1") -> bytes:
@@ -122,26 +114,22 @@ def _empty_bytes(*arguments: Any) -> bytes:
 
 
 def _mapping(items: Any = ()) -> dict[Any, Any]:
-    return _dict_of([part for pair in _resolve_pairs(items) for part in pair])
-
-
-def _jax_array(build: Any, arguments: Any, state: Any, *_: Any) -> np.ndarray:
-    """jax pickles an array as the pieces of a NumPy array."""
-    if build is not _GLOBALS["numpy.core.multiarray", "_reconstruct"]:
-        raise UnsafePickleError("a damaged jax array")
-    array = _Array()
-    array.set_state(state)
-    assert array.value is not None
-    return array.value
-
-
-def _resolve_pairs(items: Any) -> list[tuple[Any, Any]]:
     if not isinstance(items, dict | list | tuple):
         raise UnsafePickleError(f"a mapping made from a {type(items).__name__}")
     pairs = list(items.items()) if isinstance(items, dict) else list(items)
     if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
         raise UnsafePickleError("a damaged mapping")
-    return [(key, value) for key, value in pairs]
+    return _dict_of([part for pair in pairs for part in pair])
+
+
+def _jax_array(build: Any, arguments: Any, state: Any, *_: Any) -> np.ndarray:
+    """jax pickles an array as the pieces of a NumPy array."""
+    if not isinstance(build, _Name) or build.call is not _Array:
+        raise UnsafePickleError("a damaged jax array")
+    array = _Array()
+    array.set_state(state)
+    assert array.value is not None
+    return array.value
 
 
 class _Name:
@@ -160,9 +148,9 @@ _GLOBALS = {
     for modules, name, call in (
         (("numpy",), "ndarray", _no_call),
         (("numpy",), "dtype", _DType),
-        (("numpy.core.multiarray", "numpy._core.multiarray"), "_reconstruct", _reconstruct),
+        (("numpy.core.multiarray", "numpy._core.multiarray"), "_reconstruct", _Array),
         (("numpy.core.multiarray", "numpy._core.multiarray"), "scalar", _scalar),
-        (("numpy.core.numeric", "numpy._core.numeric"), "_frombuffer", _from_buffer),
+        (("numpy.core.numeric", "numpy._core.numeric"), "_frombuffer", _as_array),
         (("_codecs",), "encode", _encode),
         (("__builtin__", "builtins"), "bytes", _empty_bytes),
         (("collections",), "OrderedDict", _mapping),
@@ -171,10 +159,6 @@ _GLOBALS = {
     )
     for module in modules
 }
-_GLOBALS["numpy._core.multiarray", "_reconstruct"] = _GLOBALS[
-    "numpy.core.multiarray", "_reconstruct"
-]
-
 _VALUES = frozenset(
     (
         *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
@@ -272,20 +256,13 @@ class _Machine:
 
     def _container(self, opcode: str) -> None:
         stack = self.stack
-        if opcode in ("EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE"):
-            stack.append({"EMPTY_DICT": {}, "EMPTY_LIST": [], "EMPTY_TUPLE": ()}[opcode])
+        makes: dict[str, Callable[..., Any]] = {"DICT": _dict_of, "LIST": list, "TUPLE": tuple}
+        kind = opcode.removeprefix("EMPTY_")
+        if kind in makes:
+            stack.append(makes[kind](self.pop_to_mark() if kind == opcode else []))
         elif opcode in ("TUPLE1", "TUPLE2", "TUPLE3"):
             items = [self.pop() for _ in range(int(opcode[-1]))]
             stack.append(tuple(reversed(items)))
-        elif opcode in ("TUPLE", "LIST", "DICT"):
-            items = self.pop_to_mark()
-            stack.append(
-                items
-                if opcode == "LIST"
-                else tuple(items)
-                if opcode == "TUPLE"
-                else _dict_of(items)
-            )
         elif opcode in ("APPEND", "APPENDS"):
             items = [self.pop()] if opcode == "APPEND" else self.pop_to_mark()
             _expect(stack[-1], list).extend(items)
@@ -322,25 +299,20 @@ def loads(data: bytes) -> Any:
     """
     if len(data) > MAX_BYTES:
         raise UnsafePickleError(f"it is larger than {MAX_BYTES} bytes")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Python and NumPy, about odd text
-        return _loads(data, _Budget(len(data)))
-
-
-def _loads(data: bytes, budget: _Budget) -> Any:
-    machine = _Machine(budget)
+    machine = _Machine(_Budget(len(data)))
     try:
-        for number, (opcode, argument, _) in enumerate(pickletools.genops(data)):
-            if number > _MAX_OPCODES:
-                raise UnsafePickleError(f"it has more than {_MAX_OPCODES} instructions")
-            if opcode.name in ("PROTO", "FRAME"):
-                continue
-            if opcode.name == "STOP":
-                break
-            machine.run(opcode.name, argument)
-        if len(machine.stack) != 1:
-            raise UnsafePickleError(f"it leaves {len(machine.stack)} values")
-        return _finish(machine.stack[0], budget)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python and NumPy, about odd text
+            for number, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+                if number > _MAX_OPCODES:
+                    raise UnsafePickleError(f"it has more than {_MAX_OPCODES} instructions")
+                if opcode.name == "STOP":
+                    break
+                if opcode.name not in ("PROTO", "FRAME"):
+                    machine.run(opcode.name, argument)
+            if len(machine.stack) != 1:
+                raise UnsafePickleError(f"it leaves {len(machine.stack)} values")
+            return _finish(machine.stack[0], machine.budget)
     except UnsafePickleError:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,

@@ -66,9 +66,7 @@ def best_response(game: ExactGame, p_cooperate: Tensor) -> BestResponse:
 def best_response_gain(game: ExactGame, p_cooperate: Tensor) -> Tensor:
     """What one of n copies gains a step by the best response to the others, `[...]`; 0 in an equilibrium.
 
-        (V* - V) / sum_t g^t,   both from the start
-
-    Args, Raises: as in `best_response`.
+    (V* - V) / sum_t g^t,   both from the start
     """
     best = best_response(game, p_cooperate).values[..., 0]
     joint = chain.outcomes(_mu(game, p_cooperate))

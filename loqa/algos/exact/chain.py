@@ -96,12 +96,8 @@ def values(joint: Tensor, payoffs: Tensor, discount: float) -> tuple[Tensor, Ten
 
 
 def action_values(others: Tensor, worth: Tensor, player: int) -> Tensor:
-    """Q(s, a) = E[W | s, this player does a], `[..., 2^n + 1, 2]`.
-
-    Args:
-        others: `outcomes` without this player.
-        worth: W to anybody, `[..., 2^n]`.
-    """
+    """Q(s, a) = E[W | s, this player does a], `[..., 2^n + 1, 2]`, of W `worth [..., 2^n]` to anybody;
+    `others` are `outcomes` without this player."""
     done = actions(num_players(others.shape[-2]))[player]
     choice = torch.nn.functional.one_hot(done, 2).to(others)
     return (others * worth[..., None, :]) @ choice

@@ -13,14 +13,12 @@ from torch import Tensor
 
 from loqa import _checks
 from loqa.algos.exact.chain import actions, seen
-from loqa.algos.exact.values import visits
-from loqa.envs.matrix_game.presets import MATRIX_PRESETS, MatrixPreset, as_payoff, cooperation_first
+from loqa.envs.matrix_game.presets import MATRIX_PRESETS, as_payoff, cooperation_first
 from loqa.envs.public_goods.presets import PUBLIC_GOODS_PRESETS
 from loqa.ops.meta_game import exact_gradient
 
 _FACTORS = MATRIX_PRESETS["ipd"]["pola22"]
 _FACTOR = 2 * float(np.ravel(_FACTORS.payoff)[1])  # f / 2 is paid for DC
-_LIKE = {"n-ipd": "ipd"}
 NAMES = (*(name for name in MATRIX_PRESETS if name != "matrix-game"), "public-goods", "n-ipd")
 """Of the games that `game` knows."""
 OF_MANY = ("public-goods", "n-ipd")
@@ -108,15 +106,7 @@ class ExactGame:
         return (count * own.reshape(shape)).sum(-1), (count * others.reshape(shape)).sum(-1)
 
     def others_gradient(self, mine: Tensor, theirs: Tensor, seat: int) -> tuple[Tensor, Tensor]:
-        """`values` without the graph, and the gradient of the other's for the other's logits.
-
-        Args:
-            mine, theirs: `[..., S]`, as in `values`.
-            seat: where I sit.
-
-        Returns:
-            V of me and of the other, `[2, ...]`; `[..., S]`.
-        """
+        """`values [2, ...]` without the graph, and the gradient `[..., S]` of the other's for its logits."""
         if self.steps is None:
             own, others = _payoffs(self, torch.float64, torch.device("cpu"))
             payoffs = (own[seat].tolist(), others[seat].tolist())
@@ -131,6 +121,45 @@ class ExactGame:
         """What each player is paid in each outcome, player 0's action first, `[n, 2^n]`."""
         table = torch.tensor(self.payoff, dtype=dtype, device="cpu").flatten(1)
         return table.gather(1, seen(self.num_players)[:, 1:] - 1)
+
+
+def visits(mine: Tensor, theirs: Tensor, discount: float, steps: int | None = None) -> Tensor:
+    """Discounted expected number of times that each outcome occurs, `[..., 4]`.
+
+        d0 (I - g M)^-1,   for T steps: sum_{t<T} g^t d0 M^t
+
+    d0 is the distribution of the first outcome, M the transition matrix, both over CC, CD, DC, DD as I see
+    them. `loqa.agents.memory1` computes the same numbers to the last digit for probabilities however close to
+    0 or 1, without derivatives. Here a linear solver does it: its error grows like 1 / (1 - g), and
+    derivatives of every order go through it. By elimination an update of LOLA takes twice as long.
+
+    Args:
+        mine, theirs: logits of C at the start and after CC, CD, DC, DD, own action first, `[..., 5]`; for
+            one step the start's alone, `[..., 1]`.
+        discount: g.
+        steps: T; None is a game without end, g < 1.
+    """
+    if (
+        steps != 1
+    ):  # as I see the states; by slices: an index of a list costs a scatter in every derivative
+        start_cc, cd, dc, dd = torch.split(theirs, [2, 1, 1, 1], -1)
+        theirs = torch.cat([start_cc, dc, cd, dd], -1)
+    p, not_p = torch.sigmoid(mine), torch.sigmoid(-mine)  # 1 - p would lose what is near 0
+    q, not_q = torch.sigmoid(theirs), torch.sigmoid(-theirs)
+    outcomes = torch.stack([p * q, p * not_q, not_p * q, not_p * not_q], -1)
+    state: Tensor = outcomes[..., 0, :]
+    if steps == 1:
+        return state
+    chain = discount * outcomes[..., 1:, :]
+    if steps is None:
+        identity = torch.eye(4, dtype=chain.dtype, device=chain.device)
+        forever: Tensor = torch.linalg.solve(identity - chain.mT, state)
+        return forever
+    total = state
+    for _ in range(steps - 1):
+        state = (state[..., None, :] @ chain)[..., 0, :]
+        total = total + state
+    return total
 
 
 def _table(payoff: Any, players: int) -> np.ndarray:
@@ -215,29 +244,17 @@ def game(
         if payoff is not None:
             raise ValueError("payoff and factor both say what is paid: give one of them")
         _checks.real("factor", factor)
-    preset = _preset(name)
-    if payoff is None:
-        payoff = _payoff(name, preset, _FACTOR if factor is None else factor, num_players)
+    elif name == "public-goods":
+        factor = _FACTOR
+    preset = _FACTORS
+    if name != "public-goods":
+        preset = _checks.preset_of(MATRIX_PRESETS["ipd" if name in OF_MANY else name], None)
+    if payoff is None and name in OF_MANY:
+        paid = _checks.preset_of(PUBLIC_GOODS_PRESETS[name], None).payoff(num_players, 2, factor)
+        gives = 1 - actions(num_players).double()  # level 1 is C
+        payoff = (paid.base + paid.gain * gives[1:].sum(0) + paid.own * gives[0]).tolist()
+    elif payoff is None:
+        payoff = preset.payoff if preset.cooperate is None else cooperation_first(preset)
     return ExactGame(
         name, payoff, preset.discount if discount is None else discount, steps, num_players
-    )
-
-
-def _payoff(name: str, preset: MatrixPreset, factor: float, players: int) -> Any:
-    if name in OF_MANY:
-        rules = _checks.preset_of(PUBLIC_GOODS_PRESETS[name], None)
-        paid = rules.payoff(players, 2, factor if name == "public-goods" else None)
-        gives = 1 - actions(players).double()  # level 1 is C
-        row = paid.base + paid.gain * gives[1:].sum(0) + paid.own * gives[0]
-        return row.tolist()
-    if preset.cooperate is None:
-        return as_payoff(preset.payoff, "float64")
-    return cooperation_first(preset)
-
-
-def _preset(name: str) -> MatrixPreset:
-    return (
-        _FACTORS
-        if name == "public-goods"
-        else next(iter(MATRIX_PRESETS[_LIKE.get(name, name)].values()))
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Protocol
 
 import torch
@@ -13,14 +14,12 @@ from torch import Tensor
 from loqa import _checks
 from loqa.algos.exact.games import ExactGame
 from loqa.algos.exact.games import game as named_game
-from loqa.algos.exact.lola import LOLASettings
+from loqa.algos.exact.lola import LOLASettings, POLASettings
 from loqa.algos.exact.loqa import LOQASettings, self_play
-from loqa.algos.exact.measures import finds_tit_for_tat
 from loqa.algos.exact.mfos import MFOS, MFOSSettings
-from loqa.algos.exact.naive import NaiveSettings
-from loqa.algos.exact.play import Play, both
-from loqa.algos.exact.pola import POLASettings
+from loqa.algos.exact.play import NaiveSettings, Play, both
 from loqa.algos.exact.policies import PolicySettings
+from loqa.algos.exact.reciprocity import finds_tit_for_tat
 from loqa.runtime.random import stream
 from loqa.runtime.torch_settings import usual_torch
 
@@ -66,7 +65,7 @@ class ExactResult:
             `[updates + 1, 1, N]`; of M-FOS and its opponents the mean over the meta-episode of each update,
             `[updates, 2, N]`.
         found_tit_for_tat: whether, at any of these times, both punished and yet cooperated, `[N]`; see
-            `loqa.algos.exact.measures.finds_tit_for_tat`.
+            `loqa.algos.exact.reciprocity.finds_tit_for_tat`.
     """
 
     parameters: dict[str, Tensor]
@@ -115,9 +114,9 @@ def train(
         part: kind(**{name: value for name, value in settings.items() if name in fields[part]})
         for part, kind in kinds.items()
     }
-    count = UPDATES[algo] if updates is None else updates
+    updates = UPDATES[algo] if updates is None else updates
     return learn(
-        game, **made, runs=runs, updates=count, seed=seed, watch=watch, num_threads=num_threads
+        game, **made, runs=runs, updates=updates, seed=seed, watch=watch, num_threads=num_threads
     )
 
 
@@ -144,19 +143,25 @@ def learn(
         )
     with usual_torch(num_threads=num_threads):
         if isinstance(learner, MFOSSettings):
-            first, states = 1, _meta_learning(game, learner, runs, seed)
+            states = _meta_learning(game, learner, runs, seed)
         else:
             policies = (policy or PolicySettings()).made(game.num_states)
             if isinstance(learner, LOQASettings):
-                first, states = 0, self_play(game, policies, learner, runs, seed)
+                states = self_play(game, policies, learner, runs, seed)
             else:
-                first, states = 0, _learning(Play(game, policies), learner, runs, seed)
+                states = _learning(Play(game, policies), learner, runs, seed)
         found = torch.zeros(runs, dtype=torch.bool)
         rewards = []
+        first = int(isinstance(learner, MFOSSettings))
         for update, state in enumerate(states, first):
             parameters, p_cooperate, now = state
             rewards.append(now)
-            _check_finite(now, update)
+            finite = torch.isfinite(now).all(0)
+            if not finite.all():
+                raise FloatingPointError(
+                    f"{int((~finite).sum())} of {runs} runs are no longer finite after update {update}: "
+                    "lower lr or inner_lr"
+                )
             if game.num_states == 5:
                 found |= finds_tit_for_tat(game, p_cooperate, now)
             ends = watch is not None and watch(update, p_cooperate, now)
@@ -179,17 +184,6 @@ def _learning(play: Play, learner: Learner, runs: int, seed: int) -> Iterator[No
 def _meta_learning(game: ExactGame, settings: MFOSSettings, runs: int, seed: int) -> Iterator[Now]:
     """After each update."""
     learner = MFOS(game, settings, runs, seed)
-    iteration = 0
-    while True:
-        iteration += 1
+    for iteration in count(1):
         p_cooperate, rewards = learner.iterate(iteration)
         yield learner.parameters(), p_cooperate, rewards
-
-
-def _check_finite(rewards: Tensor, update: int) -> None:
-    finite = torch.isfinite(rewards).all(0)
-    if not finite.all():
-        raise FloatingPointError(
-            f"{int((~finite).sum())} of {len(finite)} runs are no longer finite after update {update}: "
-            "lower lr or inner_lr"
-        )

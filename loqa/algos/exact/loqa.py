@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
 
-from loqa import _checks
+from loqa._checks import Range, Rate, Share, check_fields, integer
 from loqa.algos.exact import chain
 from loqa.algos.exact.games import ExactGame
 from loqa.algos.exact.policies import Parameterisation
@@ -31,22 +31,16 @@ class LOQASettings:
         episode_length: T of the episodes that are not sampled.
     """
 
-    lr: float = 0.04
-    shaping_weight: float = 1.0
-    softmax_temperature: float = 1.0
-    dice_discount: float = 0.7
+    lr: Rate = 0.04
+    shaping_weight: Rate = 1.0
+    softmax_temperature: Annotated[float, Range(1e-9)] = 1.0
+    dice_discount: Share = 0.7
     stop_normaliser_gradient: bool = True
-    exploration: float = 0.05
-    episode_length: int = 50
+    exploration: Share = 0.05
+    episode_length: Annotated[int, Range(1, 2**20)] = 50
 
     def __post_init__(self) -> None:
-        _checks.real("lr", self.lr, 0)
-        _checks.real("shaping_weight", self.shaping_weight, 0)
-        if _checks.real("softmax_temperature", self.softmax_temperature, 0) == 0:
-            raise ValueError("softmax_temperature must be > 0, got 0.0")
-        _checks.real("dice_discount", self.dice_discount, 0, 1)
-        _checks.real("exploration", self.exploration, 0, 1)
-        _checks.integer("episode_length", self.episode_length, 1, 2**20)
+        check_fields(self)
 
 
 class Gradient(NamedTuple):
@@ -94,22 +88,19 @@ def loqa_gradient(
         ValueError: a game of so many steps, a shape that does not fit, or no such seat.
     """
     players = game.num_players
-    if game.steps is not None:
-        raise ValueError(f"loqa is of games without end, got one of {game.steps} steps")
+    _endless(game)
     if logits.shape[:1] != (players,) or logits.shape[-1:] != (game.num_states,):
         raise ValueError(
             f"logits must be [{players}, ..., {game.num_states}] for {players} players, "
             f"got {list(logits.shape)}"
         )
-    _checks.integer("seat", seat, 0, players - 1)
+    integer("seat", seat, 0, players - 1)
     mu = chain.played(logits, settings.exploration)
     joint = chain.outcomes(mu)
     worth, value = chain.values(joint, game.outcome_payoffs(logits.dtype), game.discount)
     others = chain.outcomes(mu, without=seat)
-    gains = []  # of each player, by my cooperating
-    for one in range(players):
-        of_action = chain.action_values(others, worth[..., one], seat)
-        gains.append(of_action[..., 0] - of_action[..., 1])
+    of_actions = [chain.action_values(others, worth[..., one], seat) for one in range(players)]
+    gains = [one[..., 0] - one[..., 1] for one in of_actions]  # of each player, by my cooperating
     opponents = [one for one in range(players) if one != seat]
     advantage = worth[..., None, :, seat] - value[..., seat, None]
     paths = (joint * advantage)[..., None, :, :]
@@ -130,6 +121,11 @@ def loqa_gradient(
     )
 
 
+def _endless(game: ExactGame) -> None:
+    if game.steps is not None:
+        raise ValueError(f"loqa is of games without end, got one of {game.steps} steps")
+
+
 def _sensitivity(mu: Tensor, worth: Tensor, one: int, settings: LOQASettings) -> Tensor:
     """(1 - pihat(b|s)) / tau where this player's b is part of the outcome, `[..., 2^n + 1, 2^n]`."""
     others = chain.outcomes(mu, without=one)
@@ -142,12 +138,7 @@ def _sensitivity(mu: Tensor, worth: Tensor, one: int, settings: LOQASettings) ->
 def _visits_and_traces(
     joint: Tensor, paths: Tensor, discount: float, settings: LOQASettings
 ) -> tuple[Tensor, Tensor]:
-    """sum_k d_k `[..., 2^n + 1]` and sum_k e^j_k `[..., j, 2^n + 1]` over the T steps of an episode.
-
-    Args:
-        joint: pi.
-        paths: pi c^j A, `[..., j, 2^n + 1, 2^n]`.
-    """
+    """sum_k d_k `[..., 2^n + 1]` and sum_k e^j_k `[..., j, 2^n + 1]`; `joint` is pi, `paths` pi c^j A."""
     where = joint.new_zeros(joint.shape[:-1])
     where[..., 0] = 1
     trace = joint.new_zeros(paths.shape[:-1])
@@ -175,8 +166,7 @@ def self_play(
         raise ValueError(
             f"loqa plays against copies of itself: {game.name} does not pay every player the same"
         )
-    if game.steps is not None:
-        raise ValueError(f"loqa is of games without end, got one of {game.steps} steps")
+    _endless(game)
     parameters = policy.start(runs, stream(seed, "exact games"))[0].requires_grad_()
     optimizer = torch.optim.Adam([parameters], lr=settings.lr, maximize=True)
     payoffs = game.outcome_payoffs(parameters.dtype)[:1]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Generator, Tensor
@@ -11,10 +13,10 @@ from torch import Generator, Tensor
 from loqa._checks import Count, Rate, Share, check_fields
 from loqa.algos.exact.games import ExactGame
 from loqa.algos.exact.lola import LOLASettings
-from loqa.algos.exact.meta_policy import MetaPolicy, Recording, Rollout
-from loqa.algos.exact.naive import NaiveSettings
-from loqa.algos.exact.play import Play
+from loqa.algos.exact.play import NaiveSettings, Play
 from loqa.algos.exact.policies import Table
+from loqa.ops import discounted_returns, meta_game
+from loqa.ops.meta_game import TanhNetworks
 from loqa.runtime.random import stream
 
 
@@ -57,6 +59,94 @@ class MFOSSettings:
             raise ValueError("returns are normalised: batch_size * meta_steps must be at least 2")
 
 
+@dataclass
+class Rollout:
+    """A meta-episode of R runs, B games side by side.
+
+    Attributes:
+        states: P(C) of both players in the game before, own first, `[T, R, B, 2 S]`.
+        actions: logits that the agent chose, `[T, R, B, S]`.
+        log_probs: of them, `[T, R, B]`.
+        rewards: per step, own and the other's, `[2, T, R, B]`.
+        last: the state after it, `[R, B, 2 S]`.
+    """
+
+    states: Tensor
+    actions: Tensor
+    log_probs: Tensor
+    rewards: Tensor
+    last: Tensor
+
+    @classmethod
+    def of_steps(cls, steps: Iterable[tuple[Tensor, ...]], last: Tensor) -> Self:
+        """Of state, action, log-probability and rewards `[2, R, B]` of each meta-step."""
+        states, actions, log_probs, rewards = map(torch.stack, zip(*steps, strict=True))
+        return cls(states, actions, log_probs, rewards.transpose(0, 1), last)
+
+
+def normalised_returns(rewards: Tensor, discount: float) -> Tensor:
+    """Discounted returns of `rewards [T, R, B]`, normalised over meta-steps and games of each run.
+
+    (G - mean G) / (sd G + 1e-5)
+    """
+    returns = discounted_returns(rewards, discount)
+    mean = returns.mean((0, 2), keepdim=True)
+    return (returns - mean) / (returns.std((0, 2), keepdim=True) + 1e-5)
+
+
+class MetaPolicy:
+    """Actor and critic of R independent runs: 2 S - tanh H - (2 S | 1).
+
+    Args:
+        weights: by name: "actor.0.weight" `[R, 2 S, H]`, "actor.0.bias" `[R, 1, H]`, "actor.2.weight"
+            `[R, H, 2 S]`, "actor.2.bias"; the same of "critic", whose last layer has one output.
+    """
+
+    def __init__(self, weights: dict[str, Tensor]) -> None:
+        self.weights = {name: one.detach().requires_grad_() for name, one in weights.items()}
+
+    @classmethod
+    def drawn(cls, num_states: int, hidden: int, runs: int, generator: Generator) -> Self:
+        """Weights and biases from U(-k, k), k = 1 / sqrt(inputs of the layer)."""
+        weights = {}
+        for head, outputs in (("actor", 2 * num_states), ("critic", 1)):
+            for layer, inputs, units in ((0, 2 * num_states, hidden), (2, hidden, outputs)):
+                for kind, rows in (("weight", inputs), ("bias", 1)):
+                    uniform = torch.rand((runs, rows, units), generator=generator)
+                    weights[f"{head}.{layer}.{kind}"] = (2 * uniform - 1) / math.sqrt(inputs)
+        return cls(weights)
+
+    def parameters(self) -> list[Tensor]:
+        return list(self.weights.values())
+
+    def act(self, states: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Actions and their log-probabilities, see `loqa.ops.meta_game.act`; without derivatives."""
+        return meta_game.act(TanhNetworks(*self.parameters()[:4]), states, noise)
+
+    def improve(
+        self, rollout: Rollout, optimizer: torch.optim.Optimizer, settings: MFOSSettings
+    ) -> list[Tensor]:
+        """PPO: some epochs on the whole of a rollout; the loss of each, `[R]`.
+
+        See `loqa.ops.meta_game.ppo`. G are normalised returns, and A is not normalised again.
+        """
+        returns = normalised_returns(rollout.rewards[0], settings.meta_discount)
+        arrays = (rollout.states, rollout.actions, rollout.log_probs, returns)
+        states, actions, log_probs, returns = (one.transpose(0, 1).flatten(1, 2) for one in arrays)
+        batch = states, actions, log_probs, returns
+        losses, parameters = [], self.parameters()
+        actor, critic = TanhNetworks(*parameters[:4]), TanhNetworks(*parameters[4:])
+        for _ in range(settings.epochs):
+            loss, *gradients = meta_game.ppo(
+                actor, critic, batch, settings.clip, settings.entropy_bonus
+            )
+            for one, gradient in zip(parameters, (*gradients[0], *gradients[1]), strict=True):
+                one.grad = gradient
+            optimizer.step()
+            losses.append(loss)
+        return losses
+
+
 @dataclass(frozen=True)
 class MetaGame:
     """The meta-game of one seat against a learner.
@@ -72,11 +162,7 @@ class MetaGame:
     seat: int = 0
 
     def step(self, mine: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """A game, and what the opponent learns from it.
-
-        Args:
-            mine: logits that the agent chose, `[..., S]`.
-            theirs: the opponent's.
+        """A game of `mine`, the logits that the agent chose, `[..., S]`, and `theirs`; what it teaches.
 
         Returns:
             The state that the agent sees then: both players' P(C) *in this game*, own first,
@@ -102,29 +188,21 @@ class MFOS:
         settings: of the meta-game and of PPO.
         runs: R.
         seed: of everything random.
-
-    Attributes:
-        agents: one, or two.
     """
 
     def __init__(self, game: ExactGame, settings: MFOSSettings, runs: int, seed: int = 0) -> None:
         self.game, self.settings, self._runs, self._seed = game, settings, runs, seed
         count = 2 if settings.opponent == "self" else 1
+        size = game.num_states, settings.meta_hidden, runs
         self.agents = [
-            MetaPolicy.drawn(
-                game.num_states, settings.meta_hidden, runs, stream(seed, "M-FOS", seat)
-            )
-            for seat in range(count)
+            MetaPolicy.drawn(*size, stream(seed, "M-FOS", seat)) for seat in range(count)
         ]
         self._optimizers = [
             torch.optim.Adam(agent.parameters(), lr=settings.lr) for agent in self.agents
         ]
 
     def iterate(self, iteration: int) -> tuple[Tensor, Tensor]:
-        """A meta-episode of every agent, and PPO's epochs on it.
-
-        Args:
-            iteration: from 1.
+        """A meta-episode of every agent, and PPO's epochs on it; `iteration` counts from 1.
 
         Returns:
             P(C) of both players in the last game, the mean over the batch, `[2, R, S]`; rewards per step,
@@ -165,28 +243,23 @@ class MFOS:
             self.game, lola if self.settings.opponent == "lola" else NaiveSettings(rate), seat
         )
         state, _, theirs = meta.step(self._draw(generator), self._draw(generator))
-        recording = Recording()
+        steps = []
         for _ in range(self.settings.meta_steps):
-            action, log_prob = self._act(seat, state, generator)
-            seen = state
-            state, rewards, theirs = meta.step(action, theirs)
-            recording.add(seen, action, log_prob, rewards)
-        return recording.whole(state)
+            seen, chosen = state, self.agents[seat].act(state, self._draw(generator))
+            state, rewards, theirs = meta.step(chosen[0], theirs)
+            steps.append((seen, *chosen, rewards))
+        return Rollout.of_steps(steps, state)
 
     def _against_each_other(self, generator: Generator) -> list[Rollout]:
         now = [self._draw(generator), self._draw(generator)]
-        rollouts = [Recording(), Recording()]
+        states = [torch.sigmoid(torch.cat(each, -1)) for each in (now, now[::-1])]
+        steps: list[list[tuple[Tensor, ...]]] = [[], []]
         for _ in range(self.settings.meta_steps):
-            states = [torch.sigmoid(torch.cat([now[seat], now[1 - seat]], -1)) for seat in (0, 1)]
-            chosen = [self._act(seat, states[seat], generator) for seat in (0, 1)]
+            chosen = [self.agents[seat].act(states[seat], self._draw(generator)) for seat in (0, 1)]
             now = [action for action, _ in chosen]
             with torch.no_grad():
                 rewards = self.game.weight * torch.stack(self.game.values(now[0], now[1], 0))
             for seat, each in enumerate((rewards, rewards.flip(0))):
-                rollouts[seat].add(states[seat], *chosen[seat], each)
-        ends = [torch.sigmoid(torch.cat([now[seat], now[1 - seat]], -1)) for seat in (0, 1)]
-        return [rollout.whole(end) for rollout, end in zip(rollouts, ends, strict=True)]
-
-    def _act(self, seat: int, state: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        noise = self._draw(generator)
-        return self.agents[seat].act(state, noise)
+                steps[seat].append((states[seat], *chosen[seat], each))
+            states = [torch.sigmoid(torch.cat(each, -1)) for each in (now, now[::-1])]
+        return [Rollout.of_steps(*each) for each in zip(steps, states, strict=True)]

@@ -1,4 +1,4 @@
-"""What the learners of exact games see: returns as functions of both players' parameters."""
+"""What learners of exact games see, returns as functions of both players' parameters; the naive learner."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from loqa._checks import Rate, check_fields
 from loqa.algos.exact.games import ExactGame
 from loqa.algos.exact.policies import Parameterisation
 
@@ -42,3 +43,25 @@ def both(parameters: Tensor) -> tuple[Tensor, Tensor]:
     the other as it is."""
     mine = parameters.detach().requires_grad_()
     return mine, parameters.detach().flip(0).requires_grad_()
+
+
+@dataclass(frozen=True)
+class NaiveSettings:
+    """Of the naive learner, which climbs its own return as if the other stayed.
+
+    Attributes:
+        lr: learning rate, alpha.
+    """
+
+    lr: Rate = 1.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def step(self, play: Play, mine: Tensor, theirs: Tensor) -> Tensor:
+        """My parameters after an update: theta_i + alpha dV_i / dtheta_i, `[..., P]`."""
+        return self.climb(mine, gradient(play.values(mine, theirs)[0], mine))
+
+    def climb(self, mine: Tensor, gradient: Tensor) -> Tensor:
+        """The step, where the gradient of my value is known."""
+        return mine + self.lr * gradient

@@ -46,19 +46,12 @@ class Counts(Table):
     In the order start, C and then D with n - 1 ... 0 others who cooperated; for two players a `Table`.
     """
 
-    def __post_init__(self) -> None:
-        if self.num_states == 1:
-            raise ValueError("a policy of counts reads last actions: a game of one step has none")
-
     def logits(self, parameters: Tensor) -> Tensor:
-        return parameters.index_select(-1, counted(self._players))
+        return parameters.index_select(-1, counted(num_players(self.num_states)))
 
     def start(self, runs: int, generator: Generator) -> Tensor:
-        return Table(2 * self._players + 1, self.init_std).start(runs, generator)
-
-    @property
-    def _players(self) -> int:
-        return num_players(self.num_states)
+        counts = 2 * num_players(self.num_states) + 1
+        return Table(counts, self.init_std).start(runs, generator)
 
 
 @dataclass(frozen=True)
@@ -67,12 +60,6 @@ class Preconditioned(Table):
 
     logits = Q theta,   Q = I with -2 in the column of DD of every other row
     """
-
-    def __post_init__(self) -> None:
-        if self.num_states == 1:
-            raise ValueError(
-                "a preconditioned policy needs a state DD: a game of one step has none"
-            )
 
     def logits(self, parameters: Tensor) -> Tensor:
         own, after_dd = parameters[..., :-1], parameters[..., -1:]
@@ -93,11 +80,6 @@ class Network:
 
     num_states: int = 5
     hidden: int = 16
-
-    def __post_init__(self) -> None:
-        if self.num_states == 1:
-            raise ValueError("a network reads last actions: a game of one step has none")
-        _checks.integer("hidden", self.hidden, 1, 2**16)
 
     def logits(self, parameters: Tensor) -> Tensor:
         weights, bias, last, last_bias = torch.split(parameters, self._sizes(), -1)
@@ -143,25 +125,24 @@ class PolicySettings:
         Raises:
             ValueError: they need more than the start, or two players.
         """
+        if self.policy != "table" and num_states == 1:
+            raise ValueError(
+                f"a policy {self.policy!r} reads last actions: a game of one step has none"
+            )
         if self.policy in ("preconditioned", "network") and num_states > 5:
             raise ValueError(
                 f"a policy {self.policy!r} is of two players: table and counts are of any number"
             )
         if self.policy == "network":
             return Network(num_states, self.hidden)
-        return _TABLES[self.policy](num_states, self.init_std)
-
-
-_TABLES = {"table": Table, "counts": Counts, "preconditioned": Preconditioned}
+        tables = {"table": Table, "counts": Counts, "preconditioned": Preconditioned}
+        return tables[self.policy](num_states, self.init_std)
 
 
 def kl(reference: Tensor, current: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of two policies, summed over states, `[...]`.
+    """Kullback-Leibler divergence of two policies, logits of C `[..., S]`, summed over states, `[...]`.
 
-        sum_s sum_a ref(a|s) log ( ref(a|s) / cur(a|s) )
-
-    Args:
-        reference, current: logits of C, `[..., S]`.
+    sum_s sum_a ref(a|s) log ( ref(a|s) / cur(a|s) )
     """
     each = torch.zeros_like(current)
     for sign in (1, -1):

@@ -1,4 +1,5 @@
-"""What a policy in every seat has learned: whether it cooperates with itself, and what one gains by leaving.
+"""What policies have learned: whether one in every seat cooperates with itself, and what one gains by
+leaving; whether two are tit-for-tat.
 
 Shares are of the way from all D to all C: with r_D and r_C what each earns then, the three bounds are, for
 the prisoner's dilemma of n players (-2 and -1), -1.1, -1.8 and .1 a step.
@@ -24,6 +25,7 @@ GAIN = 0.1
 """... and the best response gains at most this one: strict conditional cooperation."""
 KINDS = ("contrite", "grim", "strict", "threshold", "defection", "other")
 STEPS = 50
+_ABOVE, _BELOW = 0.65, 0.35  # P(C) of tit-for-tat where it cooperates, and where it defects
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,6 @@ class Reciprocity:
         self_play: reward a step of each of n copies, `[N]`.
         share: of the way from all D to all C that self-play comes, `[N]`.
         lone_defector: of one who always defects among n - 1 copies, `[N]`.
-        beside_defector: of each of these copies, `[N]`.
         best_response_gain: see `loqa.algos.exact.best_response.best_response_gain`, `[N]`.
         strict: whether these numbers are those of strict conditional cooperation, `[N]` bool.
         tolerates: how many defectors among the others somebody bears who cooperated: the largest m such that
@@ -48,7 +49,6 @@ class Reciprocity:
     self_play: Tensor
     share: Tensor
     lone_defector: Tensor
-    beside_defector: Tensor
     best_response_gain: Tensor
     strict: Tensor
     tolerates: Tensor
@@ -122,21 +122,12 @@ def reciprocity(game: ExactGame, p_cooperate: Tensor) -> Reciprocity:
         self_play=alone[:, 0],
         share=share,
         lone_defector=among[:, 0],
-        beside_defector=among[:, 1:].mean(1),
         best_response_gain=gain,
         strict=(share >= COOPERATES) & (lone <= LONE) & (gain <= GAIN * (best - worst)),
         tolerates=_tolerated(answers),
         errors_to_return=_errors_to_return(answers),
         grim=answers[:, 1] & ~answers[:, 2:].any(1),
     )
-
-
-def by_count(p_cooperate: Tensor) -> Tensor:
-    """P(C) at the start, after C and after D with n - 1 ... 0 others who cooperated, the mean over who they
-    were, `[..., 2^n + 1]` -> `[..., 2 n + 1]`."""
-    counts = chain.counted(chain.num_players(p_cooperate.shape[-1]))
-    which = torch.nn.functional.one_hot(counts).to(p_cooperate)
-    return p_cooperate @ (which / which.sum(0))
 
 
 def _rewards(p_cooperate: Tensor, payoffs: Tensor) -> Tensor:
@@ -170,3 +161,29 @@ def _errors_to_return(answers: Tensor) -> Tensor:
             break
         costs = shorter
     return costs[:, 2 ** (players - 1)]  # player 0 alone has defected
+
+
+def is_tit_for_tat(p_cooperate: Tensor) -> Tensor:
+    """Whether a player does as the other did: P(C) `[..., 5]` above .65 at the start, after CC and DC, below
+    .35 after CD and DD, own action first; `[...]` bool."""
+    start, cc, cd, dc, dd = p_cooperate.unbind(-1)
+    cooperates = torch.minimum(torch.minimum(start, cc), dc) > _ABOVE
+    return cooperates & (torch.maximum(cd, dd) < _BELOW)
+
+
+def finds_tit_for_tat(game: ExactGame, p_cooperate: Tensor, rewards: Tensor) -> Tensor:
+    """Whether both players punish and yet cooperate, as Zhao et al. (2022) count it.
+
+    Each cooperates with probability below .65 after the other defected (CD, DD), and the mean reward of both
+    is above r_DD + .8 (r_CC - r_DD); in public goods that is .8 (f - 1).
+
+    Args:
+        game: whose payoffs count.
+        p_cooperate: of both players, `[2, ..., 5]`.
+        rewards: per step of both, `[2, ...]`.
+    """
+    payoff = torch.tensor(game.payoff, dtype=rewards.dtype)
+    both_cooperate, both_defect = payoff[:, 0, 0].mean(), payoff[:, 1, 1].mean()
+    enough = both_defect + 0.8 * (both_cooperate - both_defect)
+    punishes = (p_cooperate[..., [2, 4]] < _ABOVE).all(-1).all(0)
+    return punishes & (rewards.mean(0) > enough)
