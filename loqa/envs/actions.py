@@ -124,17 +124,6 @@ def float_actions(actions: Any, shape: Shape, device: torch.device) -> Tensor | 
     return floats
 
 
-def check_box(actions: np.ndarray, box: tuple[float, float]) -> None:
-    """Raises ValueError unless every action `[..., B, A]` is in a box; NaN is not."""
-    outside = ~((actions >= box[0]) & (actions <= box[1]))
-    if outside.any():
-        bad = np.argwhere(outside)[0].tolist()
-        raise ValueError(
-            f"actions must be in [{box[0]:g}, {box[1]:g}], got {actions[tuple(bad)]:g} at {bad}; "
-            "no environment was stepped"
-        )
-
-
 def probabilities_of(given: Any, shape: Shape, num_envs: int, device: torch.device) -> Tensor:
     """Probabilities of `shape`, or of that for each of B environments, as float32 on the device.
 
@@ -175,16 +164,19 @@ def described(given: Any, array: np.ndarray | None = None) -> str:
     return f"{list(array.shape)} {array.dtype}"
 
 
-def raise_range(actions: Any, num_actions: int) -> None:
-    """Says which action is out of range."""
+def check_range(actions: Any, low: float, high: float, where: str) -> None:
+    """Raises ValueError unless every action is in [low, high], of which `where` tells; NaN is not."""
     array = as_array(actions.cpu() if isinstance(actions, Tensor) else actions)
     if array.dtype == bool:
         array = array.view(np.uint8)  # bytes of any value can be called bool
-    bad = np.argwhere((array < 0) | (array >= num_actions))[0].tolist()
-    raise ValueError(
-        f"actions must be in 0..{num_actions - 1}, got {int(array[tuple(bad)])} at {bad}; "
-        "no environment was stepped"
-    )
+    outside = ~((array >= low) & (array <= high))
+    if outside.any():
+        place = np.argwhere(outside)[0].tolist()
+        bad = array[tuple(place)].item()
+        raise ValueError(
+            f"actions must be in {where}, got {f'{bad:g}' if isinstance(bad, float) else bad} at {place}; "
+            "no environment was stepped"
+        )
 
 
 def _wanted(shape: Shape, device: torch.device) -> str:
