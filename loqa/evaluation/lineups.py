@@ -115,7 +115,7 @@ def pairs_of(lineups: Lineups, players: Sequence[Player], store: Store) -> list[
     for (x, y), seatings in lineups.among.items():
         seats = []
         for seating in seatings:
-            rewards = np.array(store.rewards([players[one] for one in seating]))
+            rewards = np.array(store.rewards(seating))
             mine = [seat for seat, one in enumerate(seating) if one == x]
             if len(seating) == 2:
                 mine = [seating.index(x)]
@@ -123,7 +123,7 @@ def pairs_of(lineups: Lineups, players: Sequence[Player], store: Store) -> list[
             sides = [rewards[of].mean(0).tolist() for of in (mine, others)]
             seats.append((Estimate.normal(*sides[0]), Estimate.normal(*sides[1])))
         first, second = (Estimate.of_parts(parts) for parts in zip(*seats, strict=True))
-        played = sum(store.episodes_of([players[one] for one in each]) for each in seatings)
+        played = sum(store.episodes_of(each) for each in seatings)
         found.append(Pair(players[x].name, players[y].name, (first, second), tuple(seats), played))
     return found
 
@@ -133,7 +133,7 @@ def standings_of(lineups: Lineups, players: Sequence[Player], store: Store) -> l
     seatings hold is left out."""
     sums: dict[int, list[tuple[float, float, int]]] = {}
     for seating in lineups.drawn:
-        rewards = store.rewards([players[one] for one in seating])
+        rewards = store.rewards(seating)
         for one in set(seating):
             mine = [paid for who, paid in zip(seating, rewards, strict=True) if who == one]
             mean, error = (sum(numbers) for numbers in zip(*mine, strict=True))
