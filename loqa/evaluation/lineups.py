@@ -74,15 +74,13 @@ class Lineups:
     def __init__(self, players: Sequence[Player], seats: int, limit: int, seed: int) -> None:
         count = len(players)
         self.total: int = count**seats
-        self.drawn: list[Seating] = []
+        found: dict[Seating, None] = {}
         if self.total <= limit:
-            self.drawn = list(itertools.product(range(count), repeat=seats))
-        else:
-            generator = np.random.default_rng(seed)
-            found: dict[Seating, None] = {}
-            while len(found) < limit:
-                found[tuple(generator.integers(count, size=seats).tolist())] = None
-            self.drawn = list(found)
+            found = dict.fromkeys(itertools.product(range(count), repeat=seats))
+        generator = np.random.default_rng(seed)
+        while len(found) < min(limit, self.total):
+            found[tuple(generator.integers(count, size=seats).tolist())] = None
+        self.drawn: list[Seating] = list(found)
         self.among: dict[tuple[int, int], list[Seating]] = {}
         for x, y in itertools.product(range(count), repeat=2):
             each = [tuple(x if seat == one else y for seat in range(seats)) for one in range(seats)]
@@ -117,8 +115,7 @@ def pairs_of(lineups: Lineups, players: Sequence[Player], store: Store) -> list[
         for seating in seatings:
             rewards = np.array(store.rewards(seating))
             mine = [seat for seat, one in enumerate(seating) if one == x]
-            if len(seating) == 2:
-                mine = [seating.index(x)]
+            mine = mine[:1] if len(seating) == 2 else mine
             others = [seat for seat in range(len(seating)) if seat not in mine] or mine
             sides = [rewards[of].mean(0).tolist() for of in (mine, others)]
             seats.append((Estimate.normal(*sides[0]), Estimate.normal(*sides[1])))
