@@ -139,10 +139,7 @@ class NativeGame(VectorEnv):
         return self._shaped(chosen.tensor)
 
     def rollout_scripted(
-        self,
-        players: Sequence[str | None],
-        steps: int,
-        actions: Tensor | np.ndarray | None = None,
+        self, players: Sequence[str | None], steps: int, actions: Tensor | np.ndarray | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """T steps of scripted players in one native call.
 
@@ -246,6 +243,7 @@ class NativeGame(VectorEnv):
                 f"rollout_memory1 needs a game that numbers what happened in a step, {self.spec.name} "
                 "does not"
             )
+        self._check_no_autoreset("rollout_memory1")
         shape = (self.num_players, self.num_states, self.num_actions)
         table = given.probabilities_of(probabilities, shape, self.num_envs, self.device)
         # Half precision rounds each by up to 2^-12.
@@ -257,7 +255,6 @@ class NativeGame(VectorEnv):
         self, table: Tensor, steps: int, exploration: float, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor, Tensor]:
         """T steps by probabilities [A, S, K] or [B, A, S, K], or those of two actions without the last."""
-        self._check_no_autoreset("rollout_memory1")
         last_too = table.shape[-1] == self.num_actions
         players = core.GamePlayers(
             kinds=[_MEMORY1] * self.num_players,

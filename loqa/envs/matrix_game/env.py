@@ -152,6 +152,7 @@ class MatrixGame(NativeGame):
             raise ValueError(
                 f"rollout_memory1 needs a game of 2 actions, this one has {self.num_actions}"
             )
+        self._check_no_autoreset("rollout_memory1")
         self._check_no_random_end("rollout_memory1")
         table = probabilities_of(probabilities, (2, 5), self.num_envs, self.device)
         return self._sample(table, steps, exploration, torch.int8)
