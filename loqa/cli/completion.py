@@ -10,7 +10,7 @@ from typing import Literal
 
 from loqa.algos import registry as algorithms
 from loqa.cli.terminal import DONE, Terminal
-from loqa.games.registry import names
+from loqa.cli.train import trained
 from loqa.training.config import TrainConfig, config_class
 
 _BASH = """# Completion of loqa. In bash: eval "$(loqa completion bash)"
@@ -60,9 +60,8 @@ def script(shell: str) -> str:
             for one in shown:
                 for name in one.option_strings if one.choices else ():
                     choices[f"{command}|{name}"] = list(map(str, one.choices or ()))
-    trained = [name for name in names() if name != "own"]
-    follow["train"] = [*trained, "--help"]
-    for game in trained:
+    follow["train"] = [*trained(), "--help"]
+    for game in trained():
         found = _choices(config_class(game))
         follow[f"train {game}"] = [*found, "--help"]
         choices |= {f"train {game}|{name}": said for name, said in found.items() if said}

@@ -95,12 +95,9 @@ def _evaluate(options: argparse.Namespace, console: Terminal) -> int:
                     one = evaluate(
                         group,
                         opponent,
-                        game=options.game,
                         episodes=options.episodes,
                         standard_error=error,
                         discount=options.discount,
-                        seed=options.seed,
-                        num_threads=options.num_threads,
                         **settings_of(options),
                     )
                 found[place].append(one)
@@ -140,21 +137,13 @@ def _import(options: argparse.Namespace, console: Terminal) -> int:
 
 
 def _league(options: argparse.Namespace, console: Terminal) -> int:
-    columns = (
-        TextColumn("pairs"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
+    columns = (TextColumn("pairs"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with console.progress(*columns) as progress:
         task = progress.add_task("pairs", total=None)
         result = league(
             options.agents,
             episodes=options.episodes,
             out=options.out,
-            game=options.game,
-            seed=options.seed,
-            num_threads=options.num_threads,
             engine=options.engine,
             report=lambda done, total: progress.update(task, completed=done, total=total),
             max_seatings=options.max_seatings,

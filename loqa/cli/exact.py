@@ -10,12 +10,18 @@ from typing import Any, Literal
 from rich.text import Text
 
 from loqa.algos.exact.learn import LEARNERS
-from loqa.cli.options import last_given, tyro_forms
+from loqa.cli.options import by_tyro, last_given, tyro_forms
 from loqa.cli.terminal import DONE, INTERRUPTED, Terminal
 from loqa.training.exact import ExactConfig, train_exact
 from loqa.training.run_directory import RunDirectory
 
 PROG = "loqa train matrix --exact"
+_OPTIONS = """Learning in games of two actions whose returns are computed.
+
+Attributes:
+    algo: what learns.
+    out: run directory (default: a new one in runs/).
+"""
 _MEANS = ("self_play", "lone_defector", "best_response_gain")
 
 
@@ -72,25 +78,14 @@ def parsed(given: Sequence[str]) -> tuple[ExactConfig, Path | None]:
         SystemExit: 0 after `--help`; 2 for an unknown option (the nearest is given) or a bad value.
         ValueError: values that do not go together.
     """
-    import tyro
-
     algo = last_given(given, "algo") or "lola"
     base = ExactConfig.of(algo)
     fields: list[Any] = [
         ("algo", Literal[tuple(LEARNERS)], dataclasses.field(default=algo)),
         ("out", Path | None, dataclasses.field(default=None)),
     ]
-    for name, kind in base.kinds(algo).items():
-        if dataclasses.fields(kind):
-            fields.append((name, kind, dataclasses.field(default=getattr(base, name))))
-    options = dataclasses.make_dataclass("Options", fields)
-    options.__doc__ = """Learning in games of two actions whose returns are computed.
-
-    Attributes:
-        algo: what learns.
-        out: run directory (default: a new one in runs/).
-    """
-    plain = list(tyro_forms(given, ExactConfig.field_types(algo)))
-    said: Any = tyro.cli(options, args=plain, prog=PROG, config=(tyro.conf.OmitArgPrefixes,))
-    parts = {name: getattr(said, name) for name, _, _ in fields[2:]}
+    kinds = [(name, kind) for name, kind in base.kinds(algo).items() if dataclasses.fields(kind)]
+    fields += [(one, kind, dataclasses.field(default=getattr(base, one))) for one, kind in kinds]
+    said = by_tyro(fields, _OPTIONS, tyro_forms(given, ExactConfig.field_types(algo)), PROG)
+    parts = {name: getattr(said, name) for name, _ in kinds}
     return dataclasses.replace(base, **parts), said.out

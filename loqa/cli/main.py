@@ -28,7 +28,7 @@ COMMANDS = {
     "sweep": ("sweep", "train many seeds and settings side by side, and compare them"),
     "export": ("train", "write the trained agent of a run to one small file"),
     "plot": ("plot", "draw the figures of a run or a league, or runs side by side, seeds together"),
-    "report": ("report", "write one HTML page about runs, sweeps or leagues"),
+    "report": ("plot", "write one HTML page about runs, sweeps or leagues"),
     "eval": ("evaluate", "play an agent against others, in both seats"),
     "league": ("evaluate", "play all pairs of agents, in both seats"),
     "import": ("evaluate", "turn a published pickle into safetensors, without running it"),

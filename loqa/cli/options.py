@@ -7,7 +7,7 @@ import inspect
 import os
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -38,8 +38,6 @@ def parsed(
         SystemExit: 0 after `--help`; 2 for an unknown option (the nearest is given) or a bad value.
         ValueError: values that do not go together.
     """
-    import tyro  # of this command alone
-
     algo = last_given(given, "algo") or "loqa"
     preset = last_given(given, "preset") or "default"
     legal = algo in algorithms.names() and preset in kind.presets()
@@ -58,17 +56,28 @@ def parsed(
         ("out", Path | None, dataclasses.field(default=None)),
         *((name, type(part), dataclasses.field(default=part)) for name, part in parts.items()),
     ]
-    options = dataclasses.make_dataclass("Options", fields)
     # From Python 3.13 on the compiler dedents docstrings, but not this text.
-    options.__doc__ = "\n\n".join(map(inspect.cleandoc, (kind.__doc__ or "", _OPTIONS)))
-    plain = list(tyro_forms(given, kind.field_types(base.algo)))
-    flatly = (tyro.conf.OmitArgPrefixes,)
-    leads = os.environ.get("RANK", "0") == "0"  # one of several processes speaks
-    said: Any = tyro.cli(options, args=plain, prog=prog, config=flatly, console_outputs=leads)
+    said = by_tyro(
+        fields,
+        "\n\n".join(map(inspect.cleandoc, (kind.__doc__ or "", _OPTIONS))),
+        tyro_forms(given, kind.field_types(base.algo)),
+        prog,
+    )
     flat = {name: value for part in parts for name, value in vars(getattr(said, part)).items()}
     before = base.to_dict()
     given_fields = {name: value for name, value in flat.items() if value != before[name]}
     return kind.of_preset(said.preset, algo=said.algo, **{**found, **given_fields}), said.out
+
+
+def by_tyro(fields: Sequence[Any], doc: str, given: Iterable[str], prog: str) -> Any:
+    """What options say of these fields (`dataclasses.make_dataclass`), which `doc` describes."""
+    import tyro  # of this command alone
+
+    options = dataclasses.make_dataclass("Options", fields)
+    options.__doc__ = doc
+    flatly = (tyro.conf.OmitArgPrefixes,)
+    leads = os.environ.get("RANK", "0") == "0"  # one of several processes speaks
+    return tyro.cli(options, args=list(given), prog=prog, config=flatly, console_outputs=leads)
 
 
 def last_given(given: Sequence[str], name: str) -> str | None:

@@ -36,14 +36,19 @@ def add_settings(one: argparse.ArgumentParser) -> None:
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings of the game that were asked for."""
-    names = ("preset", "episode_length", "payoff", "height", "width", "num_players")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    if "payoff" in given:
+    """What was asked for by the options of `add_settings`."""
+    found = given(options, "game", "preset", "episode_length", "payoff", "height", "width",
+                  "num_players", "seed", "num_threads")  # fmt: skip
+    if "payoff" in found:
         try:
-            given["payoff"] = tuple(float(number) for number in given["payoff"].split(","))
+            found["payoff"] = tuple(float(number) for number in found["payoff"].split(","))
         except ValueError:
             raise ValueError(
-                f"payoff must be numbers for CC, CD, DC, DD, got {given['payoff']!r}"
+                f"payoff must be numbers for CC, CD, DC, DD, got {found['payoff']!r}"
             ) from None
-    return given
+    return found
+
+
+def given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Those of these options that were given."""
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}

@@ -1,4 +1,4 @@
-"""`loqa plot`."""
+"""`loqa plot` and `loqa report`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from loqa.cli.terminal import DONE, Terminal
 from loqa.plotting.plot import plot_comparison, plot_run, plot_wall_clock
+from loqa.reports.page import write_report
 
 
 def add_plot(one: argparse.ArgumentParser) -> None:
@@ -44,4 +45,17 @@ def _plot(options: argparse.Namespace, console: Terminal) -> int:
         files = [plot_comparison(options.directories, out, options.label)]
     for file in files:
         console.say(str(file))
+    return DONE
+
+
+def add_report(one: argparse.ArgumentParser) -> None:
+    one.add_argument("directories", nargs="+", metavar="DIR", help="of a run, a sweep or a league")
+    one.add_argument("--out", metavar="FILE", help="[report.html in DIR; of several, here]")
+    one.set_defaults(run=_report)
+
+
+def _report(options: argparse.Namespace, console: Terminal) -> int:
+    with console.busy("drawing"):
+        file = write_report(options.directories, options.out)
+    console.say(str(file))
     return DONE

@@ -32,11 +32,7 @@ class Pace:
     """
 
     def __init__(
-        self,
-        iterations: int,
-        done: int = 0,
-        seconds: float = 0.0,
-        time_limit: float | None = None,
+        self, iterations: int, done: int = 0, seconds: float = 0.0, time_limit: float | None = None
     ) -> None:
         self.iterations, self.iteration = iterations, done
         self._first = (done, seconds)

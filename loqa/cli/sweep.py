@@ -14,7 +14,7 @@ from loqa.runtime.cluster import ENGINES
 from loqa.sweeps.grid import Grid, seeds_of, settings_of
 from loqa.sweeps.statistics import Interval
 from loqa.sweeps.sweep import sweep
-from loqa.sweeps.table import Comparison, SweepTable, rewards_among
+from loqa.sweeps.table import Comparison, rewards_among
 from loqa.sweeps.work import Outcome
 
 _MOST_PAIRS = 3  # whose probabilities of improvement are said; table.json has all
@@ -50,13 +50,10 @@ def _sweep(options: argparse.Namespace, console: Terminal) -> int:
             say(f"training: {done} of {total} runs have ended")
 
         table = sweep(
-            grid,
-            options.out,
-            workers=options.workers,
-            engine=options.engine,
-            report=report,
+            grid, options.out, workers=options.workers, engine=options.engine, report=report
         )
-    say_table(console, table)
+    for comparison in (table.settings, *table.fields.values()):
+        _say_comparison(console, comparison)
     console.say(f"{table.path}: table.json; figures: loqa plot {table.path}")
     for name, error in table.failed.items():
         print(f"loqa: {name} failed: {error}", file=sys.stderr)
@@ -69,13 +66,8 @@ def _sweep(options: argparse.Namespace, console: Terminal) -> int:
     return FAILED if table.failed else DONE
 
 
-def say_table(console: Terminal, table: SweepTable) -> None:
-    """What the runs of a sweep come to."""
-    for comparison in (table.settings, *table.fields.values()):
-        _say_comparison(console, comparison)
-
-
 def _say_comparison(console: Terminal, found: Comparison) -> None:
+    """What the runs of a sweep come to."""
     rewards = rewards_among(dict.fromkeys(name for row in found.rows for name in row.measures))
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True,
                   caption="interquartile mean over runs, and 95% bootstrap interval")  # fmt: skip

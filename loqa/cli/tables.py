@@ -63,7 +63,7 @@ def statistics_tables(
         wide, room = console.width, len(results)
     for start in range(0, len(results), room):
         some = results[start : start + room]
-        numbers = [_broken(result.opponent, wide) for result in some]
+        numbers = [textwrap.fill(result.opponent, wide) for result in some]
         table = _table(f"{who}: statistics, agent / opponent, both seats", None, ("",), numbers)
         for name in names:
             pairs = [result.total.statistics[name] for result in some]
@@ -169,12 +169,7 @@ def _fitted(
     empty = build(lambda name: "-" * _NARROWEST)
     empty.title = empty.caption = None
     spare = console.width - console.measure(empty, options=options).maximum
-    return build(lambda name: _broken(name, max(_NARROWEST, _NARROWEST + spare // columns)))
-
-
-def _broken(name: str, width: int) -> str:
-    """A name on lines of at most `width`, at its hyphens where it has any."""
-    return textwrap.fill(name, width)
+    return build(lambda name: textwrap.fill(name, max(_NARROWEST, _NARROWEST + spare // columns)))
 
 
 def _cell(estimate: Estimate, digits: int) -> str:

@@ -68,12 +68,12 @@ def run_train(given: Sequence[str], console: Terminal) -> int:
     if ":" in name:  # what makes an environment of the user's own
         plain = own_config(name)
         known = {**vars(plain.env), "gamma": plain.gamma}
-    elif name in _trained():
+    elif name in trained():
         kind = config_class(name)
     else:
-        hint = nearest(name, _trained())
+        hint = nearest(name, trained())
         raise ValueError(
-            f"there is no game {name!r}{hint} ({', '.join(_trained())}, or package.module:make_env of "
+            f"there is no game {name!r}{hint} ({', '.join(trained())}, or package.module:make_env of "
             "your own environment)"
         )
     config, out = parsed(kind, given[1:], f"loqa train {name}", known)
@@ -83,7 +83,7 @@ def run_train(given: Sequence[str], console: Terminal) -> int:
 
 
 def _games() -> str:
-    rows = [(name, (config_class(name).__doc__ or "").partition("\n")[0]) for name in _trained()]
+    rows = [(name, (config_class(name).__doc__ or "").partition("\n")[0]) for name in trained()]
     rows.append(("package.module:make_env", "Training on your own environment."))
     width = max(len(name) for name, _ in rows)
     listed = "\n".join(f"  {name:<{width}}  {said}" for name, said in rows)
@@ -93,7 +93,8 @@ def _games() -> str:
     )
 
 
-def _trained() -> list[str]:
+def trained() -> list[str]:
+    """The games of `loqa train`."""
     return [name for name in names() if name != "own"]
 
 
@@ -124,12 +125,7 @@ def _resume(options: argparse.Namespace, console: Terminal) -> int:
     lines = run.metrics()
     done = (lines[-1]["iteration"], lines[-1]["seconds"]) if lines else (0, 0.0)
     _say_what_runs(console, f"loqa resume {config.game}", config, run.path)
-    return _follow(
-        console,
-        config,
-        done,
-        lambda report: resume(run.path, report=report, **fields),
-    )
+    return _follow(console, config, done, lambda report: resume(run.path, report=report, **fields))
 
 
 def _export(options: argparse.Namespace, console: Terminal) -> int:

@@ -6,7 +6,7 @@ import argparse
 import time
 
 from loqa import _checks
-from loqa.cli.players import WHO
+from loqa.cli.players import WHO, given
 from loqa.cli.terminal import DONE, Terminal
 from loqa.evaluation.films import film_of
 from loqa.evaluation.players import as_player
@@ -31,12 +31,7 @@ def add_watch(one: argparse.ArgumentParser) -> None:
 
 def _watch(options: argparse.Namespace, console: Terminal) -> int:
     speed = _checks.real("speed", options.speed, 0.1, 50)
-    asked = {
-        "preset": options.preset,
-        "height": options.height,
-        "width": options.width,
-        "episode_length": options.steps,
-    }
+    asked = given(options, "preset", "height", "width") | {"episode_length": options.steps}
     players = [as_player(name) for name in options.players]
     film, frames = film_of(players, options.game, asked, options.seed)
     if options.gif:

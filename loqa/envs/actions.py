@@ -49,6 +49,14 @@ def as_array(values: Any) -> np.ndarray:
     return array
 
 
+def array_of(values: Any, wanted: str) -> np.ndarray:
+    """`as_array`, whose error says what was wanted."""
+    try:
+        return as_array(values)
+    except TypeError as error:
+        raise TypeError(f"{wanted}, got {type(values).__name__} ({error})") from None
+
+
 def copied_actions(actions: Any, shape: Shape, device: torch.device) -> np.ndarray:
     """Actions as a new C-ordered, aligned array of the machine's byte order.
 
@@ -58,16 +66,13 @@ def copied_actions(actions: Any, shape: Shape, device: torch.device) -> np.ndarr
         shape: that they must have; None for any number of steps in front.
         device: of the environment, for the message.
     """
-    try:
-        array = as_array(actions)
-    except TypeError as error:
-        if isinstance(actions, Tensor) and not actions.is_cpu:
-            raise ValueError(f"{_wanted(shape, device)}, got {described(actions)}") from None
-        came = type(actions).__name__
-        raise TypeError(f"{_wanted(shape, device)}, got {came} ({error})") from None
+    wanted = _wanted(shape, device)
+    if isinstance(actions, Tensor) and not actions.is_cpu:
+        raise ValueError(f"{wanted}, got {described(actions)}")
+    array = array_of(actions, wanted)
     is_integer = array.dtype.kind in "biu"
     if not (is_integer and _fits(array.shape, shape)):
-        message = f"{_wanted(shape, device)}, got {described(actions, array)}"
+        message = f"{wanted}, got {described(actions, array)}"
         raise (ValueError if is_integer else TypeError)(message)
     return np.array(array, array.dtype.newbyteorder("="), order="C", copy=True, subok=False)
 
@@ -100,16 +105,12 @@ def float_actions(actions: Any, shape: Shape, device: torch.device) -> Tensor | 
         TypeError: they are no numbers (of the CPU, of the device).
         ValueError: another shape, or another device.
     """
-    letters = ", ".join("T" if size is None else str(size) for size in shape)
-    wanted = f"actions must be [{letters}] of floats on {device}"
+    wanted = _wanted(shape, device, "floats")
     floats: Tensor | np.ndarray
     if device.type == "cpu":
         if isinstance(actions, Tensor) and not actions.is_cpu:
             raise ValueError(f"{wanted}, got {described(actions)}")
-        try:
-            array = as_array(actions)
-        except TypeError as error:
-            raise TypeError(f"{wanted}, got {type(actions).__name__} ({error})") from None
+        array = array_of(actions, wanted)
         if array.dtype.kind not in "fiu":
             raise TypeError(f"{wanted}, got {described(actions, array)}")
         floats = np.require(array, np.float32, ["C", "A"])
@@ -124,17 +125,6 @@ def float_actions(actions: Any, shape: Shape, device: torch.device) -> Tensor | 
     return floats
 
 
-def check_box(actions: np.ndarray, box: tuple[float, float]) -> None:
-    """Raises ValueError unless every action `[..., B, A]` is in a box; NaN is not."""
-    outside = ~((actions >= box[0]) & (actions <= box[1]))
-    if outside.any():
-        bad = np.argwhere(outside)[0].tolist()
-        raise ValueError(
-            f"actions must be in [{box[0]:g}, {box[1]:g}], got {actions[tuple(bad)]:g} at {bad}; "
-            "no environment was stepped"
-        )
-
-
 def probabilities_of(given: Any, shape: Shape, num_envs: int, device: torch.device) -> Tensor:
     """Probabilities of `shape`, or of that for each of B environments, as float32 on the device.
 
@@ -147,10 +137,7 @@ def probabilities_of(given: Any, shape: Shape, num_envs: int, device: torch.devi
     if isinstance(given, Tensor) and not given.is_cpu:
         table, came = given.detach(), str(given.device)
     else:
-        try:
-            array = as_array(given)
-        except TypeError as error:
-            raise TypeError(f"{wanted}, got {type(given).__name__} ({error})") from None
+        array = array_of(given, wanted)
         if array.dtype.kind not in "buif":
             raise TypeError(f"{wanted}, got {array.dtype}")
         array = array.astype(np.float32)
@@ -175,21 +162,24 @@ def described(given: Any, array: np.ndarray | None = None) -> str:
     return f"{list(array.shape)} {array.dtype}"
 
 
-def raise_range(actions: Any, num_actions: int) -> None:
-    """Says which action is out of range."""
+def check_range(actions: Any, low: float, high: float, where: str) -> None:
+    """Raises ValueError unless every action is in [low, high], of which `where` tells; NaN is not."""
     array = as_array(actions.cpu() if isinstance(actions, Tensor) else actions)
     if array.dtype == bool:
         array = array.view(np.uint8)  # bytes of any value can be called bool
-    bad = np.argwhere((array < 0) | (array >= num_actions))[0].tolist()
-    raise ValueError(
-        f"actions must be in 0..{num_actions - 1}, got {int(array[tuple(bad)])} at {bad}; "
-        "no environment was stepped"
-    )
+    outside = ~((array >= low) & (array <= high))
+    if outside.any():
+        place = np.argwhere(outside)[0].tolist()
+        bad = array[tuple(place)].item()
+        raise ValueError(
+            f"actions must be in {where}, got {f'{bad:g}' if isinstance(bad, float) else bad} at {place}; "
+            "no environment was stepped"
+        )
 
 
-def _wanted(shape: Shape, device: torch.device) -> str:
+def _wanted(shape: Shape, device: torch.device, kind: str = "an integer type") -> str:
     letters = ", ".join("T" if size is None else str(size) for size in shape)
-    return f"actions must be [{letters}] of an integer type on {device}"
+    return f"actions must be [{letters}] of {kind} on {device}"
 
 
 def _fits(came: tuple[int, ...], shape: Shape) -> bool:

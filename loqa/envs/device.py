@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -76,7 +77,7 @@ class DeviceMemory:
         """Memory of an environment, all zeros."""
         if self._pool is not None:
             return self._told(host_buffer, shape, dtype)
-        return device_buffer(self._told(self._made(torch.zeros), shape, dtype))
+        return device_buffer(self._told(partial(torch.zeros, device=self.device), shape, dtype))
 
     def copy_of(self, values: Tensor) -> Buffer:
         """Memory of an environment with the values of a tensor."""
@@ -88,15 +89,12 @@ class DeviceMemory:
         """A tensor with undefined contents, of nobody else's memory."""
         if self._pool is not None:
             return self._told(self._pool.empty, shape, dtype)
-        tensor = self._told(self._made(torch.empty), shape, dtype)
+        tensor = self._told(partial(torch.empty, device=self.device), shape, dtype)
         return Lent(tensor, borrow(tensor))
-
-    def _made(self, make: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        return lambda shape, dtype: make(shape, dtype=dtype, device=self.device)
 
     def _told(self, make: Callable[..., Made], shape: tuple[int, ...], dtype: torch.dtype) -> Made:
         try:
-            return make(shape, dtype)
+            return make(shape, dtype=dtype)
         except (MemoryError, torch.OutOfMemoryError) as error:
             size = math.prod(shape) * dtype.itemsize / 2**30
             raise type(error)(

@@ -1,17 +1,42 @@
-"""Films as files."""
+"""What films of every game have in common: the moments that they show, and files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from loqa import _checks
+from loqa.envs.native import VectorEnv
 from loqa.storage.files import atomic_file
 
 _FORMATS = {".gif": "GIF", ".png": "PNG", ".apng": "PNG", ".webp": "WEBP"}
+
+
+def moments(
+    env: VectorEnv,
+    act: Callable[[Tensor], Tensor | np.ndarray],
+    steps: int,
+    index: int,
+    names: Sequence[str],
+) -> Iterator[tuple[int, dict[str, Any], list[float]]]:
+    """Resets, and plays `steps` steps of `act`: the step, the state of environment `index` and each player's
+    sum of rewards so far, steps + 1 times."""
+    index = _checks.integer("index", index, 0, env.num_envs - 1)
+    steps = _checks.integer("steps", steps, 0, 2**31 - 1)
+    if len(names) not in (0, env.num_players):
+        raise ValueError(f"names must be {env.num_players}, one a player, got {list(names)}")
+    obs = env.reset()
+    score = [0.0] * env.num_players
+    for t in range(steps + 1):
+        if t > 0:
+            obs, rewards, _, _ = env.step(act(obs))
+            score = [total + float(r) for total, r in zip(score, rewards[index], strict=True)]
+        yield t, {name: value[index].tolist() for name, value in env.get_state().items()}, score
 
 
 def write_film(path: str | Path, pictures: Iterable[np.ndarray], frames_per_second: float) -> Path:

@@ -22,7 +22,7 @@ import loqa
 from loqa import _checks
 from loqa.agents.policy import Policy as LoqaPolicy
 from loqa.agents.strategies import SHORT_NAMES
-from loqa.envs.actions import as_array, described
+from loqa.envs.actions import array_of, described
 from loqa.envs.adapters.gymnasium_ids import register_ids
 from loqa.envs.adapters.seated import SeatedPlayer
 from loqa.envs.device import require_cpu
@@ -179,14 +179,11 @@ class VectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 def _checked(name: str, values: Any, count: int, num_actions: int) -> np.ndarray:
     """Actions [count] of an integer type in range."""
     wanted = f"{name} must be [{count}] of an integer type"
-    try:
-        array = as_array(values)
-    except TypeError as error:
-        raise TypeError(f"{wanted}, got {type(values).__name__} ({error})") from None
-    if array.dtype.kind not in "biu":
-        raise TypeError(f"{wanted}, got {described(values, array)}")
-    if array.shape != (count,):
-        raise ValueError(f"{wanted}, got {described(values, array)}")
+    array = array_of(values, wanted)
+    is_integer = array.dtype.kind in "biu"
+    if not is_integer or array.shape != (count,):
+        message = f"{wanted}, got {described(values, array)}"
+        raise (ValueError if is_integer else TypeError)(message)
     outside = (array < 0) | (array >= num_actions)
     if outside.any():
         env = int(outside.argmax())

@@ -14,7 +14,7 @@ from loqa._native import core, threads
 from loqa.envs import actions as given
 from loqa.envs import device as devices
 from loqa.envs import saved
-from loqa.envs.autoreset import AUTORESET_MODES, Rollout, checked_autoreset, rollout_by_steps
+from loqa.envs.autoreset import Rollout, checked_autoreset
 from loqa.envs.base import EnvSpec
 from loqa.envs.buffers import Lent, borrow
 from loqa.envs.spaces import Spaces
@@ -66,9 +66,9 @@ class VectorEnv(Spaces, ABC):
     """Names that `scripted_actions` knows, where the game has it."""
 
     _native: Any
-    _bad_action_was: str  # what a device does with an action out of range
-    _checks_actions = True  # whether an action out of range raises
-
+    _fields: dict[str, Tensor]  # the state, [B, ...] each
+    _bad_action_was = "taken for action 0"  # one out of range, by a device
+    _checks_actions: bool  # whether an action out of range raises
     _recipe: tuple[tuple[Any, ...], dict[str, Any]]
 
     def __new__(cls, *args: Any, **settings: Any) -> Any:
@@ -80,10 +80,10 @@ class VectorEnv(Spaces, ABC):
         self,
         spec: EnvSpec,
         num_envs: int,
-        seed: int,
-        device: str | torch.device,
-        num_threads: int | None,
-        first_env: int,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        num_threads: int | None = None,
+        first_env: int = 0,
         autoreset: str | bool = False,
     ) -> None:
         self.spec = spec
@@ -133,20 +133,6 @@ class VectorEnv(Spaces, ABC):
         # Read by a device when its turn comes.
         self._seed_buffer = memory.zeros((1,), torch.int64)
         self._bad_buffer = memory.zeros((1,), torch.int32)
-        self._device_seed, self._bad_action = self._seed_buffer.tensor, self._bad_buffer.tensor
-
-    def _results_native(self) -> dict[str, core.Memory]:
-        return {name: buffer.native for name, buffer in self._buffers.items()}
-
-    def _device_settings(self) -> dict[str, Any]:
-        """Arguments of the core's simulators of a device."""
-        return {
-            **self._results_native(),
-            "seed": self._seed_buffer.native,
-            "autoreset": self._autoreset_code(),
-            "final_obs": None if self._final is None else self._final.native,
-            "on_host": self.device.type == "cpu",
-        }
 
     def _show(self) -> None:
         """Makes the tensors that `step` returns: at first, and when somebody has moved one."""
@@ -170,15 +156,7 @@ class VectorEnv(Spaces, ABC):
 
     @abstractmethod
     def _make_native(self) -> Any:
-        """The object of `loqa._core` that works on this environment's state and buffers."""
-
-    @abstractmethod
-    def _start(self, which: Tensor) -> None:
-        """Puts environments `which` (bool [B]) at the start of an episode; t and episode are set."""
-
-    @abstractmethod
-    def _state(self) -> dict[str, Tensor]:
-        """The game's own state tensors by name, without `t`; not copies."""
+        """The object of `loqa._core` that works on this environment's buffers and `_fields`, made too."""
 
     @abstractmethod
     def _check_state(self, state: dict[str, Tensor]) -> None:
@@ -230,14 +208,23 @@ class VectorEnv(Spaces, ABC):
             TypeError, ValueError: wrong type, shape, device or range (with device "cuda" see `check`);
             nothing has changed then.
         """
-        if self.autoreset or self._on_device:
-            return self._step_or_restart(actions)
+        if self._on_device:
+            return self._step_on_device(actions)
         # Of a small batch all that is done here is most of the time: one call, if it goes well.
         results: Any = self._native.step(actions)
         if type(results) is not tuple:
             results = self._step_again(actions, results)
         self._fresh = False
+        if self.autoreset:
+            self._restart_ended()
         return results  # type: ignore[no-any-return]
+
+    def _restart_ended(self) -> None:
+        if self.autoreset == "next_step":
+            self._restart(self._over)
+        self._over = self._terminated | self._truncated
+        if self.autoreset == "same_step":
+            self._restart(self._over)
 
     def _step_again(self, actions: Any, outcome: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Does what is missing, until the core has stepped."""
@@ -254,25 +241,13 @@ class VectorEnv(Spaces, ABC):
             outcome = self._native.step(actions)
         return outcome
 
-    def _step_or_restart(self, actions: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """A step on a device, or with autoreset on the CPU."""
-        if self._on_device:
-            moves = given.device_actions(actions, self._action_shape, self.device)
-            kind = given.ACTION_TYPES[moves.dtype]
-            if self._native.step(borrow(moves), kind) == _UNREAD:  # they lie in a buffer
-                self._native.step(borrow(moves.clone()), kind)
-            self._fresh = False
-            return self._shown()
-        results: Any = self._native.step(actions)
-        if type(results) is not tuple:
-            results = self._step_again(actions, results)
+    def _step_on_device(self, actions: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        moves = given.device_actions(actions, self._action_shape, self.device)
+        kind = given.ACTION_TYPES[moves.dtype]
+        if self._native.step(borrow(moves), kind) == _UNREAD:  # they lie in a buffer
+            self._native.step(borrow(moves.clone()), kind)
         self._fresh = False
-        if self.autoreset == "next_step":
-            self._restart(self._over)
-        self._over = self._terminated | self._truncated
-        if self.autoreset == "same_step":
-            self._restart(self._over)
-        return results  # type: ignore[no-any-return]
+        return self._shown()
 
     def _make_room(self) -> None:
         """Raises OverflowError if a step counter is at its end; one that restarts is put to 0."""
@@ -290,18 +265,18 @@ class VectorEnv(Spaces, ABC):
     def check(self) -> None:
         """Waits for the device and raises if an action since the last check was out of range.
 
-        On the CPU `step` and `rollout` raise at once. A device cannot: there such an action has
-        been taken for staying put (Coin Game) or for action 0 (matrix games), and this, `get_state` and
+        On the CPU `step` and `rollout` raise at once. A device cannot: there such an action, or NaN, has
+        been taken for staying put (Coin Game) or for action 0 (other games), and this, `get_state` and
         `state_dict` tell; with check_actions=False nobody does.
 
         Raises:
             ValueError: there was one.
         """
-        if self._on_device and bool(self._bad_action.item()):
-            self._bad_action.zero_()
+        if self._on_device and bool(self._bad_buffer.tensor.item()):
+            self._bad_buffer.tensor.zero_()
             raise ValueError(
-                f"actions must be in 0..{self.num_actions - 1}: since the last check at least one was "
-                f"not, and was {self._bad_action_was}"
+                f"actions must be in {self._range()}: since the last check at least one was not, and was "
+                f"{self._bad_action_was}"
             )
 
     def rollout(self, actions: Tensor | np.ndarray) -> Rollout:
@@ -319,7 +294,7 @@ class VectorEnv(Spaces, ABC):
             OverflowError: an episode would become longer than 2**31 - 1 steps; likewise.
         """
         if self.autoreset:
-            return rollout_by_steps(self, actions)
+            return self._rollout_by_steps(actions)
         shape = (None, *self._action_shape)
         if self._on_device:
             moves = given.device_actions(actions, shape, self.device)
@@ -347,6 +322,33 @@ class VectorEnv(Spaces, ABC):
         self._after_rollout(outcome, steps)
         return obs, rewards
 
+    def _rollout_by_steps(self, actions: Any) -> Rollout:
+        """T calls of `step` and what they returned, where episodes start by themselves."""
+        shape = (None, *self._action_shape)
+        if self._on_device:
+            moves = given.device_actions(actions, shape, self.device)
+        else:
+            moves = torch.from_numpy(given.copied_actions(actions, shape, self.device))
+            if self._checks_actions:
+                self._raise_range(moves)
+        steps = moves.shape[0]
+        obs, rewards = (lent.tensor for lent in self._rollout_buffers(steps))
+        result = Rollout((obs, rewards))
+        terminated, truncated = torch.zeros(
+            (2, steps, self.num_envs), dtype=torch.bool, device=self.device
+        )
+        result.terminated, result.truncated = terminated, truncated
+        result.final_obs = None if self._final is None else torch.zeros_like(obs[1:])
+        obs[0] = self._obs
+        for t in range(steps):
+            VectorEnv.step(self, moves[t])
+            obs[t + 1], rewards[t] = self._obs, self._rewards
+            terminated[t], truncated[t] = self._terminated, self._truncated
+            if self._final is not None and result.final_obs is not None:
+                ended = (self._terminated | self._truncated).reshape(-1, *[1] * (obs.ndim - 2))
+                result.final_obs[t] = torch.where(ended, self._final.tensor, 0)
+        return result
+
     def _after_rollout(self, outcome: int, steps: int) -> None:
         """Of a call of the core: raises OverflowError where it could not play on."""
         if outcome == _NO_ROOM:
@@ -363,10 +365,9 @@ class VectorEnv(Spaces, ABC):
             ValueError: see `check`.
         """
         self.check()
-        state = {**self._state(), "t": self._t}
         return {
             name: value.to(value.dtype if value.is_floating_point() else torch.int64, copy=True)
-            for name, value in state.items()
+            for name, value in self._state().items()
         }
 
     def set_state(self, **state: Tensor | np.ndarray) -> None:
@@ -376,7 +377,7 @@ class VectorEnv(Spaces, ABC):
         Raises:
             ValueError: names, shapes or values are wrong; nothing has changed then.
         """
-        current = {**self._state(), "t": self._t}
+        current = self._state()
         if state.keys() != current.keys():
             wanted, came = ", ".join(sorted(current)), ", ".join(sorted(state))
             raise ValueError(f"set_state needs exactly {wanted}, got {came or 'nothing'}")
@@ -415,9 +416,7 @@ class VectorEnv(Spaces, ABC):
         spec = self.spec
         envs = _checks.plural(self.num_envs, "environment")
         steps = _checks.plural(self.episode_length, "step")
-        moves = f"{self.num_actions} actions"
-        if spec.action_box is not None:
-            moves = "actions in [{:g}, {:g}]".format(*spec.action_box)
+        moves = f"{self.num_actions} actions" if spec.num_actions else f"actions in {self._range()}"
         return (
             f"<{type(self).__name__} {spec.name}/{spec.preset}-v{spec.version}: {self.num_envs} "
             f"{envs} of {self.num_players} players with {moves}, observations "
@@ -433,20 +432,30 @@ class VectorEnv(Spaces, ABC):
 
     # --- helpers
 
+    def _state(self) -> dict[str, Tensor]:
+        """The state's tensors by name; not copies."""
+        return {**self._fields, "t": self._t}
+
+    def _start(self, which: Tensor) -> None:
+        """Puts environments `which` (bool [B]) at the start of an episode; t and episode are set."""
+        self._native.start(borrow(which.contiguous()))
+
+    def _range(self) -> str:
+        """Of an action, for messages."""
+        box = self.spec.action_box
+        return f"0..{self.num_actions - 1}" if box is None else "[{:g}, {:g}]".format(*box)
+
     def _raise_range(self, actions: Any) -> None:
-        """Says which action is out of range."""
-        given.raise_range(actions, self.num_actions)
+        """Says which action is out of range, if one is."""
+        low, high = self.spec.action_box or (0, self.num_actions - 1)
+        given.check_range(actions, low, high, self._range())
 
     def _set_seed(self, seed: int) -> None:
         self.seed = seed
         if self._on_device:
-            self._device_seed.fill_(seed if seed < 2**63 else seed - 2**64)
+            self._seed_buffer.tensor.fill_(seed if seed < 2**63 else seed - 2**64)
         else:
             self._native.set_seed(seed)
-
-    def _autoreset_code(self) -> int:
-        """Code of the C++ enum Autoreset."""
-        return 1 + AUTORESET_MODES.index(str(self.autoreset)) if self.autoreset else 0
 
     def _restart(self, which: Tensor) -> None:
         """Starts the next episode of environments `which` within a step."""

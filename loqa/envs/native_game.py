@@ -13,12 +13,11 @@ from torch import Tensor
 from loqa import _checks
 from loqa._native import core
 from loqa.envs import actions as given
-from loqa.envs import device as devices
-from loqa.envs import memory1
-from loqa.envs.autoreset import Rollout
+from loqa.envs.autoreset import AUTORESET_MODES, Rollout
 from loqa.envs.base import PlayedEpisodes, Preset
 from loqa.envs.buffers import Buffer, Lent, borrow
-from loqa.envs.scripted import Scripted
+from loqa.envs.device import OnDevice
+from loqa.envs.native import VectorEnv
 
 _OBS_TYPES = (
     torch.int8, torch.int64, torch.float32, torch.uint8, torch.int16, torch.int32, torch.float16,
@@ -27,7 +26,9 @@ _OBS_TYPES = (
 """By the code of the C++ enum ObsType."""
 # By the code of the C++ enum FieldType.
 _FIELD_TYPES = (torch.int8, torch.int32, torch.float32)
-_MEMORY1 = -2  # code of the C++ enum GamePlayer
+# Codes of the C++ enum GamePlayer; scripted players have their place in `scripted_players`.
+_GIVEN, _MEMORY1 = -1, -2
+_NO_ACTION = 255
 _MAX_STEPS = 2**31 - 1
 
 
@@ -42,19 +43,24 @@ class Common(TypedDict, total=False):
     first_env: int
 
 
-class NativeGame(Scripted):
+class NativeGame(VectorEnv):
     """A game of `csrc/games` by its name there.
 
-    A subclass says what its `__init__` takes, calls this one with the values of the C++ struct `Rules` (those
-    of its `table`, if it has one, as a float32 tensor), and writes `_check_state` and `render`. The state
-    is what the C++ struct `State` names.
+    A subclass says what its `__init__` takes, calls this one, and writes `_check_state` and `render`. The
+    state is what the C++ struct `State` names.
+
+    Args:
+        kind: the game's `kName`.
+        rules: the values of the C++ struct `Rules`.
+        game, preset, num_envs: as of `loqa.make`.
+        common: settings of every game.
+        table: float32 values of the rules' `table`, if they have one.
+        check_actions: whether an action out of range raises.
+        shown: further fields of the spec.
     """
 
     num_states: int = 0
     """S, what a player tells apart who remembers one step; 0 where the game does not count that."""
-
-    _bad_action_was = "taken for action 0"
-    _fields: dict[str, Tensor]  # the state, [B, ...] each
 
     def __init__(
         self,
@@ -63,35 +69,17 @@ class NativeGame(Scripted):
         game: str,
         preset: Preset,
         num_envs: int,
+        common: Common,
         *,
-        num_players: int,
-        num_actions: int,
-        obs: str,
-        obs_shape: tuple[int, ...],
-        obs_dtype: torch.dtype = torch.float32,
-        action_box: tuple[float, float] | None = None,
         table: Tensor | None = None,
         check_actions: bool = True,
-        episode_length: int | None = None,
-        seed: int = 0,
-        device: str | torch.device = "cpu",
-        num_threads: int | None = None,
-        autoreset: str | bool = False,
-        first_env: int = 0,
+        **shown: Any,
     ) -> None:
         self._kind, self._rule_values, self._table = kind, rules, table
-        self._checks_actions = check_actions and action_box is None  # a box's: by `_read`
-        spec = preset.spec(
-            game,
-            episode_length,
-            num_players=num_players,
-            num_actions=num_actions,
-            obs=obs,
-            obs_shape=obs_shape,
-            obs_dtype=obs_dtype,
-            action_box=action_box,
-        )
-        super().__init__(spec, num_envs, seed, device, num_threads, first_env, autoreset)
+        where: dict[str, Any] = {**common}
+        spec = preset.spec(game, where.pop("episode_length", None), **shown)
+        self._checks_actions = check_actions and spec.action_box is None  # a box's: by `_read`
+        super().__init__(spec, num_envs, **where)
 
     def _make_states(self) -> Buffer:
         """Memory of all states; `_fields` shows what is in it."""
@@ -122,13 +110,20 @@ class NativeGame(Scripted):
             t=self._t_buffer.native,
             episode=self._episode_buffer.native,
         )
-        if self._on_device:
-            on_device = core.GameSimulatorDevice(
-                batch=self._batch, bad_action=self._bad_buffer.native, **self._device_settings()
-            )
-            return devices.OnDevice(on_device, self.device)
-        results = self._results_native()
-        return core.GameSimulator(self._batch, **results, num_threads=self.num_threads)
+        results = {name: buffer.native for name, buffer in self._buffers.items()}
+        if not self._on_device:
+            return core.GameSimulator(self._batch, **results, num_threads=self.num_threads)
+        mode = 1 + AUTORESET_MODES.index(str(self.autoreset)) if self.autoreset else 0
+        on_device = core.GameSimulatorDevice(
+            batch=self._batch,
+            **results,
+            seed=self._seed_buffer.native,
+            bad_action=self._bad_buffer.native,
+            autoreset=mode,
+            final_obs=None if self._final is None else self._final.native,
+            on_host=self.device.type == "cpu",
+        )
+        return OnDevice(on_device, self.device)
 
     # --- players whom the core plays
 
@@ -138,18 +133,13 @@ class NativeGame(Scripted):
         Args:
             players: of each a name of `scripted_players` (what they do is on the game's page), or None.
         """
-        return self._scripted_actions(players)
-
-    def _scripted_actions(self, players: Sequence[str | None], tie_episode: bool = False) -> Tensor:
-        chosen = self._no_actions()
-        self._native.choose(_scripted(tuple(self._kinds(players)), tie_episode), chosen.native)
+        chosen = self._memory.empty(tuple(self._action_shape), self._action_dtype)
+        chosen.tensor.zero_()
+        self._native.choose(_scripted(self._kinds(players)), chosen.native)
         return self._shaped(chosen.tensor)
 
     def rollout_scripted(
-        self,
-        players: Sequence[str | None],
-        steps: int,
-        actions: Tensor | np.ndarray | None = None,
+        self, players: Sequence[str | None], steps: int, actions: Tensor | np.ndarray | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """T steps of scripted players in one native call.
 
@@ -167,15 +157,54 @@ class NativeGame(Scripted):
         Raises:
             ValueError, TypeError: no such player; actions that are missing, out of range or not needed.
         """
-        return self._rollout_scripted(players, steps, actions)
-
-    def _rollout_scripted(
-        self, players: Sequence[str | None], steps: int, actions: Any, tie_episode: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor]:
         self._check_no_autoreset("rollout_scripted")
         kinds = self._kinds(players)
-        played = self._given_actions(kinds, steps, actions)
-        return self._play(_scripted(tuple(kinds), tie_episode), steps, played)
+        shape = (_checks.integer("steps", steps, 0, _MAX_STEPS), *self._action_shape)
+        played = self._memory.empty(shape, self._action_dtype)
+        mine = [player for player, kind in enumerate(kinds) if kind == _GIVEN]
+        if mine and actions is None:
+            raise ValueError(f"actions must be given for the players {mine} that are None")
+        if not mine and actions is not None:
+            raise ValueError("actions must be None: every player is scripted")
+        if mine:
+            moves = self._numbers(actions, shape)
+            for player in mine:
+                played.tensor[..., player] = self._legal(moves[..., player], player)
+        return self._play(_scripted(kinds), steps, played)
+
+    def _kinds(self, players: Sequence[str | None]) -> tuple[int, ...]:
+        """A code for each player."""
+        if isinstance(players, str) or len(players) != self.num_players:
+            raise ValueError(f"players must be {self.num_players} names (or None), got {players!r}")
+        known = self.scripted_players
+        return tuple(
+            _GIVEN if name is None else known.index(_checks.one_of("player", name, known))
+            for name in players
+        )
+
+    def _numbers(self, actions: Any, shape: tuple[int, ...]) -> Tensor:
+        """Actions [T, B, A] of any type, on this device."""
+        if self.spec.action_box is not None:
+            floats = given.float_actions(actions, (*shape, 1), self.device)
+            return torch.as_tensor(floats, device=self.device)[..., 0]
+        if self.device.type == "cpu":
+            return torch.from_numpy(given.copied_actions(actions, shape, self.device))
+        return given.device_actions(actions, shape, self.device)
+
+    def _legal(self, moves: Tensor, player: int) -> Tensor:
+        """These actions, if they are legal; on a device what is not becomes no action, of which the core
+        tells, as in `step`."""
+        if self.spec.action_box is None:
+            moves = moves.long()  # torch 2.6 compares no unsigned integers of 16 bits or more
+            outside = (moves < 0) | (moves >= self.num_actions)
+        else:
+            low, high = self.spec.action_box
+            outside = ~((moves >= low) & (moves <= high))  # NaN is
+        if self._on_device:
+            return moves.masked_fill(outside, _NO_ACTION)
+        if bool(outside.any()):
+            raise ValueError(f"actions must be in {self._range()} for player {player}")
+        return moves
 
     def rollout_memory1(
         self,
@@ -220,10 +249,22 @@ class NativeGame(Scripted):
         # Half precision rounds each by up to 2^-12.
         if table.is_cpu and not bool(((table.double().sum(-1) - 1).abs() < 1e-3).all()):
             raise ValueError("probabilities must sum to 1 over actions")
-        players = self._memory1_players(table, exploration)
+        return self._sample(table, steps, exploration, torch.uint8)
+
+    def _sample(
+        self, table: Tensor, steps: int, exploration: float, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """T steps by probabilities [A, S, K] or [B, A, S, K], or those of two actions without the last."""
+        last_too = table.shape[-1] == self.num_actions
+        players = core.GamePlayers(
+            kinds=[_MEMORY1] * self.num_players,
+            probabilities=borrow(table),
+            each_env=table.ndim == (4 if last_too else 3),
+            last_too=last_too,
+            exploration=_checks.real("exploration", exploration, 0, 1),
+        )
         steps = _checks.integer("steps", steps, 0, _MAX_STEPS)
-        chosen = self._memory.empty((steps, *self._action_shape), self._action_dtype)
-        return self._play(players, steps, chosen)
+        return self._play(players, steps, self._memory.empty((steps, *self._action_shape), dtype))
 
     def rollout_policies(
         self, seats: Sequence[Any], draws: Callable[[], Tensor], seed: int, exploration: float = 0.0
@@ -238,21 +279,17 @@ class NativeGame(Scripted):
         Returns:
             The episodes; None unless the game shows the index and every policy has `memory1()`.
         """
-        if self.spec.obs != "index":
+        tables = tables_of(seats, self.num_envs) if self.spec.obs == "index" else None
+        if tables is None:
             return None
-        steps = self.episode_length
-        return memory1.play(self, seats, lambda p: self.rollout_memory1(p, steps, exploration))
+        self.reset()
+        obs, actions, rewards = self._by_tables(tables, self.episode_length, exploration)
+        return PlayedEpisodes(obs, actions, rewards, (None,) * self.num_players)
 
-    def _memory1_players(self, table: Tensor, exploration: float) -> core.GamePlayers:
-        """Who plays by probabilities [A, S, K] or [B, A, S, K], or those of two actions without the last."""
-        last_too = table.shape[-1] == self.num_actions
-        return core.GamePlayers(
-            kinds=[_MEMORY1] * self.num_players,
-            probabilities=borrow(table),
-            each_env=table.ndim == (4 if last_too else 3),
-            last_too=last_too,
-            exploration=_checks.real("exploration", exploration, 0, 1),
-        )
+    def _by_tables(
+        self, tables: Tensor, steps: int, exploration: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return self.rollout_memory1(tables, steps, exploration)
 
     def _play(
         self, players: core.GamePlayers, steps: int, chosen: Lent
@@ -261,6 +298,11 @@ class NativeGame(Scripted):
         outcome = self._native.play(players, steps, chosen.native, obs.native, rewards.native)
         self._after_rollout(outcome, steps)
         return obs.tensor, self._shaped(chosen.tensor), rewards.tensor
+
+    @property
+    def _action_dtype(self) -> torch.dtype:
+        """Of actions as the core writes them."""
+        return torch.uint8 if self.spec.action_box is None else torch.float32
 
     def _shaped(self, actions: Tensor) -> Tensor:
         return actions if self.spec.action_box is None else actions.unsqueeze(-1)
@@ -273,16 +315,40 @@ class NativeGame(Scripted):
             image[60 - (4 + (height or 0)) : 60, 32 * player + 4 : 32 * player + 28] = colour
         return image
 
-    def _start(self, which: Tensor) -> None:
-        self._native.start(borrow(which.contiguous()))
-
-    def _state(self) -> dict[str, Tensor]:
-        return self._fields
-
 
 @cache
-def _scripted(kinds: tuple[int, ...], tie_episode: bool) -> core.GamePlayers:
-    return core.GamePlayers(kinds=list(kinds), tie_episode=tie_episode)
+def _scripted(kinds: tuple[int, ...]) -> core.GamePlayers:
+    return core.GamePlayers(kinds=list(kinds))
+
+
+def tables_of(seats: Sequence[Any], num_envs: int) -> Tensor | None:
+    """What the policies in all seats do, `[A, S, K]` or `[B, A, S, K]`.
+
+    None unless each has `memory1()`, which gives its probabilities of the actions in each state, `[S, K]`,
+    or `[G, S, K]` of G sets.
+    """
+    tables: dict[int, Tensor | None] = {}
+    for seat in seats:
+        if id(seat) not in tables:
+            tables[id(seat)] = getattr(seat, "memory1", lambda: None)()
+    # Rounding can lift a certain action's probability just above 1. NaN, which a run on a GPU notices
+    # some iterations late, must not stop it here.
+    found = []
+    for seat in seats:
+        table = tables[id(seat)]
+        if table is None:
+            return None
+        found.append(table.nan_to_num(1 / table.shape[-1]).clamp(max=1))
+    if any(table.ndim == 3 for table in found):
+        found = [_for_each(table, num_envs) for table in found]
+    return torch.stack(found, -3)
+
+
+def _for_each(table: Tensor, num_envs: int) -> Tensor:
+    """`[S, K]` or `[G, S, K]` -> `[B, S, K]`."""
+    if table.ndim == 2:
+        return table.expand(num_envs, -1, -1)
+    return table.repeat_interleave(num_envs // len(table), 0)
 
 
 class BoxGame(NativeGame):
@@ -297,14 +363,6 @@ class BoxGame(NativeGame):
             self._raise_range(moves)  # if it is: before the first step
         return super().rollout(moves)
 
-    def check(self) -> None:
-        """As of every game; on a device an action out of range, or NaN, was taken for 0."""
-        if self._on_device and bool(self._bad_action.item()):
-            self._bad_action.zero_()
-            raise ValueError(
-                f"{self._range()}: since the last check at least one was not, and was {self._bad_action_was}"
-            )
-
     def _read(self, actions: Any, shape: given.Shape) -> Any:
         """Floats as the integers that have their bits: the core takes them so."""
         floats = given.float_actions(actions, shape, self.device)
@@ -313,6 +371,4 @@ class BoxGame(NativeGame):
         return floats.view(np.int32)[..., 0]
 
     def _raise_range(self, actions: Any) -> None:
-        box = self.spec.action_box
-        assert box is not None
-        given.check_box(actions.view(np.float32), box)
+        super()._raise_range(actions.view(np.float32))

@@ -33,9 +33,8 @@ def names() -> list[str]:
 
 def _maker(name: str) -> Callable[..., VectorEnv]:
     """Makes a game's environments from a preset, B and the settings."""
-    found: Callable[..., VectorEnv]
-    found = import_module(f"loqa.envs.{_GAMES[name][1]}.env").MAKES[name]
-    return found
+    room: Any = import_module(f"loqa.envs.{_GAMES[name][1]}.env")
+    return room.MAKES[name]  # type: ignore[no-any-return]
 
 
 def _split_name(game: str, preset: str | None) -> tuple[str, str | None]:

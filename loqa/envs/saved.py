@@ -47,10 +47,10 @@ def load_state_dict(env: VectorEnv, state: Any) -> None:
     if first_env != env.first_env:
         raise ValueError(f"state_dict has first_env {first_env}, this environment {env.first_env}")
     seed = _checks.integer("seed", state["seed"], 0, 2**64 - 1)
-    episode = integers("episode", state["episode"], env._episode.shape)
+    episode = numbers("episode", state["episode"], env._episode)
     if bool(((episode < 0) | (episode >= 2**32)).any()):
         raise ValueError("episode must be in 0..2**32-1")
-    terminated = integers("terminated", state["terminated"], env._terminated.shape)
+    terminated = numbers("terminated", state["terminated"], env._terminated)
     if bool(((terminated != 0) & (terminated != 1)).any()):
         raise ValueError("terminated must be bool")
     if not isinstance(state["state"], dict):
@@ -63,33 +63,23 @@ def load_state_dict(env: VectorEnv, state: Any) -> None:
     env._fresh = bool(state["fresh"])
 
 
-def integers(name: str, value: Any, shape: torch.Size) -> Tensor:
-    """A part of a state as int64 on the CPU.
+def numbers(name: str, value: Any, like: Tensor) -> Tensor:
+    """A part of a state in the shape of `like`, on the CPU: float32 where `like` is of floats, else int64.
 
     Raises:
-        ValueError: another shape, or no integers.
+        ValueError: another shape, or no such numbers.
         TypeError: no array.
     """
+    floats = like.is_floating_point()
+    kinds, wanted = ("fbiu", "floats") if floats else ("biu", "an integer type")
     array = as_array(value.cpu() if isinstance(value, Tensor) and value.is_cuda else value)
-    if array.shape != tuple(shape) or array.dtype.kind not in "biu":
+    if array.shape != tuple(like.shape) or array.dtype.kind not in kinds:
         raise ValueError(
-            f"{name} must be {list(shape)} of an integer type, got {described(value, array)}"
+            f"{name} must be {list(like.shape)} of {wanted}, got {described(value, array)}"
         )
     if array.dtype.kind == "u":  # what int64 cannot hold is out of every range
         array = np.minimum(array, array.dtype.type(min(2**63 - 1, np.iinfo(array.dtype).max)))
-    return torch.from_numpy(array.astype(np.int64))
-
-
-def numbers(name: str, value: Any, like: Tensor) -> Tensor:
-    """A part of a state: `integers`, or float32 on the CPU where `like` is of floats; errors likewise."""
-    if not like.is_floating_point():
-        return integers(name, value, like.shape)
-    array = as_array(value.cpu() if isinstance(value, Tensor) and value.is_cuda else value)
-    if array.shape != tuple(like.shape) or array.dtype.kind not in "fbiu":
-        raise ValueError(
-            f"{name} must be {list(like.shape)} of floats, got {described(value, array)}"
-        )
-    return torch.from_numpy(array.astype(np.float32))
+    return torch.from_numpy(array.astype(np.float32 if floats else np.int64))
 
 
 def made_again(

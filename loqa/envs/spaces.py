@@ -28,13 +28,12 @@ class Spaces:
 
     @property
     def single_observation_space(self: Any) -> Any:
-        """Observations of one player, as a space of Gymnasium (which must be installed)."""
+        """Observations of one player; likewise."""
         return self._observations(self.obs_shape)
 
     @property
     def action_space(self: Any) -> Any:
-        """What `step` takes, [B, A], or [B, A, 1] of a box, as a space of Gymnasium (which must be
-        installed)."""
+        """What `step` takes, [B, A], or [B, A, 1] of a box; likewise."""
         from gymnasium import spaces
 
         shape, box = (self.num_envs, self.num_players), self.spec.action_box
@@ -44,8 +43,7 @@ class Spaces:
 
     @property
     def observation_space(self: Any) -> Any:
-        """What `reset` returns, [B, A, *obs_shape], as a space of Gymnasium (which must be
-        installed)."""
+        """What `reset` returns, [B, A, *obs_shape]; likewise."""
         return self._observations((self.num_envs, self.num_players, *self.obs_shape))
 
     def _observations(self: Any, shape: tuple[int, ...]) -> Any:

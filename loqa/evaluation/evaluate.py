@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from loqa import _checks
+from loqa._native import threads
 from loqa.agents.player import Player
 from loqa.evaluation.groups import group_names, grouped, named_apart
 from loqa.evaluation.match_settings import Settings, settings_of
@@ -157,8 +158,7 @@ def evaluate(
         num_threads: 1 to play the seats one after the other, more to play them at once.
         statistics: whether to compute the literature's statistics.
         settings: of the environment: preset, episode_length; height, width, num_players; payoff,
-            noise... A preset
-            stands for its whole game, payoff and episode length included.
+            noise... A preset stands for its whole game, payoff and episode length included.
 
     Returns:
         A `MatchResult`.
@@ -170,19 +170,17 @@ def evaluate(
     """
     agents = _as_agents(agent)
     other = as_player(opponent)
-    limits = _Limits(
-        None if episodes is None else _checks.integer("episodes", episodes, 2, 2**31 - 1),
-        _checks.real("standard_error", standard_error, 0),
-        _checks.integer("max_episodes", max_episodes, 2, 2**31 - 1),
-    )
-    if num_threads is not None:
-        num_threads = _checks.integer("num_threads", num_threads, 1, 1024)
+    bound = _checks.real("standard_error", standard_error, 0)
+    most = _checks.integer("max_episodes", max_episodes, 2, 2**31 - 1)
+    if episodes is not None:
+        bound, most = -1.0, _checks.integer("episodes", episodes, 2, 2**31 - 1)
+    workers = threads(2 if num_threads is None else num_threads)
     discount = None if discount is None else _checks.real("discount", discount, 0, 1)
     seed = _checks.integer("seed", seed, 0, 2**63 - 1)
     played = settings_of([*agents, other], game, settings, discount, seed)
-    with seat_threads(2 if num_threads is None else num_threads) as pool:
+    with seat_threads(workers) as pool:
         results = tuple(
-            _evaluate_one(one, other, played, limits, pool, statistics) for one in agents
+            _evaluate_one(one, other, played, bound, most, pool, statistics) for one in agents
         )
     return results[0] if len(results) == 1 else _over_seeds(results)
 
@@ -200,13 +198,6 @@ def seat_threads(count: int) -> Iterator[ThreadPoolExecutor]:
             yield pool
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-@dataclass(frozen=True)
-class _Limits:
-    episodes: int | None
-    standard_error: float
-    max_episodes: int
 
 
 def _as_agents(agent: Any) -> list[Player]:
@@ -234,12 +225,13 @@ def _evaluate_one(
     agent: Player,
     opponent: Player,
     settings: Settings,
-    limits: _Limits,
+    bound: float,
+    most: int,
     pool: ThreadPoolExecutor,
     statistics: bool,
 ) -> MatchResult:
-    target = limits.max_episodes if limits.episodes is None else limits.episodes
-    block = min(_BLOCK, target)
+    """In each seat `most` episodes, or fewer once the standard error is within the bound."""
+    block = min(_BLOCK, most)
     count = settings.matches.num_players(settings.make)
     matches = [
         Match([agent if one == seat else opponent for one in range(count)], settings, block, 1,
@@ -252,11 +244,10 @@ def _evaluate_one(
         for parts, episodes in zip(played, pool.map(Match.play, matches, numbers), strict=True):
             parts.append(episodes)
         done = len(played[0]) * block
-        seats = tuple(_score(seat, parts, target) for seat, parts in enumerate(played))
+        seats = tuple(_score(seat, parts, most) for seat, parts in enumerate(played))
         total = _mean_score(seats, Estimate.of_parts)
-        errors = [estimate.standard_error for estimate in total.reward]
-        enough = limits.episodes is None and max(errors) <= limits.standard_error
-        if done >= target or (enough and len(played[0]) > 1):
+        error = max(estimate.standard_error for estimate in total.reward)
+        if done >= most or (error <= bound and len(played[0]) > 1):
             break
     spec = matches[0].env.spec
     rules = {**settings.matches.rules_of(matches[0].env), "discount": matches[0].discount}
@@ -285,30 +276,24 @@ def _score(seat: int, parts: Sequence[Episodes], most: int) -> Score:
         known = [column[np.isfinite(column)] for column in values.T]
         means = [float(column.mean()) if len(column) else math.nan for column in known]
         statistics[name] = (means[seat], float(np.mean([means[one] for one in others])))
-    reward = [Estimate.of_samples(_mean_of(rewards, who)) for who in ([seat], others)]
-    discounted = [Estimate.of_samples(_mean_of(returns, who)) for who in ([seat], others)]
-    return Score(
-        seat, len(rewards), (reward[0], reward[1]), (discounted[0], discounted[1]), statistics
-    )
 
+    def pair(values: torch.Tensor) -> tuple[Estimate, Estimate]:
+        # A column by itself stays a view, whose sums are rounded as they always were.
+        other = values[:, others[0]] if len(others) == 1 else values[:, others].mean(1)
+        return Estimate.of_samples(values[:, seat]), Estimate.of_samples(other)
 
-def _mean_of(values: torch.Tensor, seats: Sequence[int]) -> torch.Tensor:
-    """Of some columns, `[B]`; a column by itself stays a view, whose sums are rounded as they always were."""
-    return values[:, seats[0]] if len(seats) == 1 else values[:, seats].mean(1)
+    return Score(seat, len(rewards), pair(rewards), pair(returns), statistics)
 
 
 def _mean_score(scores: Sequence[Score], mean: Callable[[Sequence[Estimate]], Estimate]) -> Score:
     def pair(name: str) -> tuple[Estimate, Estimate]:
-        columns = [[getattr(one, name)[who] for one in scores] for who in (0, 1)]
-        return mean(columns[0]), mean(columns[1])
+        mine, other = zip(*(getattr(one, name) for one in scores), strict=True)
+        return mean(mine), mean(other)
 
-    statistics = {
-        name: (
-            float(np.mean([one.statistics[name][0] for one in scores])),
-            float(np.mean([one.statistics[name][1] for one in scores])),
-        )
-        for name in scores[0].statistics
-    }
+    statistics = {}
+    for name in scores[0].statistics:
+        mine, other = zip(*(one.statistics[name] for one in scores), strict=True)
+        statistics[name] = (float(np.mean(mine)), float(np.mean(other)))
     episodes = sum(one.episodes for one in scores)
     return Score(None, episodes, pair("reward"), pair("discounted_return"), statistics)
 

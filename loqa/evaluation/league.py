@@ -22,14 +22,13 @@ import numpy as np
 from loqa import _checks
 from loqa._native import threads
 from loqa.agents.player import Player, with_digest
-from loqa.evaluation.engines import engine_of
+from loqa.evaluation.engines import engine_of, spread
 from loqa.evaluation.evaluate import Estimate
 from loqa.evaluation.groups import distinct, group_names, named_apart
 from loqa.evaluation.league_store import Store
 from loqa.evaluation.lineups import Lineups, Pair, Seating, Standing, pairs_of, standings_of
 from loqa.evaluation.match_settings import make_env, settings_of
 from loqa.evaluation.players import as_player, expand
-from loqa.evaluation.spread import spread
 from loqa.runtime.cluster import ENGINES
 from loqa.runtime.torch_settings import usual_torch
 from loqa.storage.files import output_directory, write_json, write_text
@@ -119,9 +118,7 @@ class League:
         for pair in self.group_pairs:
             mark = "^{*}" if pair.interval == "episodes" else ""
             mine, others = (f"${one.mean:.3f} \\pm {one.half:.3f}{mark}$" for one in pair.reward)
-            cells.setdefault(
-                (pair.second, pair.first), others
-            )  # of many players, till its own comes
+            cells.setdefault((pair.second, pair.first), others)  # unless it has its own
             cells[pair.first, pair.second] = mine
         lines = [
             f"% 95% intervals: {INTERVALS}",
@@ -203,25 +200,19 @@ def league(
         warnings.warn(f"not stored, played anew each time: {told}", stacklevel=2)
     with output_directory(out, "league") as directory:
         how: dict[str, Any] = {"episodes": episodes, "seed": seed, **rules}
-        store = Store(directory, played, rules, episodes)
+        store = Store(directory, players, played, rules, episodes)
         lineups = Lineups(players, count, max_seatings, seed)
 
-        def sitting(part: Sequence[Seating]) -> list[list[Player]]:
-            return [[players[one] for one in seating] for seating in part]
+        def done(part: Sequence[Seating]) -> bool:
+            return all(map(store.has, part))
 
         def work(part: Sequence[Seating], stop: threading.Event) -> None:
-            for seating in sitting(part):
+            for seating in part:
                 if not store.has(seating):
                     store.play(seating, stop, one_seating)
 
         with engine_of(engine, num_threads) as (one_seating, at_once):
-            spread(
-                lineups.parts,
-                lambda part: all(map(store.has, sitting(part))),
-                work,
-                at_once,
-                report,
-            )
+            spread(lineups.parts, done, work, at_once, report)
         pairs = pairs_of(lineups, players, store)
         standings: Sequence[Standing] = ()
         if count > 2:
@@ -308,20 +299,11 @@ def _group_pairs(
             reward = pair.reward if group_of[pair.first] == first else pair.reward[::-1]
             yield GroupPair(first, second, 1, (reward[0], reward[1]), (0.0, 0.0), "episodes")
             continue
-        means = values.mean(0)
-        spread = values.std(0)
+        (mine, other), deviation = values.mean(0).tolist(), values.std(0).tolist()
         intervals = _bootstrap_cells(members, values)
-        estimates = [
-            Estimate(float(means[who]), *(float(bound) for bound in intervals[who]))
-            for who in (0, 1)
-        ]
+        estimates = (Estimate(mine, *intervals[0]), Estimate(other, *intervals[1]))
         yield GroupPair(
-            first,
-            second,
-            len(members),
-            (estimates[0], estimates[1]),
-            (float(spread[0]), float(spread[1])),
-            "agents",
+            first, second, len(members), estimates, (deviation[0], deviation[1]), "agents"
         )
 
 

@@ -28,47 +28,54 @@ _BLOCK = 500
 
 
 class Store:
-    """Mean reward and its error of each seat, by seating; in seatings.jsonl if there is a directory.
+    """Mean reward and its error of each seat, by seating (the number of the player in each seat); in
+    seatings.jsonl if there is a directory.
 
     Args:
         directory: of the league, or None.
+        players: of the league.
         settings, rules: of the matches; results of others are not taken for these.
         episodes: of one agent among others, an equal part in each seat.
     """
 
     def __init__(
-        self, directory: Path | None, settings: Settings, rules: Mapping[str, Any], episodes: int
+        self,
+        directory: Path | None,
+        players: Sequence[Player],
+        settings: Settings,
+        rules: Mapping[str, Any],
+        episodes: int,
     ) -> None:
         self._file = None if directory is None else directory / "seatings.jsonl"
-        self._settings, self._episodes = settings, episodes
+        self._players, self._settings, self._episodes = players, settings, episodes
         how = [_FORMAT, settings.game, rules, settings.seed, episodes]
         self._how = json.dumps(how, sort_keys=True)
         self._lock = threading.Lock()
         self._lines = {} if self._file is None else _read_lines(self._file)
 
-    def _key(self, players: Sequence[Player]) -> str:
-        text = "/".join([self._how, *(one.digest for one in players)])
+    def _key(self, seating: Sequence[int]) -> str:
+        text = "/".join([self._how, *(self._players[one].digest for one in seating)])
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def has(self, players: Sequence[Player]) -> bool:
-        return self._key(players) in self._lines
+    def has(self, seating: Sequence[int]) -> bool:
+        return self._key(seating) in self._lines
 
-    def rewards(self, players: Sequence[Player]) -> Rewards:
+    def rewards(self, seating: Sequence[int]) -> Rewards:
         """(mean, standard error) of each seat."""
-        return [(mean, error) for mean, error in self._lines[self._key(players)]["rewards"]]
+        return [(mean, error) for mean, error in self._lines[self._key(seating)]["rewards"]]
 
-    def episodes_of(self, players: Sequence[Player]) -> int:
+    def episodes_of(self, seating: Sequence[int]) -> int:
         """Of a seating. Two players who are one agent have no other: they play all."""
-        alone = len(players) == 2 and players[0].digest == players[1].digest
-        return self._episodes if alone else math.ceil(self._episodes / len(players))
+        alone = len(seating) == 2 and len({self._players[one].digest for one in seating}) == 1
+        return self._episodes if alone else math.ceil(self._episodes / len(seating))
 
-    def play(self, players: Sequence[Player], stop: threading.Event, on: Play) -> None:
+    def play(self, seating: Sequence[int], stop: threading.Event, on: Play) -> None:
         """Plays a seating and keeps what it came to; nothing if it is stopped on the way."""
-        episodes = self.episodes_of(players)
+        players, episodes = [self._players[one] for one in seating], self.episodes_of(seating)
         rewards = on(players, self._settings, episodes, stop)
         if rewards is None:
             return
-        key, names = self._key(players), [one.name for one in players]
+        key, names = self._key(seating), [one.name for one in players]
         line = {"key": key, "names": names, "rewards": rewards, "episodes": episodes}
         with self._lock:
             self._lines[key] = line

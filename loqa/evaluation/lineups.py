@@ -74,15 +74,13 @@ class Lineups:
     def __init__(self, players: Sequence[Player], seats: int, limit: int, seed: int) -> None:
         count = len(players)
         self.total: int = count**seats
-        self.drawn: list[Seating] = []
+        found: dict[Seating, None] = {}
         if self.total <= limit:
-            self.drawn = list(itertools.product(range(count), repeat=seats))
-        else:
-            generator = np.random.default_rng(seed)
-            found: dict[Seating, None] = {}
-            while len(found) < limit:
-                found[tuple(generator.integers(count, size=seats).tolist())] = None
-            self.drawn = list(found)
+            found = dict.fromkeys(itertools.product(range(count), repeat=seats))
+        generator = np.random.default_rng(seed)
+        while len(found) < min(limit, self.total):
+            found[tuple(generator.integers(count, size=seats).tolist())] = None
+        self.drawn: list[Seating] = list(found)
         self.among: dict[tuple[int, int], list[Seating]] = {}
         for x, y in itertools.product(range(count), repeat=2):
             each = [tuple(x if seat == one else y for seat in range(seats)) for one in range(seats)]
@@ -115,15 +113,14 @@ def pairs_of(lineups: Lineups, players: Sequence[Player], store: Store) -> list[
     for (x, y), seatings in lineups.among.items():
         seats = []
         for seating in seatings:
-            rewards = np.array(store.rewards([players[one] for one in seating]))
+            rewards = np.array(store.rewards(seating))
             mine = [seat for seat, one in enumerate(seating) if one == x]
-            if len(seating) == 2:
-                mine = [seating.index(x)]
+            mine = mine[:1] if len(seating) == 2 else mine
             others = [seat for seat in range(len(seating)) if seat not in mine] or mine
             sides = [rewards[of].mean(0).tolist() for of in (mine, others)]
             seats.append((Estimate.normal(*sides[0]), Estimate.normal(*sides[1])))
         first, second = (Estimate.of_parts(parts) for parts in zip(*seats, strict=True))
-        played = sum(store.episodes_of([players[one] for one in each]) for each in seatings)
+        played = sum(store.episodes_of(each) for each in seatings)
         found.append(Pair(players[x].name, players[y].name, (first, second), tuple(seats), played))
     return found
 
@@ -133,7 +130,7 @@ def standings_of(lineups: Lineups, players: Sequence[Player], store: Store) -> l
     seatings hold is left out."""
     sums: dict[int, list[tuple[float, float, int]]] = {}
     for seating in lineups.drawn:
-        rewards = store.rewards([players[one] for one in seating])
+        rewards = store.rewards(seating)
         for one in set(seating):
             mine = [paid for who, paid in zip(seating, rewards, strict=True) if who == one]
             mean, error = (sum(numbers) for numbers in zip(*mine, strict=True))

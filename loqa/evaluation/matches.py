@@ -68,22 +68,20 @@ class Actors:
         Raises:
             PolicyError: a policy fails, or its answer is none.
         """
-        actions = self._scripted_actions() if self._scripted else self._nothing()
+        actions: Tensor
+        actions = self.env.scripted_actions(self._scripts) if self._scripted else self._nothing()
         for seat, one in enumerate(self.sitters):
             state = self.states[seat]
-            if state is not None:
-                answer, self.states[seat] = one.answer(obs[:, seat], state)
-                if self.env.spec.action_box is not None:
-                    actions[:, seat] = answer
-                    continue
-                edges = answer.exp().cumsum(-1)
-                one.check_sums(edges[:, -1])
-                chosen = (draw[:, seat, None] * edges[:, -1:] >= edges[:, :-1]).sum(-1)
-                actions[:, seat] = 1 - chosen if one.swapped else chosen
-        return actions
-
-    def _scripted_actions(self) -> Tensor:
-        actions: Tensor = self.env.scripted_actions(self._scripts)
+            if state is None:
+                continue
+            answer, self.states[seat] = one.answer(obs[:, seat], state)
+            if self.env.spec.action_box is not None:
+                actions[:, seat] = answer
+                continue
+            edges = answer.exp().cumsum(-1)
+            one.check_sums(edges[:, -1])
+            chosen = (draw[:, seat, None] * edges[:, -1:] >= edges[:, :-1]).sum(-1)
+            actions[:, seat] = 1 - chosen if one.swapped else chosen
         return actions
 
     def _nothing(self) -> Tensor:

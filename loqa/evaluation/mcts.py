@@ -107,6 +107,7 @@ def mcts_best_response(
     return with_digest(replace(found, **played.matches.traits_in(env)))
 
 
+@dataclass(frozen=True, eq=False)
 class MCTSPolicy:
     """Searches every move of one seat against a known opponent in the other.
 
@@ -119,17 +120,12 @@ class MCTSPolicy:
         seed, search: see `mcts_best_response`.
     """
 
-    def __init__(
-        self,
-        opponent: Player,
-        guide: Player,
-        model: Any,
-        settings: Mapping[str, Any],
-        seed: int,
-        search: SearchSettings,
-    ) -> None:
-        self.opponent, self.guide, self.model, self.settings = opponent, guide, model, settings
-        self.seed, self.search = seed, search
+    opponent: Player
+    guide: Player
+    model: Any
+    settings: Mapping[str, Any]
+    seed: int
+    search: SearchSettings
 
     def contents(self) -> tuple[Any, ...] | None:
         """Whom it knows, and how it searches."""
@@ -182,20 +178,17 @@ class MCTSPolicy:
         totals = torch.from_numpy(grown.totals[:, 0].reshape(games, trees, -1).sum(1))
         return counts, totals / counts.clamp(min=1)
 
-    def _memories(self, state: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def _memories(self, state: Tensor) -> list[Tensor | None]:
         """The opponent's, and the guide's."""
         place = 1
-        found: list[Tensor | None] = []
-        for player in (self.opponent, self.guide):
-            if player.policy is None:
-                found.append(None)
-                continue
-            like = player.policy.initial_state(1)
-            size = like[0].numel()
-            own = state[:, place : place + size].to(like.dtype)
-            found.append(own.reshape(len(state), *like.shape[1:]))
-            place += size
-        return found[0], found[1]
+        found: list[Tensor | None] = [None, None]
+        for number, player in enumerate((self.opponent, self.guide)):
+            if player.policy is not None:
+                like = player.policy.initial_state(1)
+                own = state[:, place : place + like[0].numel()].to(like.dtype)
+                found[number] = own.reshape(len(state), *like.shape[1:])
+                place += like[0].numel()
+        return found
 
 
 class _Trees:
@@ -210,11 +203,7 @@ class _Trees:
     """
 
     def __init__(
-        self,
-        policy: MCTSPolicy,
-        root: dict[str, Tensor],
-        trees: int,
-        rng: np.random.Generator,
+        self, policy: MCTSPolicy, root: dict[str, Tensor], trees: int, rng: np.random.Generator
     ) -> None:
         self.search, self.rng = policy.search, rng
         self.players = (policy.guide, policy.opponent)

@@ -40,7 +40,7 @@ from loqa import _checks
 from loqa.ops import dice as _dice_ops
 from loqa.ops import ends as _episode_ends
 from loqa.ops import primitives as _kernel_ops
-from loqa.ops.register import check_like, check_rows, check_sequence, describe
+from loqa.ops.register import check_like, check_rows, check_sequence, check_window, describe
 
 __all__ = [
     "dice_weights",
@@ -75,8 +75,7 @@ def _run(kernel: Callable[..., Tensor], first: Tensor, *args: object) -> Tensor:
 
 def _window(n: object, steps: int, smallest: int) -> int:
     n = _checks.integer("n", n, -(2**63), 2**63 - 1)
-    if not smallest <= n <= steps:
-        raise ValueError(f"n must be between {smallest} and T = {steps}, got {n}")
+    check_window(n, steps, smallest)
     return n
 
 
@@ -115,8 +114,7 @@ def discounted_returns(
         if ends is not None and bootstrap is not None and len(rewards):
             rewards = _episode_ends.with_bootstrap(rewards, bootstrap, gamma, ends)
             bootstrap = None
-        out: Tensor = _kernel_ops.linear_scan(rewards, bootstrap, gamma, True, ends)
-        return out
+        return _kernel_ops.linear_scan(rewards, bootstrap, gamma, True, ends)
 
     return _run(kernel, rewards, bootstrap)
 
@@ -150,8 +148,7 @@ def generalized_advantage(
 
     def kernel(rewards: Tensor, values: Tensor) -> Tensor:
         ends = _episode_ends.codes(terminated, truncated, "rewards", rewards)
-        out: Tensor = _kernel_ops.advantage(rewards, values, gamma, lam, ends)
-        return out
+        return _kernel_ops.advantage(rewards, values, gamma, lam, ends)
 
     return _run(kernel, rewards, values)
 
@@ -190,8 +187,7 @@ def n_step_returns(
         if ends is not None:
             check_rows("values", values, rewards, rewards.shape[0] + 1)
             rewards = _episode_ends.with_final_values(rewards, values, gamma, ends)
-        out: Tensor = _kernel_ops.n_step(rewards, values, gamma, window, ends)
-        return out
+        return _kernel_ops.n_step(rewards, values, gamma, window, ends)
 
     return _run(kernel, rewards, values)
 
@@ -323,10 +319,7 @@ def loaded_dice_q_values(
         if ends is not None:
             check_rows("values", values, rewards, rewards.shape[0] + 1)
             rewards = _episode_ends.with_final_values(rewards, values.detach(), gamma, ends)
-        out: Tensor = _dice_ops.loaded_dice(
-            rewards, values, logps, gamma, dice_discount, shift, ends
-        )
-        return out
+        return _dice_ops.loaded_dice(rewards, values, logps, gamma, dice_discount, shift, ends)
 
     return _run(kernel, rewards, values, logps)
 
@@ -376,8 +369,7 @@ def n_step_dice_returns(
         ends = _episode_ends.codes(terminated, truncated, "rewards", rewards)
         if ends is not None:
             rewards = _episode_ends.with_final_values(rewards, values, gamma, ends)
-        out: Tensor = _dice_ops.n_step_dice(rewards, values, centred, logps, gamma, window, ends)
-        return out
+        return _dice_ops.n_step_dice(rewards, values, centred, logps, gamma, window, ends)
 
     return _run(kernel, rewards, values, logps, constant)
 

@@ -18,6 +18,7 @@ so that Q = N(a box(C)) box(-C) with N the n-step sum and a the rewards minus th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -48,7 +49,7 @@ def _unless_ended(x: Tensor, ends: Tensor | None) -> Tensor:
 
 def _caused(grad: Tensor, gamma: float, decay: float, shift: bool, ends: Tensor | None) -> Tensor:
     """S_t = sum_{s<=t} decay^(t-s) g_s, or gamma sum_{s<t} decay^(t-1-s) g_s with `shift`."""
-    total: Tensor = linear_scan(grad, None, decay, False, ends)
+    total = linear_scan(grad, None, decay, False, ends)
     if not shift:
         return total
     return torch.cat([torch.zeros_like(total[:1]), _unless_ended(gamma * total[:-1], ends)])
@@ -61,8 +62,7 @@ def _causing(
     if shift:
         later = _unless_ended(gamma * weights[1:], ends)
         weights = torch.cat([later, torch.zeros_like(weights[:1])])
-    out: Tensor = linear_scan(weights, None, decay, True, ends)
-    return out
+    return linear_scan(weights, None, decay, True, ends)
 
 
 def _loaded_dice(
@@ -100,7 +100,7 @@ def _loaded_dice_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return grad_rewards, None, grad_logps
 
 
-loaded_dice = define(
+loaded_dice: Callable[..., Tensor] = define(
     "loaded_dice(Tensor rewards, Tensor values, Tensor logps, float gamma, float dice_discount,"
     " bool shift, Tensor? ends=None) -> Tensor",
     _loaded_dice,
@@ -148,7 +148,7 @@ def _loaded_dice_vjp_backward(ctx: Any, direction: Tensor) -> tuple[Tensor | Non
     )
 
 
-loaded_dice_vjp = define(
+loaded_dice_vjp: Callable[..., Tensor] = define(
     "loaded_dice_vjp(Tensor grad, Tensor returns, Tensor values, Tensor logps, float gamma,"
     " float dice_discount, bool shift, Tensor? ends=None) -> Tensor",
     _loaded_dice_vjp,
@@ -157,16 +157,10 @@ loaded_dice_vjp = define(
 )
 
 
-def _running_sum(x: Tensor, ends: Tensor | None) -> Tensor:
-    out: Tensor = linear_scan(x, None, 1.0, False, ends)
-    return out
-
-
 def _windows(x: Tensor, gamma: float, n: int, ends: Tensor | None) -> Tensor:
     """N(x)_s = sum_{k<n} gamma^k x_{s+k}."""
     no_values = x.new_zeros((x.shape[0] + 1, *x.shape[1:]))
-    out: Tensor = n_step(x, no_values, gamma, n, ends)
-    return out
+    return n_step(x, no_values, gamma, n, ends)
 
 
 def _n_step_dice(
@@ -196,7 +190,7 @@ def _n_step_dice_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         grad_rewards, grad_values = n_step_vjp(grad, ctx.gamma, ctx.n, ends)
     if ctx.needs_input_grad[2] and torch.is_grad_enabled():
         # sum_k gamma^k (box(c) - 1) g: the value is zero, the derivatives are not.
-        caused = _running_sum(logps, ends)
+        caused = linear_scan(logps, None, 1.0, False, ends)
         boxed = grad * magic_box(-caused[: grad.shape[0]])
         grad_centred = magic_box(caused) * n_step_vjp(boxed, ctx.gamma, ctx.n, ends)[0]
         grad_centred = grad_centred - n_step_vjp(grad, ctx.gamma, ctx.n, ends)[0]
@@ -205,7 +199,7 @@ def _n_step_dice_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return grad_rewards, grad_values, grad_centred, grad_logps
 
 
-n_step_dice = define(
+n_step_dice: Callable[..., Tensor] = define(
     "n_step_dice(Tensor rewards, Tensor values, Tensor centred, Tensor logps, float gamma,"
     " int n, Tensor? ends=None) -> Tensor",
     _n_step_dice,
@@ -215,12 +209,7 @@ n_step_dice = define(
 
 
 def _n_step_dice_vjp(
-    grad: Tensor,
-    centred: Tensor,
-    logps: Tensor,
-    gamma: float,
-    n: int,
-    ends: Tensor | None = None,
+    grad: Tensor, centred: Tensor, logps: Tensor, gamma: float, n: int, ends: Tensor | None = None
 ) -> Launch:
     check_sequence("centred", centred)
     steps = centred.shape[0]
@@ -235,7 +224,8 @@ def _n_step_dice_vjp(
 def _n_step_dice_vjp_backward(ctx: Any, direction: Tensor) -> tuple[Tensor | None, ...]:
     grad, centred, logps, ends = ctx.saved_tensors
     gamma, n, count = ctx.gamma, ctx.n, grad.shape[0]
-    caused, moved = _running_sum(logps, ends), _running_sum(direction, ends)
+    caused = linear_scan(logps, None, 1.0, False, ends)
+    moved = linear_scan(direction, None, 1.0, False, ends)
     box, unbox = magic_box(caused), magic_box(-caused[:count])
     along = _windows(centred * box * moved, gamma, n, ends)
     grad_grad = unbox * (along - moved[:count] * _windows(centred * box, gamma, n, ends))
@@ -248,7 +238,7 @@ def _n_step_dice_vjp_backward(ctx: Any, direction: Tensor) -> tuple[Tensor | Non
     return grad_grad, grad_centred, grad_logps
 
 
-n_step_dice_vjp = define(
+n_step_dice_vjp: Callable[..., Tensor] = define(
     "n_step_dice_vjp(Tensor grad, Tensor centred, Tensor logps, float gamma, int n,"
     " Tensor? ends=None) -> Tensor",
     _n_step_dice_vjp,

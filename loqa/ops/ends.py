@@ -44,8 +44,6 @@ def with_final_values(rewards: Tensor, values: Tensor, gamma: float, ends: Tenso
 
 def with_bootstrap(rewards: Tensor, bootstrap: Tensor, gamma: float, ends: Tensor) -> Tensor:
     """The last reward plus gamma times the value of the state after it, unless it terminated."""
-    if not len(rewards):
-        return rewards
     cut = (ends[-1:] & _TERMINATED) != 0
     left = torch.where(cut, torch.zeros_like(rewards[-1:]), bootstrap[None])
     return torch.cat([rewards[:-1], rewards[-1:] + gamma * left])

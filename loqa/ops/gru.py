@@ -32,7 +32,6 @@ from loqa.ops.register import address_of, check_like, check_range, describe, is_
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_SUFFIXES = {torch.float32: "f32", torch.float64: "f64"}  # of the kernels
 
 
 def _in_full_precision(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -274,7 +273,7 @@ def _native(*tensors: Tensor) -> bool:
     """Whether all can be read from memory, and nobody records or transforms what torch does."""
     like = tensors[0]
     return (
-        like.dtype in _SUFFIXES
+        like.dtype in register.SUFFIXES
         and (like.is_cpu or (like.is_cuda and core.has_cuda))
         and is_plain(*tensors)
     )
@@ -288,7 +287,7 @@ def _launch(kernel: str, like: Tensor, *args: Tensor | int | None) -> None:
     numbers = [
         address_of(arg) if isinstance(arg, Tensor) else 0 if arg is None else arg for arg in args
     ]
-    register.run(f"{kernel}_{_SUFFIXES[like.dtype]}", like, *numbers)
+    register.run(f"{kernel}_{register.SUFFIXES[like.dtype]}", like, *numbers)
 
 
 def _by_steps(inputs: Tensor, weight_hh: Tensor, bias_hn: Tensor) -> Tensor:

@@ -13,9 +13,7 @@ import torch
 from torch import Tensor
 
 from loqa.ops import register
-from loqa.ops.register import address_of, check_like, describe
-
-_SUFFIXES = {torch.float32: "f32", torch.float64: "f64"}  # of the kernels
+from loqa.ops.register import SUFFIXES, address_of, check_like, describe
 
 
 class TanhNetworks(NamedTuple):
@@ -63,7 +61,7 @@ def act(actor: TanhNetworks, states: Tensor, noise: Tensor) -> tuple[Tensor, Ten
     arrays = _contiguous(*actor, states, noise)
     at = [address_of(one) for one in arrays]
     register.run(
-        f"meta_act_{_SUFFIXES[states.dtype]}", states,
+        f"meta_act_{SUFFIXES[states.dtype]}", states,
         at[:4], *at[4:], actions.data_ptr(), log_probs.data_ptr(), num_states, actor.hidden, runs, games,
     )  # fmt: skip
     return actions, log_probs
@@ -108,7 +106,7 @@ def ppo(
     gradients = [torch.zeros_like(one) for one in arrays[:8]]
     at = [address_of(one) for one in arrays[:8] + gradients]
     register.run(
-        f"meta_ppo_{_SUFFIXES[states.dtype]}", states,
+        f"meta_ppo_{SUFFIXES[states.dtype]}", states,
         *(at[first : first + 4] for first in range(0, 16, 4)), *map(address_of, arrays[8:]), loss.data_ptr(),
         clip, entropy_bonus, num_states, actor.hidden, runs, games,
     )  # fmt: skip
@@ -140,7 +138,7 @@ def exact_gradient(
     values, gradient = mine.new_empty(2, *mine.shape[:-1]), mine.new_empty(mine.shape)
     arrays = _contiguous(mine, theirs)
     register.run(
-        f"exact_gradient_{_SUFFIXES[mine.dtype]}", mine,
+        f"exact_gradient_{SUFFIXES[mine.dtype]}", mine,
         *map(address_of, arrays), [one for row in payoffs for one in row], discount, values.data_ptr(),
         gradient.data_ptr(), values[0].numel(),
     )  # fmt: skip
@@ -161,7 +159,7 @@ def _dense(name: str, x: object, last: int | None) -> None:
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a torch tensor, got {describe(x)}")
     fits = last is None or (x.dim() and x.shape[-1] == last)
-    if x.dtype not in _SUFFIXES or x.layout is not torch.strided or not x.is_cpu or not fits:
+    if x.dtype not in SUFFIXES or x.layout is not torch.strided or not x.is_cpu or not fits:
         shape = "" if last is None else f" [..., {last}]"
         raise ValueError(
             f"{name} must be a dense tensor{shape} of float32 or float64 on the CPU, got {describe(x)}"

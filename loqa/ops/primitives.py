@@ -9,6 +9,7 @@ and `advantage_vjp`, `n_step` and `n_step_vjp`, with the same ends.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -61,7 +62,7 @@ def _linear_scan_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return grad_x, grad_carry
 
 
-linear_scan = define(
+linear_scan: Callable[..., Tensor] = define(
     "linear_scan(Tensor x, Tensor? carry, float decay, bool reverse, Tensor? ends=None) -> Tensor",
     _linear_scan,
     _linear_scan_backward,
@@ -85,8 +86,7 @@ def _advantage(
 
 
 def _advantage_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    found: tuple[Tensor, Tensor] = advantage_vjp(grad, ctx.gamma, ctx.lam, *ctx.saved_tensors)
-    return found
+    return advantage_vjp(grad, ctx.gamma, ctx.lam, *ctx.saved_tensors)
 
 
 def _advantage_vjp(grad: Tensor, gamma: float, lam: float, ends: Tensor | None = None) -> Launch:
@@ -101,13 +101,13 @@ def _advantage_vjp_backward(ctx: Any, rewards: Tensor, values: Tensor) -> tuple[
     return (advantage(rewards, values, ctx.gamma, ctx.lam, *ctx.saved_tensors),)
 
 
-advantage = define(
+advantage: Callable[..., Tensor] = define(
     "advantage(Tensor rewards, Tensor values, float gamma, float lam, Tensor? ends=None) -> Tensor",
     _advantage,
     _advantage_backward,
     keeps=["ends"],
 )
-advantage_vjp = define(
+advantage_vjp: Callable[..., tuple[Tensor, Tensor]] = define(
     "advantage_vjp(Tensor grad, float gamma, float lam, Tensor? ends=None) -> (Tensor, Tensor)",
     _advantage_vjp,
     _advantage_vjp_backward,
@@ -132,8 +132,7 @@ def _n_step(
 
 
 def _n_step_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    found: tuple[Tensor, Tensor] = n_step_vjp(grad, ctx.gamma, ctx.n, *ctx.saved_tensors)
-    return found
+    return n_step_vjp(grad, ctx.gamma, ctx.n, *ctx.saved_tensors)
 
 
 _MOST_STEPS = 2**31 - 1  # no sum of sizes overflows
@@ -156,13 +155,13 @@ def _n_step_vjp_backward(ctx: Any, rewards: Tensor, values: Tensor) -> tuple[Ten
     return (n_step(rewards, values, ctx.gamma, ctx.n, *ctx.saved_tensors),)
 
 
-n_step = define(
+n_step: Callable[..., Tensor] = define(
     "n_step(Tensor rewards, Tensor values, float gamma, int n, Tensor? ends=None) -> Tensor",
     _n_step,
     _n_step_backward,
     keeps=["ends"],
 )
-n_step_vjp = define(
+n_step_vjp: Callable[..., tuple[Tensor, Tensor]] = define(
     "n_step_vjp(Tensor grad, float gamma, int n, Tensor? ends=None) -> (Tensor, Tensor)",
     _n_step_vjp,
     _n_step_vjp_backward,

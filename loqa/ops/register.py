@@ -21,6 +21,8 @@ from loqa._native import core
 _library: Any = torch.library.Library("loqa", "DEF")  # type: ignore[no-untyped-call]
 _PLAIN = (Tensor, torch.nn.Parameter)
 _DTYPE_CODES = {torch.float32: 0, torch.float64: 1}
+SUFFIXES = {torch.float32: "f32", torch.float64: "f64"}
+"""Of kernels that have one function for each type."""
 
 
 class WithoutMemory(TypeError):
@@ -80,10 +82,10 @@ def check_ends(ends: object, like: Tensor, steps: int) -> None:
         )
 
 
-def check_window(n: int, steps: int) -> None:
+def check_window(n: int, steps: int, smallest: int = 1) -> None:
     """The length of a window that must fit into T steps."""
-    if not 1 <= n <= steps:
-        raise ValueError(f"n must be between 1 and T = {steps}, got {n}")
+    if not smallest <= n <= steps:
+        raise ValueError(f"n must be between {smallest} and T = {steps}, got {n}")
 
 
 def new(like: Tensor, steps: int | None = None) -> Tensor:
@@ -126,7 +128,8 @@ def _launch(call: Launch) -> Any:
         addresses.append(address)
     for x in writes:
         addresses.append((x if steps else x.zero_()).data_ptr())
-    run(kernel, like, code, *addresses, *numbers, steps, _width(like))
+    width = like.numel() // like.shape[0] if like.shape[0] else 0
+    run(kernel, like, code, *addresses, *numbers, steps, width)
     return _results(writes)
 
 
@@ -209,11 +212,6 @@ def _plain(x: Tensor) -> Tensor:
         return x  # type: ignore[unreachable]
     with torch._C.DisableTorchFunctionSubclass():
         return Tensor.as_subclass(x, Tensor)
-
-
-def _width(like: Tensor) -> int:
-    """Sequences in an array [T, ...]."""
-    return like.numel() // like.shape[0] if like.shape[0] else 0
 
 
 def define(

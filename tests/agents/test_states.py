@@ -8,7 +8,7 @@ import torch
 import loqa
 from loqa.agents.actor_critic import build_agent
 from loqa.agents.states import PRISONERS, States
-from loqa.envs.memory1 import tables_of
+from loqa.envs.native_game import tables_of
 
 
 @pytest.mark.parametrize(("players", "levels"), [(2, 2), (3, 2), (5, 2), (3, 4)])

@@ -65,14 +65,11 @@ def test_batches_equal_cpu(device: str, case: dict[str, Any], obs: dict[str, Any
         actions = random_actions(env, 5)
         assert_same(env.rollout(actions.to(env.device)), plain.rollout(actions))
         names = SCRIPTED[: env.num_players]
-        for tie_order in ("step", "episode"):
-            assert_same(
-                env.rollout_scripted(names, 5, actions.to(env.device), tie_order),
-                plain.rollout_scripted(names, 5, actions, tie_order),
-            )
-            assert_same(
-                env.scripted_actions(names, tie_order), plain.scripted_actions(names, tie_order)
-            )
+        assert_same(
+            env.rollout_scripted(names, 5, actions.to(env.device)),
+            plain.rollout_scripted(names, 5, actions),
+        )
+        assert_same(env.scripted_actions(names), plain.scripted_actions(names))
         assert_same(env.get_state(), plain.get_state())
 
 
@@ -193,7 +190,7 @@ def test_action_out_of_range_is_told_later(device: str) -> None:
         look()
         env.step(actions.to(env.device))
         plain.step(actions)
-    env._bad_action.zero_()
+    env._bad_buffer.tensor.zero_()
     assert_same(env.get_state(), plain.get_state())
 
     given = random_actions(env, 3, dtype=torch.int64)

@@ -44,9 +44,9 @@ def test_only_missing_pairs_are_played(tmp_path: Path, monkeypatch: pytest.Monke
     played = []
     real = Store.play
 
-    def counting(self, players, *how):
-        played.append(tuple(one.name for one in players))
-        return real(self, players, *how)
+    def counting(self, seating, *how):
+        played.append(tuple(self._players[one].name for one in seating))
+        return real(self, seating, *how)
 
     monkeypatch.setattr(Store, "play", counting)
     settings = {"episodes": 100, "game": "ipd", "out": tmp_path}

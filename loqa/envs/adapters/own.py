@@ -117,11 +117,8 @@ class CheckedEnv:
         rewards = self._tensor("rewards", results[1], (self.num_envs, self.spec.num_players))
         if rewards.dtype == torch.bool:
             raise self._error("rewards of floats or integers", "bool")
-        batch = (self.num_envs,)
-        terminated, truncated = (
-            self._flags(name, result, batch)
-            for name, result in zip(("terminated", "truncated"), results[2:], strict=True)
-        )
+        terminated = self._flags("terminated", results[2])
+        truncated = self._flags("truncated", results[3])
         cut = truncated & ~terminated
         self.final_obs = None
         if cut.any():
@@ -178,14 +175,13 @@ class CheckedEnv:
             seen = seen.float() if seen.dtype == torch.float64 else seen
         if seen.dtype != spec.obs_dtype:
             raise self._error(
-                f"{name} of {_short(spec.obs_dtype)}, the spec's obs_dtype",
-                _short(seen.dtype),
+                f"{name} of {_short(spec.obs_dtype)}, the spec's obs_dtype", _short(seen.dtype)
             )
         self._finite(name, seen if rows is None else seen[rows])
         return seen
 
-    def _flags(self, name: str, value: Any, shape: tuple[int, ...]) -> Tensor:
-        flags = self._tensor(name, value, shape)
+    def _flags(self, name: str, value: Any) -> Tensor:
+        flags = self._tensor(name, value, (self.num_envs,))
         if flags.dtype != torch.bool:
             raise self._error(f"{name} of bool", _short(flags.dtype))
         return flags

@@ -19,7 +19,6 @@ from loqa.envs.coin_game.render import draw_coin_board
 from loqa.envs.native_game import Common, NativeGame
 
 OBS_MODES = ("planes", "cells")
-TIE_ORDERS = ("step", "episode")
 _MAX_SIDE = 255
 _LANES = 64  # environments that the core works on at once
 _DIRECTIONS = ("left", "right", "up", "down")
@@ -113,13 +112,13 @@ class CoinGame(NativeGame):
             "coin_game",
             preset,
             num_envs,
+            common,
+            check_actions=bool(check_actions),
             num_players=players,
             num_actions=len(preset.actions),
             obs=obs,
             obs_shape=self._shape(obs, players),
             obs_dtype=obs_dtype,
-            check_actions=bool(check_actions),
-            **common,
         )
 
     def _shape(self, obs: str, players: int) -> tuple[int, ...]:
@@ -283,45 +282,6 @@ class CoinGame(NativeGame):
             f"egocentric={self.egocentric} zero_last_reward={self.zero_last_reward}"
         )
 
-    # --- scripted players
-
-    def scripted_actions(self, players: Sequence[str | None], tie_order: str = "step") -> Tensor:
-        """What scripted players do now: [B, A] uint8 (0 for players that are None).
-
-        `always-cooperate` goes the shortest way to the coin of its colour and as far as it can from
-        another's (with a coin of each colour: keeps off the other's if it has a choice);
-        `always-defect` the shortest way to the nearest coin; `random` anywhere. Equally good
-        actions are tried in a random order.
-
-        Args:
-            players: a name or None for each player.
-            tie_order: the order is drawn every `step` or once an `episode`.
-        """
-        return self._scripted_actions(players, _by_episode(tie_order))
-
-    def rollout_scripted(
-        self,
-        players: Sequence[str | None],
-        steps: int,
-        actions: Tensor | np.ndarray | None = None,
-        tie_order: str = "step",
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """T steps of scripted players in one native call.
-
-        The draws are a function of (seed, environment, episode, t, player): the same numbers as T
-        times `scripted_actions` and `step`.
-
-        Args:
-            players: for each player its name, as `scripted_actions` takes it, or None: its moves are
-                given in `actions`.
-            steps: T.
-            actions: [T, B, A] of an integer type; columns of scripted players are not looked at.
-            tie_order: see `scripted_actions`.
-        Returns:
-            observations [T+1, B, A, *obs_shape], actions [T, B, A] uint8, rewards [T, B, A].
-        """
-        return self._rollout_scripted(players, steps, actions, _by_episode(tie_order))
-
     def render(self, index: int = 0, size: int = 48) -> np.ndarray:
         """The board of environment `index`: discs are players, squares are coins, both in the
         colour of their owner; RGB [H * size + 1, W * size + 1, 3] of uint8."""
@@ -338,10 +298,6 @@ def _switch(name: str, value: bool) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return value
-
-
-def _by_episode(tie_order: str) -> bool:
-    return _checks.one_of("tie_order", tie_order, TIE_ORDERS) == "episode"
 
 
 MAKES = {"coin-game": CoinGame}

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from loqa import _checks
 from loqa.envs.coin_game.env import CoinGame
 from loqa.envs.coin_game.render import COLOURS, draw_coin_board
-from loqa.envs.film import write_film
+from loqa.envs.film import moments, write_film
 
 _HEADER = 20  # pixels above the board, for time and score; with names another line for each player
 _LINE = 14
@@ -54,27 +52,14 @@ def frames_of(
 
     For scripted players: `lambda obs: env.scripted_actions(names)`.
     """
-    index = _checks.integer("index", index, 0, env.num_envs - 1)
-    steps = _checks.integer("steps", steps, 0, 2**31 - 1)
-    if len(names) not in (0, env.num_players):
-        raise ValueError(f"names must be {env.num_players}, one a player, got {list(names)}")
-    obs = env.reset()
-    score = [0.0] * env.num_players
     coins: list[list[int]] = []
-    for t in range(steps + 1):
-        taken: list[list[int]] = []
-        if t > 0:
-            obs, rewards, _, _ = env.step(act(obs))
-            score = [total + float(r) for total, r in zip(score, rewards[index], strict=True)]
-        state: dict[str, Any] = {
-            name: value[index].tolist() for name, value in env.get_state().items()
-        }
+    for t, state, score in moments(env, act, steps, index, names):
         players = state["players_pos"]
         taken = [coin for coin in coins if coin in players]
         coins = state["coin_pos"] if env.num_coins > 1 else [state["coin_pos"]]
         colours = list(range(env.num_coins)) if env.num_coins > 1 else [state["coin_owner"]]
         yield CoinFrame(
-            env.height, env.width, t, players, coins, colours, taken, list(score), tuple(names)
+            env.height, env.width, t, players, coins, colours, taken, score, tuple(names)
         )
 
 
@@ -86,7 +71,7 @@ def draw_frame(frame: CoinFrame, size: int = 48) -> np.ndarray:
         )
     )
     scores = [f"{score:+.0f}" for score in frame.score]
-    colours = [tuple(int(value) for value in COLOURS[p]) for p in range(len(scores))]
+    colours = [tuple(colour) for colour in COLOURS.tolist()]
     grey = (90, 90, 90)
     if not frame.names:
         image = Image.new("RGB", (board.width, board.height + _HEADER), "white")
@@ -128,7 +113,7 @@ def text_frame(frame: CoinFrame, colour: bool = True) -> str:
     """
 
     def paint(text: str, player: int) -> str:
-        red, green, blue = (int(value) for value in COLOURS[player])
+        red, green, blue = COLOURS[player]
         return f"\033[1;38;2;{red};{green};{blue}m{text}{_RESET}" if colour else text
 
     if frame.names:

@@ -51,12 +51,7 @@ COIN_PRESETS: dict[str, CoinPreset] = {
     for preset in (
         CoinPreset("loqa24", 1, "Aghajohari et al., ICLR 2024", _LOQA_ACTIONS),
         CoinPreset(
-            "pola22",
-            1,
-            "Zhao et al., NeurIPS 2022",
-            _POLA_ACTIONS,
-            relative=False,
-            layout="flat",
+            "pola22", 1, "Zhao et al., NeurIPS 2022", _POLA_ACTIONS, relative=False, layout="flat"
         ),
         CoinPreset(
             "lola-dice18",

@@ -40,12 +40,12 @@ class ContinuousGame(BoxGame):
             game,
             preset,
             num_envs,
+            common,
             num_players=players,
             num_actions=0,
             obs="actions",
             obs_shape=(1 + players,),
             action_box=(0.0, 1.0),
-            **common,
         )
 
     def _check_state(self, state: dict[str, Tensor]) -> None:

@@ -10,9 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from loqa import _checks
 from loqa.envs.continuous_game.env import ContinuousGame
-from loqa.envs.film import write_film
+from loqa.envs.film import moments, write_film
 
 _WIDTH = 40  # letters of the longest bar
 _COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167),
@@ -40,15 +39,8 @@ def frames_of(
 ) -> Iterator[ActionFrame]:
     """Resets, plays `steps` steps of `act` (observations [B, A, ...] to actions [B, A, 1]) and shows
     environment `index`: steps + 1 frames."""
-    index = _checks.integer("index", index, 0, env.num_envs - 1)
-    obs = env.reset()
-    score = [0.0] * env.num_players
-    for t in range(_checks.integer("steps", steps, 0, 2**31 - 1) + 1):
-        if t > 0:
-            obs, rewards, _, _ = env.step(act(obs))
-            score = [total + float(r) for total, r in zip(score, rewards[index], strict=True)]
-        actions = env.get_state()["last_actions"][index].tolist()
-        yield ActionFrame(t, actions, list(score), tuple(names))
+    for t, state, score in moments(env, act, steps, index, names):
+        yield ActionFrame(t, state["last_actions"], score, tuple(names))
 
 
 def text_frame(frame: ActionFrame, colour: bool = True) -> str:

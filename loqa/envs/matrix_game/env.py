@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from loqa import _checks
-from loqa.envs import memory1
 from loqa.envs.actions import probabilities_of
 from loqa.envs.autoreset import Rollout
 from loqa.envs.base import PlayedEpisodes
@@ -19,7 +18,6 @@ from loqa.envs.matrix_game.presets import MATRIX_PRESETS, MatrixPreset, as_payof
 from loqa.envs.native_game import Common, NativeGame
 
 OBS_MODES = ("bits", "index", "onehot", "actions")
-_MAX_STEPS = 2**31 - 1
 
 
 def observation_table(obs: str, num_actions: int) -> np.ndarray:
@@ -97,13 +95,13 @@ class MatrixGame(NativeGame):
             game,
             preset,
             num_envs,
+            common,
             num_players=2,
             num_actions=num_actions,
             obs=obs,
             obs_shape=() if obs == "index" else (rows.shape[1],),
             obs_dtype=obs_dtype or dtypes[0],
             table=torch.from_numpy(table),
-            **common,
         )
 
     @property
@@ -157,31 +155,18 @@ class MatrixGame(NativeGame):
         self._check_no_autoreset("rollout_memory1")
         self._check_no_random_end("rollout_memory1")
         table = probabilities_of(probabilities, (2, 5), self.num_envs, self.device)
-        players = self._memory1_players(table, exploration)
-        steps = _checks.integer("steps", steps, 0, _MAX_STEPS)
-        chosen = self._memory.empty((steps, *self._action_shape), torch.int8)
-        return self._play(players, steps, chosen)
+        return self._sample(table, steps, exploration, torch.int8)
 
     def rollout_policies(
         self, seats: Sequence[Any], draws: Callable[[], Tensor], seed: int, exploration: float = 0.0
     ) -> PlayedEpisodes | None:
-        """The next episode of each environment between memory-1 policies, in one native call.
+        two = self.num_actions == 2
+        return super().rollout_policies(seats, draws, seed, exploration) if two else None
 
-        Args:
-            seats: who plays.
-            draws, seed: not read: episode n of the environment's own seed has its own numbers.
-            exploration: share of uniformly random play.
-
-        Returns:
-            The episodes; None unless the game has two actions, shows the state index, and every policy's
-            `memory1()` gives its probabilities of both actions, `[5, 2]` or `[G, 5, 2]`.
-        """
-        if self.num_actions != 2 or self.spec.obs != "index":
-            return None
-        steps = self.episode_length
-        return memory1.play(
-            self, seats, lambda p: self.rollout_memory1(p[..., 0], steps, exploration)
-        )
+    def _by_tables(
+        self, tables: Tensor, steps: int, exploration: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return self.rollout_memory1(tables[..., 0], steps, exploration)
 
     def _check_no_random_end(self, name: str) -> None:
         if self.end_probability > 0:

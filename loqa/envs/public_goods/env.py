@@ -56,12 +56,12 @@ class PublicGoods(NativeGame):
             game,
             preset,
             num_envs,
+            common,
             num_players=num_players,
             num_actions=num_levels,
             obs=obs,
             obs_shape=shape,
             obs_dtype=obs_dtype or dtypes[0],
-            **common,
         )
 
     @property

@@ -90,8 +90,5 @@ _DONATION = PublicGoodsPreset(
     "the n-player prisoner's dilemma of donations: who gives pays the cost, the others share the benefit",
     base=-2.0,
 )
-PUBLIC_GOODS_PRESETS = {
-    "public-goods": {"linear": _LINEAR},
-    "n-ipd": {"donation": _DONATION},
-}
+PUBLIC_GOODS_PRESETS = {"public-goods": {"linear": _LINEAR}, "n-ipd": {"donation": _DONATION}}
 """By name of the game; the first preset of each is its default."""
