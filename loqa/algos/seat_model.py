@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from loqa.agents.networks import LogitsHead
 from loqa.agents.outputs import SeatOutputs
 from loqa.agents.states import States
 from loqa.algos.loqa import LOQASettings, critic_losses, critic_targets
-from loqa.algos.optimizers import actor_groups, adam, apply, restore, state_of
+from loqa.algos.optimizers import actor_and_critic, adam, apply, restore, state_of
 from loqa.algos.trajectory import Seat
 from loqa.runtime.distributed import ProcessGroup
 
@@ -32,21 +33,17 @@ class SeatModel(ABC):
 
     Args:
         heads: what learns, by name.
-        groups: their parameters by learning rate.
-        rates: of the groups.
+        optimizers: of all their parameters.
         processes: that have each a part of the batch; their gradients are averaged.
     """
 
     def __init__(
         self,
         heads: Mapping[str, nn.Module],
-        groups: list[list[nn.Parameter]],
-        rates: list[float],
+        optimizers: Sequence[torch.optim.Adam],
         processes: ProcessGroup,
     ) -> None:
-        self._heads, self._processes = heads, processes
-        self._parameters = [one for group in groups for one in group]
-        self._optimizer = adam(groups, rates, None)
+        self._heads, self._optimizers, self._processes = heads, optimizers, processes
 
     @abstractmethod
     def evaluate(self, one: Seat) -> SeatOutputs:
@@ -57,20 +54,27 @@ class SeatModel(ABC):
         """A step, with what `evaluate` said of the episodes; losses for the log."""
 
     def _step(self, loss: Tensor) -> None:
-        gradients = torch.autograd.grad(loss, self._parameters)
+        of_each = [
+            [one for group in optimizer.param_groups for one in group["params"]]
+            for optimizer in self._optimizers
+        ]
+        gradients = torch.autograd.grad(loss, [one for some in of_each for one in some])
         self._processes.mean_(gradients)
-        apply(self._optimizer, self._parameters, gradients)
+        left = iter(gradients)
+        for optimizer, some in zip(self._optimizers, of_each, strict=True):
+            apply(optimizer, some, list(islice(left, len(some))))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything the next step depends on."""
         heads = {name: head.state_dict() for name, head in self._heads.items()}
-        return {**heads, "optimizer": state_of(self._optimizer)}
+        return {**heads, "optimizers": [state_of(one) for one in self._optimizers]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores `state_dict`."""
         for name, head in self._heads.items():
             head.load_state_dict(state[name])
-        restore(self._optimizer, state["optimizer"])
+        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+            restore(optimizer, saved)
 
 
 class Counted(SeatModel):
@@ -87,8 +91,8 @@ class Counted(SeatModel):
         self._agent = Agent(LogitsHead(agent.states), copy.deepcopy(agent.critic), "states")
         self._gamma = settings.gamma
         critic = self._agent.critic
-        groups = [list(critic.parameters())]
-        super().__init__({"critic": critic}, groups, [settings.critic_lr], processes)
+        learns = adam([list(critic.parameters())], [settings.critic_lr], None)
+        super().__init__({"critic": critic}, [learns], processes)
 
     def evaluate(self, one: Seat) -> SeatOutputs:
         """Where nobody was, pi is uniform. Half an action more of each kind: what was never done is not
@@ -118,14 +122,8 @@ class Cloned(SeatModel):
         self._agent = copy.deepcopy(agent)
         self._settings = replace(settings, critic_target="returns")
         actor, critic = self._agent.actor, self._agent.critic
-        acting = actor_groups(self._agent, list(actor.parameters()))
-        rates = [settings.actor_lr, settings.network_lr][: len(acting)]
-        super().__init__(
-            {"actor": actor, "critic": critic},
-            [*acting, list(critic.parameters())],
-            [*rates, settings.critic_lr],
-            processes,
-        )
+        learn = actor_and_critic(self._agent, list(actor.parameters()), settings)
+        super().__init__({"actor": actor, "critic": critic}, learn, processes)
 
     def evaluate(self, one: Seat) -> SeatOutputs:
         return self._agent.evaluate(one.obs, one.actions, ends=one.ends)
