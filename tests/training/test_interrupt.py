@@ -117,7 +117,7 @@ def test_a_handler_that_returns_changes_nothing(threads: int) -> None:
 
     with alarm_soon(handler):
         got = tournament(machines, turns=2_000, repeats=100, num_threads=threads)
-    assert seen == [-2.0 * 50_000 * 2]
+    assert set(seen) == {-2.0 * 50_000 * 2}  # once or, on a slow machine, more often
     assert np.array_equal(got.outcomes, expected.outcomes)
 
 
