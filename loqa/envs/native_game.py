@@ -127,19 +127,25 @@ class NativeGame(VectorEnv):
 
     # --- players whom the core plays
 
-    def scripted_actions(self, players: Sequence[str | None]) -> Tensor:
+    def scripted_actions(self, players: Sequence[str | None], tie_order: str = "step") -> Tensor:
         """What scripted players do now, as `step` takes it; 0 for players that are None.
 
         Args:
             players: of each a name of `scripted_players` (what they do is on the game's page), or None.
+            tie_order: whether the order of equally good actions is drawn every "step" or once an "episode"
+                (the Coin Game; other games have no ties).
         """
         chosen = self._memory.empty(tuple(self._action_shape), self._action_dtype)
         chosen.tensor.zero_()
-        self._native.choose(_scripted(self._kinds(players)), chosen.native)
+        self._native.choose(_scripted(self._kinds(players), tie_order), chosen.native)
         return self._shaped(chosen.tensor)
 
     def rollout_scripted(
-        self, players: Sequence[str | None], steps: int, actions: Tensor | np.ndarray | None = None
+        self,
+        players: Sequence[str | None],
+        steps: int,
+        actions: Tensor | np.ndarray | None = None,
+        tie_order: str = "step",
     ) -> tuple[Tensor, Tensor, Tensor]:
         """T steps of scripted players in one native call.
 
@@ -150,6 +156,7 @@ class NativeGame(VectorEnv):
             players: of each its name, as `scripted_actions` takes it, or None: its actions are given.
             steps: T.
             actions: as `rollout` takes them; columns of scripted players are not looked at.
+            tie_order: see `scripted_actions`.
 
         Returns:
             observations [T+1, B, A, *obs_shape], actions as `rollout` takes them, rewards [T, B, A].
@@ -170,7 +177,7 @@ class NativeGame(VectorEnv):
             moves = self._numbers(actions, shape)
             for player in mine:
                 played.tensor[..., player] = self._legal(moves[..., player], player)
-        return self._play(_scripted(kinds), steps, played)
+        return self._play(_scripted(kinds, tie_order), steps, played)
 
     def _kinds(self, players: Sequence[str | None]) -> tuple[int, ...]:
         """A code for each player."""
@@ -317,8 +324,9 @@ class NativeGame(VectorEnv):
 
 
 @cache
-def _scripted(kinds: tuple[int, ...]) -> core.GamePlayers:
-    return core.GamePlayers(kinds=list(kinds))
+def _scripted(kinds: tuple[int, ...], tie_order: str) -> core.GamePlayers:
+    by_episode = _checks.one_of("tie_order", tie_order, ("step", "episode")) == "episode"
+    return core.GamePlayers(kinds=list(kinds), tie_episode=by_episode)
 
 
 def tables_of(seats: Sequence[Any], num_envs: int) -> Tensor | None:

@@ -15,6 +15,7 @@ from loqa.reference.stepped import Stepped
 DRAW_RESPAWN = 0  # (environment, episode, t // 4, 0 + coin): word t % 4 places that coin
 DRAW_START = 8  # (environment, episode, 0, 8 + j): words of players, coins, first colour, in a row
 DRAW_POLICY = 16  # (environment, episode, t, 16 + 2 player + j): ties of, or choice by, a player
+TIE_EPISODE = 0xFFFFFFFF  # instead of t, for ties that are drawn once an episode
 
 
 class CoinGame(Stepped):
@@ -170,14 +171,16 @@ class CoinGame(Stepped):
             ]
         return [action for action in actions if scores[action] == min(scores)]
 
-    def scripted_action(self, env: int, player: int, name: str) -> int:
-        """One of the choices: the first in a random order."""
-        t = self.t[env]
+    def scripted_action(self, env: int, player: int, name: str, tie_order: str = "step") -> int:
+        """One of the choices: the first in a random order, drawn every step or once an episode."""
+        t = TIE_EPISODE if tie_order == "episode" else self.t[env]
         words = [
             word for j in range(2) for word in self._words(env, t, DRAW_POLICY + 2 * player + j)
         ]
         if name == "random":
-            return bounded(words[0], self.num_actions)
+            return bounded(
+                self._words(env, self.t[env], DRAW_POLICY + 2 * player)[0], self.num_actions
+            )
         choices = self.scripted_choices(env, player, name)
         return min(choices, key=lambda action: (words[action], action))
 

@@ -193,15 +193,19 @@ def test_state_dict_of_another_board_is_refused() -> None:
 
 
 @pytest.mark.parametrize("preset", COIN_PRESETS)
-def test_scripted_rollout_equals_reference(preset: str) -> None:
+@pytest.mark.parametrize("tie_order", ["step", "episode"])
+def test_scripted_rollout_equals_reference(preset: str, tie_order: str) -> None:
     settings: dict[str, Any] = {"num_envs": 66, "preset": preset, "height": 4, "width": 5}
     env = loqa.make("coin_game", **settings)
     slow = loqa.reference.make("coin_game", **settings)
     for names in [("always-cooperate", "random"), ("always-defect", "always-cooperate")]:
-        seen, played, rewards = env.rollout_scripted(names, 7)
+        seen, played, rewards = env.rollout_scripted(names, 7, tie_order=tie_order)
         for t in range(7):
             chosen = np.array(
-                [[slow.scripted_action(e, p, names[p]) for p in (0, 1)] for e in range(66)]
+                [
+                    [slow.scripted_action(e, p, names[p], tie_order) for p in (0, 1)]
+                    for e in range(66)
+                ]
             )
             np.testing.assert_array_equal(played[t].numpy(), chosen)
             obs, reward, _, _ = slow.step(chosen)

@@ -380,6 +380,7 @@ def test_bad_states(change: dict[str, Any], message: str) -> None:
             lambda env: env.rollout_scripted(["random", None], 3, np.full((3, 1, 2), 4)),
             "actions must be in 0..3",
         ),
+        (lambda env: env.scripted_actions(["random"] * 2, "never"), "tie_order must be one of"),
     ],
 )
 def test_bad_scripted_players(call: Any, message: str) -> None:

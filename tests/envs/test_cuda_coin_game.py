@@ -65,11 +65,14 @@ def test_batches_equal_cpu(device: str, case: dict[str, Any], obs: dict[str, Any
         actions = random_actions(env, 5)
         assert_same(env.rollout(actions.to(env.device)), plain.rollout(actions))
         names = SCRIPTED[: env.num_players]
-        assert_same(
-            env.rollout_scripted(names, 5, actions.to(env.device)),
-            plain.rollout_scripted(names, 5, actions),
-        )
-        assert_same(env.scripted_actions(names), plain.scripted_actions(names))
+        for tie_order in ("step", "episode"):
+            assert_same(
+                env.rollout_scripted(names, 5, actions.to(env.device), tie_order),
+                plain.rollout_scripted(names, 5, actions, tie_order),
+            )
+            assert_same(
+                env.scripted_actions(names, tie_order), plain.scripted_actions(names, tie_order)
+            )
         assert_same(env.get_state(), plain.get_state())
 
 
