@@ -97,8 +97,8 @@ def unknown_values(results: dict[str, Any]) -> str:
     lines += [
         "",
         f"Seeds {first} to {last}, a run each; the settings are those of self-play, seeds 0 and 1 were "
-        "looked at (inferred: 0 to 18). Rewards: without exploration, mean (lowest to highest). Tit-for-tat: at least .9 after "
-        "CC and DC, at most .2 after CD and DD.",
+        "looked at (inferred: 0 to 18). Rewards: without exploration, mean (lowest to highest). "
+        "Tit-for-tat: at least .9 after CC and DC, at most .2 after CD and DD.",
     ]
     return "\n".join(lines)
 

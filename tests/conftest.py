@@ -18,9 +18,11 @@ from loqa._native import core
 
 GOLDEN = Path(__file__).parent / "golden"
 
-# A shell ignores Ctrl-C in what it starts in the background; tests of Ctrl-C need it, in children too.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell ignores Ctrl-C in what it starts in the background, nohup a hang-up; tests of both need them, in
+# children too.
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 # Of several processes that test (`-n auto`) each takes its share of the cores.
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
