@@ -13,6 +13,8 @@ import pages
 import pytest
 import torch
 
+from loqa.algos import registry as algorithms
+
 DOCS = pages.ROOT / ".docs"
 GUIDES = DOCS / "guides"
 IPD = {"seed=3)": "seed=3, iterations=2, batch_size=8)"}
@@ -61,7 +63,10 @@ PAGES = [page for page in PAGES if pages.blocks(page.read_text()) and page.name 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder of its own; algorithms of a page are known to that page alone."""
     monkeypatch.chdir(tmp_path)
+    algorithms.names()  # those of the package stay known
+    monkeypatch.setattr(algorithms, "_known", dict(algorithms._known))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
