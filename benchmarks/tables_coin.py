@@ -79,16 +79,21 @@ def parts(results: dict[str, Any]) -> str:
         "strong, first met at iteration | strong for good, from iteration |",
         "|---|" + "---:|" * 5,
     ]
+    seeds = sorted({one["seed"] for one in runs})
     for case in dict.fromkeys(one["case"] for one in runs):
         mine = [one for one in runs if one["case"] == case]
+        some = (
+            ""
+            if len(mine) == len(seeds)
+            else f", seed {', '.join(str(one['seed']) for one in mine)}"
+        )
         cells = []
         for name in rewards:
             found = bootstrap([np.array([one[name] for one in mine])])
             cells.append(f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})")
         for name in ("strong", "held"):
             cells.append(", ".join("-" if one[name] is None else str(one[name][0]) for one in mine))
-        lines.append(f"| {case} | {' | '.join(cells)} |")
-    seeds = sorted({one["seed"] for one in runs})
+        lines.append(f"| {case}{some} | {' | '.join(cells)} |")
     lines += [
         "",
         f"3 x 3, full size, seeds {', '.join(map(str, seeds))}, {runs[0]['iterations']} iterations. Rewards "
