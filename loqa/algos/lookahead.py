@@ -17,12 +17,12 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from loqa import ops
-from loqa._checks import Count, Rate, Share, check_fields
+from loqa._checks import Checked, Count, Rate, Share
 from loqa.agents.ends import episode_steps
 
 
 @dataclass(frozen=True)
-class LookAheadSettings:
+class LookAheadSettings(Checked):
     """What the steps of LOLA-DiCE and of POLA-DiCE depend on.
 
     Attributes:
@@ -58,9 +58,6 @@ class LookAheadSettings:
     opponent_model: bool = False
     model_steps: Count = 20
     model_lr: Rate = 0.1
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
     @property
     def has_critic(self) -> bool:

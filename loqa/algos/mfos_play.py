@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 from torch import Generator, Tensor, nn
 
-from loqa._checks import Range, Rate, Share, check_fields
+from loqa._checks import Checked, Range, Rate, Share
 from loqa.agents.mfos import MFOSActor, as_boards, convolution, drawn_from
 from loqa.algos.base import Adapting
 from loqa.algos.optimizers import apply
@@ -22,7 +22,7 @@ _CHANNELS, _HIDDEN = 2, 8  # of a naive learner
 
 
 @dataclass(frozen=True)
-class NaiveSettings:
+class NaiveSettings(Checked):
     """Of the naive learner's PPO; the defaults are as published.
 
     Attributes:
@@ -38,9 +38,6 @@ class NaiveSettings:
     inner_epochs: Size = 80
     inner_entropy: Rate = 0.01
     clip_ratio: Rate = 0.2
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 def normalised(returns: Tensor) -> Tensor:

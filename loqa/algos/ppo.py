@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from loqa._checks import Count, Range, Share, check_fields
+from loqa._checks import Checked, Count, Range, Share
 from loqa.agents.actor_critic import Agent
 from loqa.agents.ends import Ends
 from loqa.agents.outputs import SeatOutputs
@@ -30,7 +30,7 @@ from loqa.runtime.random import stream
 
 
 @dataclass(frozen=True)
-class PPOSettings:
+class PPOSettings(Checked):
     """PPO.
 
     Attributes:
@@ -62,9 +62,6 @@ class PPOSettings:
     actor_lr: float = 2e-3
     critic_lr: float = 2e-3
     network_lr: float = 2e-3
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 def ppo_targets(

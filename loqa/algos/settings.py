@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from loqa._checks import Range, Share, check_fields
+from loqa._checks import Checked, Range, Share
 
 
 @dataclass(frozen=True)
-class ActorCriticSettings:
+class ActorCriticSettings(Checked):
     """What losses and updates depend on, whatever shapes the other players.
 
     Attributes:
@@ -64,6 +64,3 @@ class ActorCriticSettings:
     critic_lr: float = 1e-2
     network_lr: float = 1e-3
     target_ema: Share = 0.99
-
-    def __post_init__(self) -> None:
-        check_fields(self)

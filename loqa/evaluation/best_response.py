@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from loqa import _checks
-from loqa._checks import Count, Range, check_fields
+from loqa._checks import Checked, Count, Range
 from loqa.agents.player import Player
 from loqa.algos.ppo import PPOSettings
 from loqa.evaluation.evaluate import seat_threads
@@ -29,7 +29,7 @@ Report = Callable[[dict[str, float]], None]
 
 
 @dataclass(frozen=True)
-class ResponseSettings:
+class ResponseSettings(Checked):
     """How a best response is trained.
 
     Attributes:
@@ -49,9 +49,6 @@ class ResponseSettings:
     hidden: Count = 64
     learning_rate: Annotated[float, Range(1e-9, 10)] = 2e-3
     minibatches: Count = 8
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
     def fields(self) -> dict[str, Any]:
         """The same as fields of a run."""

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from loqa._checks import Count, Range, Share, check_fields
+from loqa._checks import Checked, Count, Range, Share
 from loqa.agents.player import Player, with_digest
 from loqa.evaluation.evaluate import evaluate
 from loqa.evaluation.match_settings import make_env, settings_of
@@ -36,7 +36,7 @@ from loqa.runtime.random import stream
 
 
 @dataclass(frozen=True)
-class SearchSettings:
+class SearchSettings(Checked):
     """How moves are searched for.
 
     Attributes:
@@ -52,9 +52,6 @@ class SearchSettings:
     horizon: Count = 16
     exploration: Annotated[float, Range(0, 1000)] = 1.0
     discount: Share = 0.96
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 def mcts_best_response(

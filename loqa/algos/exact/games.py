@@ -139,9 +139,8 @@ def visits(mine: Tensor, theirs: Tensor, discount: float, steps: int | None = No
         discount: g.
         steps: T; None is a game without end, g < 1.
     """
-    if (
-        steps != 1
-    ):  # as I see the states; by slices: an index of a list costs a scatter in every derivative
+    if steps != 1:
+        # As I see the states. By slices: an index of a list costs a scatter in every derivative.
         start_cc, cd, dc, dd = torch.split(theirs, [2, 1, 1, 1], -1)
         theirs = torch.cat([start_cc, dc, cd, dd], -1)
     p, not_p = torch.sigmoid(mine), torch.sigmoid(-mine)  # 1 - p would lose what is near 0

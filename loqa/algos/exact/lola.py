@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from loqa._checks import Count, Rate, check_fields
+from loqa._checks import Checked, Count, Rate, check_fields
 from loqa.algos.exact.play import Play, gradient
 from loqa.algos.exact.policies import kl
 
@@ -90,7 +90,7 @@ def look_ahead(
 
 
 @dataclass(frozen=True)
-class POLASettings:
+class POLASettings(Checked):
     """Of exact POLA (Zhao et al. 2022). The defaults are outer POLA, as published for tables.
 
     An update (an epoch) repeats, with the other's theta_j and my old policy held,
@@ -119,9 +119,6 @@ class POLASettings:
     outer_steps: Count = 5000
     outer_kl: Rate = 0.1
     tolerance: Rate = 1e-8
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
     def step(self, play: Play, mine: Tensor, theirs: Tensor) -> Tensor:
         return proximal_step(play, mine, theirs, self)[0]

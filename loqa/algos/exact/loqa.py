@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 import torch
 from torch import Tensor
 
-from loqa._checks import Range, Rate, Share, check_fields, integer
+from loqa._checks import Checked, Range, Rate, Share, integer
 from loqa.algos.exact import chain
 from loqa.algos.exact.games import ExactGame
 from loqa.algos.exact.policies import Parameterisation
@@ -17,7 +17,7 @@ from loqa.runtime.random import stream
 
 
 @dataclass(frozen=True)
-class LOQASettings:
+class LOQASettings(Checked):
     """Of exact LOQA: what `loqa.algos.loqa` samples, with exact values as critics.
 
     Attributes:
@@ -38,9 +38,6 @@ class LOQASettings:
     stop_normaliser_gradient: bool = True
     exploration: Share = 0.05
     episode_length: Annotated[int, Range(1, 2**20)] = 50
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 class Gradient(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from loqa._checks import Rate, check_fields
+from loqa._checks import Checked, Rate
 from loqa.algos.exact.games import ExactGame
 from loqa.algos.exact.policies import Parameterisation
 
@@ -46,7 +46,7 @@ def both(parameters: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class NaiveSettings:
+class NaiveSettings(Checked):
     """Of the naive learner, which climbs its own return as if the other stayed.
 
     Attributes:
@@ -54,9 +54,6 @@ class NaiveSettings:
     """
 
     lr: Rate = 1.0
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
     def step(self, play: Play, mine: Tensor, theirs: Tensor) -> Tensor:
         """My parameters after an update: theta_i + alpha dV_i / dtheta_i, `[..., P]`."""

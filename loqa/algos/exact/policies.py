@@ -101,7 +101,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class PolicySettings:
+class PolicySettings(_checks.Checked):
     """What the policies are.
 
     Attributes:
@@ -115,9 +115,6 @@ class PolicySettings:
     policy: Literal["table", "counts", "preconditioned", "network"] = "table"
     init_std: _checks.Rate = 1.0
     hidden: Annotated[int, _checks.Range(1, 2**16)] = 16
-
-    def __post_init__(self) -> None:
-        _checks.check_fields(self)
 
     def made(self, num_states: int) -> Parameterisation:
         """The policies of a game of so many states.
