@@ -18,6 +18,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import mirrored
 import torch
 from about import about, append
 
@@ -40,6 +41,7 @@ CASES: dict[str, dict[str, Any]] = {
     "no steering": {"self_play_target": None},
     "weight 2.5": {"self_play_target": None, "shaping_weight": 2.5},
     "no own plane": {},
+    "mirrored": {"algo": mirrored.NAME},
 }  # fmt: skip
 
 

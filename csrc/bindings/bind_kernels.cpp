@@ -60,8 +60,9 @@ void run_emulated(const Job& job, int64_t steps, int64_t width) {
   const int64_t rows = rows_of(job, steps);
   for (int64_t column = 0; column < width; ++column) {
     for (int64_t row = 0; row < rows; ++row) {
-      const ThreadOfColumn at{steps, width, column, row, rows};
-      job.ends == nullptr ? run_thread<false>(job, at) : run_thread<true>(job, at);
+      const Columns at{steps, width, column, column + 1, row, rows};
+      job.ends == nullptr ? run_columns<OneColumn, false>(job, at)
+                          : run_columns<OneColumn, true>(job, at);
     }
   }
 }

@@ -19,6 +19,8 @@ struct Columns {
   int64_t width;
   int64_t begin;
   int64_t end;
+  int64_t row = 0;  // of the outputs that do not depend on each other every `rows`-th
+  int64_t rows = 1;
 };
 
 template <typename T>

@@ -16,7 +16,8 @@ constexpr int64_t kMaxRows = 65535;  // of a grid, in its second dimension
 template <bool kEnds, typename Job>
 __global__ void __launch_bounds__(kThreads) column_kernel(Job job, int64_t steps, int64_t width) {
   const int64_t column = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (column < width) run_thread<kEnds>(job, {steps, width, column, blockIdx.y, gridDim.y});
+  if (column >= width) return;
+  run_columns<OneColumn, kEnds>(job, {steps, width, column, column + 1, blockIdx.y, gridDim.y});
 }
 
 template <typename Job>
