@@ -103,6 +103,7 @@ def main() -> None:
     options = parser.parse_args()
     started = time.perf_counter()
     append(options.file, about())
+    mirrored.add()
     torch.set_num_threads(1)
     torch.set_float32_matmul_precision(MATMUL_PRECISION["float32"])
     named = {name: fields for name, fields in CASES.items() if re.search(options.cases, name)}

@@ -38,12 +38,15 @@ class MirroredHead(Head):
     """A recurrent head that reads boards as their canonical images.
 
     Args:
-        network: reads planes own, other, own coin, other coin of a square board, flattened, and what comes after.
+        network: reads planes own, other, own coin, other coin of a square board, then other features.
         side: of the board, odd: the middle is the only place that every image keeps.
         moves: rows and columns of each action.
     """
 
     recurrent = True
+    _places: Tensor
+    _actions: Tensor
+    _image: Tensor
 
     def __init__(self, network: GRUHead, side: int, moves: tuple[Place, ...]) -> None:
         super().__init__()
@@ -58,17 +61,13 @@ class MirroredHead(Head):
         for i, image in enumerate(IMAGES):
             for offset in offsets:
                 shown[i][number[turned(offset, image)]] = number[offset]
-        self._places = torch.tensor(shown)
-        self._actions = torch.tensor(
-            [[moves.index(turned(move, image)) for move in moves] for image in IMAGES]
-        )
-        self._image = torch.tensor(
-            [
-                max(range(8), key=lambda i: (turned(other, IMAGES[i]), turned(coin, IMAGES[i])))
-                for other in offsets
-                for coin in offsets
-            ]
-        )
+        named = [[moves.index(turned(move, image)) for move in moves] for image in IMAGES]
+        canonical = [
+            max(range(8), key=lambda i: (turned(other, IMAGES[i]), turned(coin, IMAGES[i])))
+            for other, coin in itertools.product(offsets, repeat=2)
+        ]
+        for name, table in (("_places", shown), ("_actions", named), ("_image", canonical)):
+            self.register_buffer(name, torch.tensor(table), persistent=False)
 
     def initial_state(self, batch_size: int) -> Tensor:
         return self.network.initial_state(batch_size)
@@ -120,4 +119,8 @@ def make_agent(config: TrainConfig, inputs: Inputs, generator: torch.Generator) 
 
 
 NAME = "loqa-mirrored"
-register(NAME, ActorCritic, LOQASettings, agent=make_agent)
+
+
+def add() -> None:
+    """Makes the algorithm known."""
+    register(NAME, ActorCritic, LOQASettings, agent=make_agent)
