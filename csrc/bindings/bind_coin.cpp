@@ -94,7 +94,7 @@ void play_networks(const GameSetup& batch, int num_threads,
   }
   CoinRules rules;
   std::memcpy(&rules, batch.batch.rules, sizeof(rules));
-  const GamePlayers players{kinds, nullptr, 0, 0, false};
+  const GamePlayers players{kinds, nullptr, false, false, 0.0f, false};
   CoinRollout job = {};
   job.game =
       batch.played(batch.trajectory(batch.batch, steps, obs, rewards), players, steps, actions);
