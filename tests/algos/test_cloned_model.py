@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from loqa.algos.base import Context
 from loqa.algos.loqa import LOQASettings
 from loqa.algos.opponent_model import OpponentModel
 from loqa.algos.trajectory import Trajectory
+from loqa.runtime.distributed import ProcessGroup
 from loqa.training.checkpoint import load_checkpoint
 from loqa.training.collect import collect
 from loqa.training.opponents import Past
@@ -47,9 +51,9 @@ def episodes(other: Policy | str, seed: int, batch: int = 256) -> Trajectory:
     return collect(env, seats, lambda: torch.rand((STEPS, 2, batch), generator=draw), seed)[0]
 
 
-def model(gamma: float = 0.9) -> OpponentModel:
+def model(gamma: float = 0.9, processes: ProcessGroup | None = None) -> OpponentModel:
     settings = LOQASettings(opponent_model="learned", actor_lr=1e-2, critic_lr=1e-2, gamma=gamma)
-    return OpponentModel(agent(5), settings, Context())
+    return OpponentModel(agent(5), settings, Context(processes or ProcessGroup()))
 
 
 @pytest.mark.parametrize("kind", ["a network", "always-defect"])
@@ -137,6 +141,51 @@ def test_a_run_goes_on_bit_for_bit(tmp_path: Path, meets: str) -> None:
     assert set(whole["learner"]["opponent_model"]["models"]) == {"1"}
     for name in ("learner", *(["others"] if meets == "learners" else [])):
         torch.testing.assert_close(part[name], whole[name], rtol=0, atol=0)
+
+
+class Side(ProcessGroup):
+    """One of two processes, which are threads here."""
+
+    def __init__(self, rank: int, barrier: Barrier, given: list[list[Tensor]]) -> None:
+        super().__init__(rank, 2)
+        self.barrier, self.given = barrier, given
+
+    def mean_(self, tensors: Sequence[Tensor]) -> None:
+        self.given[self.rank] = [one.clone() for one in tensors]
+        self.barrier.wait()
+        for tensor, *both in zip(tensors, *self.given, strict=True):
+            tensor.copy_(sum(both) / 2)
+        self.barrier.wait()
+
+
+def test_two_processes_learn_what_one_learns_of_both_batches() -> None:
+    parts = [episodes("always-defect", seed, batch=32) for seed in (1, 2)]
+    whole = Trajectory(
+        *(
+            torch.cat([getattr(part, name) for part in parts], 1)
+            for name in ("obs", "actions", "rewards")
+        )
+    )
+    barrier, given = Barrier(2, timeout=60), [[], []]
+    models = [model(processes=Side(rank, barrier, given)) for rank in (0, 1)]
+
+    def learned(one: OpponentModel, trajectory: Trajectory) -> dict[str, Any]:
+        for _ in range(3):
+            known, _ = one.view(trajectory, 0)
+            one.learn(known, 0)
+        return one.state_dict()
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(learned, models, parts)
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    torch.testing.assert_close(first, learned(model(), whole), rtol=1e-3, atol=1e-5)
+    alone = learned(model(), parts[0])
+    assert not torch.allclose(
+        first["models"]["1"]["actor"]["linear_end.weight"],
+        alone["models"]["1"]["actor"]["linear_end.weight"],
+        rtol=1e-3,
+        atol=1e-5,
+    )
 
 
 def parameters(one: Agent) -> list[Tensor]:
