@@ -16,6 +16,7 @@ from loqa.algos.loqa import LOQASettings
 from loqa.algos.settings import ActorCriticSettings
 from loqa.training.config import NOT_LEARNED, TrainConfig
 
+Values = dict[str, Any]
 _LONGEST = 100  # of a file name; systems allow 255 bytes, and other names are made from it
 _OWN_PLACE = ("preset", "algo", "shared_reward", "seed")  # in a run's name, whatever they are
 _IN_HEADER = ("iterations", "batch_size", "episode_length", "num_threads", "device")
@@ -44,22 +45,31 @@ def differences(configs: Sequence[TrainConfig], ignore: Collection[str] = ()) ->
         A text for each; all are empty where nothing differs.
     """
     told = []
-    for mine in configs:
-        same_game = [other for other in configs if other.game == mine.game]
-        rivals = [other for other in same_game if other.preset == mine.preset]
+    values = [config.to_dict() for config in configs]
+    of_game = {game: [i for i, one in enumerate(configs) if one.game == game]
+               for game in {one.game for one in configs}}  # fmt: skip
+    by_algorithm = {game: _set_by_algorithms([configs[i] for i in same])
+                    for game, same in of_game.items()}  # fmt: skip
+    adapted = {game: set.intersection(*(configs[i].as_adapted() for i in same))
+               for game, same in of_game.items()}  # fmt: skip
+    for mine, own in zip(configs, values, strict=True):
+        same_game = of_game[mine.game]
+        rivals = [i for i in same_game if configs[i].preset == mine.preset]
         said = [mine.game] if len(same_game) < len(configs) else []
         if len(rivals) < len(same_game):
             said.append(f"preset {mine.preset}")
-        same_algo = [other for other in rivals if other.algo == mine.algo]
-        by_algo = _set_by_algorithms(same_game)
-        known = mine.of_own_preset()
-        adapted = set.intersection(*(other.as_adapted() for other in same_game))
+        same_algo = [i for i in rivals if configs[i].algo == mine.algo]
+        known = mine.of_own_preset().to_dict()
+
+        def differs(name: str, others: Sequence[int], own: Values = own) -> bool:
+            return any(own[name] != values[i].get(name) for i in others)
+
         names = [
             name
-            for name in mine.to_dict()
-            if name not in ignore and name != "preset" and name not in adapted
-            if _differs(mine, name, same_algo if name in by_algo else rivals)
-            or (_differs(mine, name, same_game) and _differs(mine, name, [known]))
+            for name in own
+            if name not in ignore and name != "preset" and name not in adapted[mine.game]
+            if differs(name, same_algo if name in by_algorithm[mine.game] else rivals)
+            or (differs(name, same_game) and own[name] != known.get(name))
         ]
         told.append(", ".join([*said, *_words(mine, names, " ")]))
     return told
@@ -181,14 +191,12 @@ def value_text(value: Any) -> str:
 
 
 def _changed(config: TrainConfig, ignore: Collection[str]) -> list[str]:
-    known = config.of_own_preset()
-    names = [name for name in config.to_dict() if name not in ignore and name != "preset"]
-    return [name for name in names if _differs(config, name, [known])]
-
-
-def _differs(config: TrainConfig, name: str, others: Sequence[TrainConfig]) -> bool:
-    mine = config.to_dict()[name]
-    return any(mine != other.to_dict().get(name) for other in others)
+    known = config.of_own_preset().to_dict()
+    return [
+        name
+        for name, value in config.to_dict().items()
+        if name not in ignore and name != "preset" and value != known.get(name)
+    ]
 
 
 def _words(config: TrainConfig, names: Sequence[str], between: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 import typing
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,13 @@ def test_one_differing_field_gives_another_name(kind: type[TrainConfig]) -> None
         assert not name.endswith(".")
     for one, two in itertools.combinations(configs[:12], 2):
         assert len(set(differences([one, two]))) == 2
+
+
+def test_a_hundred_runs_are_told_apart_at_once() -> None:
+    configs = [IPDConfig.of_preset(gamma=0.9 + i / 2000) for i in range(100)]
+    began = time.process_time()
+    assert len(set(differences(configs))) == 100
+    assert time.process_time() - began < 5
 
 
 def test_names_of_files() -> None:
