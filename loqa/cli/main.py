@@ -72,7 +72,8 @@ def _main(arguments: Sequence[str] | None) -> int:
             return int(import_module("loqa.cli.train").run_train(given[1:], console))
         options, unknown = _parser(given).parse_known_args(given)
         if unknown:
-            options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+            instead = getattr(options, "instead", "")
+            options.parser.error(f"unrecognized arguments: {' '.join(unknown)}{instead}")
         return int(options.run(options, console))
     except WriteError as error:
         _complain(f"loqa: {error}")

@@ -37,7 +37,7 @@ def add_sweep(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--out", metavar="DIR", help="[a name in runs/, the same for the same command]"
     )
-    one.set_defaults(run=_sweep)
+    one.set_defaults(run=_sweep, instead=" (options of the runs are given as --set NAME=VALUE)")
 
 
 def _sweep(options: argparse.Namespace, console: Terminal) -> int:

@@ -147,6 +147,10 @@ def test_bench_compares_before_it_times(monkeypatch):
     [
         ([], "COMMAND"),
         (["trian"], "did you mean 'train'"),
+        (
+            ["sweep", "ipd", "--iterations", "30"],
+            "--iterations 30 (options of the runs are given as --set",
+        ),
         (["bench", "--num-envs", "0"], "num_envs must be an integer in [1, 16777216], got 0"),
         (["train", "chess"], "chess"),
         (["train", "ipd", "--shaping-wieght", "3"], "you meant: --shaping-weight FLOAT"),
