@@ -13,12 +13,15 @@
 // carried row stays near (in the first-level cache, in a register) while the arrays stream past
 // once. `On` has
 //
-//   kBlock<T>         columns of a block
-//   kCarries          whether a carried row is read where it was kept, else where it was written
-//   read<V>(from)     a vector V of input, or one number; put(value, to, ahead) of output
-//   Ints<V, T>        integers of the lanes of V; codes<V, T>(from) reads them from bytes
-//   for_lanes<T>      calls body(Lanes<V>{}, i) until all columns had their turn
-//   for_tiles<T>      the same with body(Tile<On, V, n>{}, i), n vectors at a time
+//   kBlock<T>         the most columns of a block
+//   kCarries          whether a carried row is read from a copy, else from where it was written
+//   for_blocks<T>     calls body(first column, columns) for each block
+//   for_lanes<T>      calls body(Lanes<V>{}, i) until each column i of a block had its turn, V at
+//                     a time: a vector, or one number
+//   for_tiles<T>      the same with body(Tile<On, V, n>{}, i), n V at a time
+//   read<V>(from)     a V of input
+//   put(value, to, ahead)  a V of output; its place in the next row is `ahead` of this one
+//   codes<V, T>(from) bytes as integers of the lanes of V, Ints<V, T>
 //   interrupted()     whether to stop: nobody looks at the result
 //
 // On a GPU loops over time are unrolled so that the loads of several steps are in flight before the
@@ -109,14 +112,11 @@ struct OneColumn {
     body(Lanes<T>{}, int64_t{0});
   }
   template <typename T, typename Body>
-  static LOQA_HD void for_tiles(int64_t, const Body& body);
+  static LOQA_HD void for_tiles(int64_t, const Body& body) {
+    body(Tile<OneColumn, T, 1>{}, int64_t{0});
+  }
   static LOQA_HD bool interrupted() { return false; }
 };
-
-template <typename T, typename Body>
-LOQA_HD void OneColumn::for_tiles(int64_t, const Body& body) {
-  body(Tile<OneColumn, T, 1>{}, int64_t{0});
-}
 
 // From a row to the one that is taken after it; 0 at the last.
 LOQA_HD int64_t to_next_row(const Columns& columns, int64_t t, bool reverse) {

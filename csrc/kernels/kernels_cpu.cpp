@@ -2,7 +2,7 @@
 #include "core/vectors.h"
 #include "kernels/columns.h"
 
-// Vector lanes are columns.
+// Columns as the lanes of vectors.
 
 namespace loqa::LOQA_ISA {
 namespace {
