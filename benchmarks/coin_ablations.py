@@ -18,7 +18,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import mirrored
 import torch
 from about import about, append
 
@@ -41,7 +40,7 @@ CASES: dict[str, dict[str, Any]] = {
     "no steering": {"self_play_target": None},
     "weight 2.5": {"self_play_target": None, "shaping_weight": 2.5},
     "no own plane": {},
-    "mirrored": {"algo": mirrored.NAME},
+    "canonical": {"canonical": True},
 }  # fmt: skip
 
 
@@ -106,7 +105,6 @@ def main() -> None:
     options = parser.parse_args()
     started = time.perf_counter()
     append(options.file, about())
-    mirrored.add()
     torch.set_num_threads(1)
     torch.set_float32_matmul_precision(MATMUL_PRECISION["float32"])
     named = {name: fields for name, fields in CASES.items() if re.search(options.cases, name)}

@@ -157,6 +157,7 @@ def play_networks(
     num_threads: int,
     actors: list[GruSets | None],
     critic: GruSets | None,
+    canonical: list[bool],
     kinds: list[int],
     steps: int,
     seed: int,

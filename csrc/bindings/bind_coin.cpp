@@ -47,6 +47,10 @@ void check_networks(const CoinRollout& job, const CoinRules& rules) {
   if (job.critic != nullptr && job.actor[1] == nullptr) {
     throw std::invalid_argument("play_networks: a critic needs the actor of seat 1");
   }
+  if ((job.canonical[0] || job.canonical[1]) &&
+      (!rules.egocentric || rules.channels_last || !rules.relative)) {
+    throw std::invalid_argument("play_networks: canonical images are of egocentric planes");
+  }
   const int64_t places = int64_t{coin_planes(rules)} * rules.height * rules.width;
   for (const GruSets* sets : networks_of(job)) {
     if (sets == nullptr) continue;
@@ -85,9 +89,9 @@ int64_t rollout_rows(const CoinRollout& job) {
 // The states of the batch are not touched.
 void play_networks(const GameSetup& batch, int num_threads,
                    const std::array<const GruSets*, 2>& actors, const GruSets* critic,
-                   const std::vector<int>& kinds, int64_t steps, uint64_t seed,
-                   const MemoryPtr& draws, const MemoryPtr& obs, const MemoryPtr& actions,
-                   const MemoryPtr& rewards, const MemoryPtr& log_probs,
+                   const std::array<bool, 2>& canonical, const std::vector<int>& kinds,
+                   int64_t steps, uint64_t seed, const MemoryPtr& draws, const MemoryPtr& obs,
+                   const MemoryPtr& actions, const MemoryPtr& rewards, const MemoryPtr& log_probs,
                    const MemoryPtr& q_values) {
   if (game_layout(batch.batch.game)->name != std::string(CoinGame::kName)) {
     throw std::invalid_argument("play_networks: not a Coin Game");
@@ -102,6 +106,7 @@ void play_networks(const GameSetup& batch, int num_threads,
   job.actor[0] = actors[0];
   job.actor[1] = actors[1];
   job.critic = critic;
+  std::copy(canonical.begin(), canonical.end(), job.canonical);
   const int64_t envs = job.game.num_envs;
   const int64_t told = critic == nullptr ? 0 : steps + 1;
   job.draws = array_of<float>(draws, "draws", {steps, 2, envs});
@@ -122,8 +127,8 @@ void play_networks(const GameSetup& batch, int num_threads,
 
 void bind_coin(py::module_& module) {
   module.def("play_networks", &play_networks, py::kw_only(), py::arg("batch"),
-             py::arg("num_threads"), py::arg("actors"), py::arg("critic"), py::arg("kinds"),
-             py::arg("steps"), py::arg("seed"), py::arg("draws"), py::arg("obs"),
+             py::arg("num_threads"), py::arg("actors"), py::arg("critic"), py::arg("canonical"),
+             py::arg("kinds"), py::arg("steps"), py::arg("seed"), py::arg("draws"), py::arg("obs"),
              py::arg("actions"), py::arg("rewards"), py::arg("log_probs"), py::arg("q_values"));
 }
 

@@ -16,6 +16,7 @@ struct CoinRollout {
   GameJob game;  // obs [T+1, B, 2, ...], chosen and rewards [T, B, 2]; no states are read
   const GruSets* actor[2];  // of each seat; null: the job's player says which script
   const GruSets* critic;    // of seat 1, or null
+  bool canonical[2];        // whether the networks of a seat see boards in their canonical image
   const float* draws;       // [T, 2, B] uniform: actions are drawn by inversion
   float* log_probs;         // [T+1, B, K] of seat 1, with a critic
   float* q_values;          // [T+1, B, K]

@@ -1,5 +1,6 @@
 #include "core/interrupt.h"
 #include "kernels/gru_policy_lanes.h"
+#include "sim/coin_images.h"
 #include "sim/coin_rollout.h"
 
 namespace loqa::LOQA_ISA {
@@ -7,7 +8,6 @@ namespace {
 
 constexpr int64_t kLine = 64;  // of the cache
 constexpr int64_t kMaxHeads = 3;
-constexpr int64_t kMaxActions = 8;
 constexpr int64_t kMaxOnes = 2 + kMaxCoins;  // of an observation with two players
 
 // Hands out pieces of the scratch; from address 0 it only counts them.
@@ -44,6 +44,8 @@ struct Player {
   int num_heads;
   float* scratch;   // of a step of the policies
   int32_t* places;  // [rows, 2, ones]
+  int* image;       // [rows, 2] in which the networks of a seat see the board
+  CoinImages images;
   uint8_t* states;  // of the environments, as the next three
   uint8_t* cache;
   int32_t* t;
@@ -95,6 +97,8 @@ Player make_player(Arena& arena, const CoinRollout& job, int64_t rows) {
   player.scratch = arena.take<float>(scratch);
   player.places = arena.take<int32_t>(rows * 2 * kMaxOnes);
   const CoinRules rules = rules_of<CoinGame>(job.game);
+  player.images.place = arena.take<int32_t>(kMaxImages * rules.height * rules.width);
+  player.image = arena.take<int>(rows * 2);
   player.states = arena.take<uint8_t>(CoinGame::states_bytes(rules, rows));
   player.cache = arena.take<uint8_t>(CoinGame::cache_bytes(rules, rows));
   player.t = arena.take<int32_t>(kCoinBlock);
@@ -188,14 +192,26 @@ inline uint8_t action_of(const float* log_probs, int64_t count, float draw) {
   return action;
 }
 
+// What a head says of a row, by the names of the game's actions.
+void outputs_of(const CoinRollout& job, const Player& player, const Head& head, int64_t row,
+                float* outputs) {
+  const float* said = head.out + row * head.layout.padded_outputs;
+  const uint8_t* names = nullptr;
+  if (job.canonical[head.seat]) names = player.images.action[player.image[2 * row + head.seat]];
+  for (int64_t k = 0; k < head.layout.outputs; ++k) {
+    outputs[k] = said[names == nullptr ? k : names[k]];
+  }
+}
+
 // What an actor does at step t, and what it and its critic say of it if that is kept. `t` is T for
 // the last observation, which nobody acts on.
-void act(const CoinRollout& job, const Head& actor, int64_t num_envs, int64_t first, int64_t rows,
-         int64_t t) {
+void act(const CoinRollout& job, const Player& player, const Head& actor, int64_t num_envs,
+         int64_t first, int64_t rows, int64_t t) {
   const int64_t count = actor.layout.outputs;
   for (int64_t row = 0; row < rows; ++row) {
-    float log_probs[kMaxActions];
-    log_probs_of(actor.out + row * actor.layout.padded_outputs, count, log_probs);
+    float logits[kMaxActions], log_probs[kMaxActions];
+    outputs_of(job, player, actor, row, logits);
+    log_probs_of(logits, count, log_probs);
     const int64_t env = first + row;
     if (job.critic != nullptr && actor.seat == 1) {
       float* to = job.log_probs + (t * num_envs + env) * count;
@@ -216,13 +232,22 @@ void think(const CoinRollout& job, Player& player, int64_t num_envs, int64_t fir
     if (t == job.game.steps && head.seat == 0) continue;
     step_head(head, player, first, rows, ones, t);
     if (head.sets != job.critic) {
-      act(job, head, num_envs, first, rows, t);
+      act(job, player, head, num_envs, first, rows, t);
       continue;
     }
     const int64_t count = head.layout.outputs;
     for (int64_t row = 0; row < rows; ++row) {
-      float* to = job.q_values + (t * num_envs + first + row) * count;
-      for (int64_t k = 0; k < count; ++k) to[k] = head.out[row * head.layout.padded_outputs + k];
+      outputs_of(job, player, head, row, job.q_values + (t * num_envs + first + row) * count);
+    }
+  }
+}
+
+// Shows networks that want it the board in its canonical image.
+void turn_boards(const CoinRollout& job, Player& player, int64_t rows, int64_t ones) {
+  for (int seat = 0; seat < 2; ++seat) {
+    if (!job.canonical[seat]) continue;
+    for (int64_t at = seat; at < 2 * rows; at += 2) {
+      player.image[at] = player.images.turn(player.places + at * ones, ones);
     }
   }
 }
@@ -251,6 +276,7 @@ void play_block(const CoinRollout& job, Player& player, int64_t first, int64_t r
     if (t == job.game.steps && job.critic == nullptr) return;
     if (interrupted()) return;
     coin_play(seen, 0, rows);
+    turn_boards(job, player, rows, seen.obs_width);
     think(job, player, num_envs, first, rows, seen.obs_width, t);
     if (t == job.game.steps) return;
     const int64_t at = (t * num_envs + first) * 2;
@@ -276,6 +302,7 @@ void coin_rollout(const CoinRollout& job, int64_t rows, int64_t begin, int64_t e
   }
   // Lanes beyond the last episode hold states like any other.
   const CoinRules rules = rules_of<CoinGame>(job.game);
+  if (job.canonical[0] || job.canonical[1]) player.images.fill(rules);
   __builtin_memset(player.states, 0, static_cast<size_t>(CoinGame::states_bytes(rules, rows)));
   __builtin_memset(player.cache, 255, static_cast<size_t>(CoinGame::cache_bytes(rules, rows)));
   for (int64_t l = 0; l < kCoinBlock; ++l) player.t[l] = 0;

@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from loqa import _checks
+from loqa.agents.canonical import CanonicalHead, Move
 from loqa.agents.ends import Ends, FinalTables
 from loqa.agents.networks import CNNHead, GRUHead, Head, LogitsHead, MLPHead, StateHead, Step
 from loqa.agents.outputs import (
@@ -251,7 +252,7 @@ class Agent(nn.Module):
             return self.states.to_bits(self._seen(obs), dtype)
         wanted = self.actor.num_inputs
         if self.observes == "features" and are_places(obs, lead, wanted):
-            if rows and head.reads_places and as_rows(wanted):
+            if head.wants_places or (rows and head.reads_places and as_rows(wanted)):
                 return Places.of(obs, wanted, dtype)
             return ones(obs, wanted, dtype)
         if obs.ndim < lead or math.prod(obs.shape[lead:]) != wanted:
@@ -312,6 +313,7 @@ def build_agent(
     actor_table: bool = False,
     observes: str | None = None,
     config: TrainConfig | None = None,
+    moves: tuple[Move, ...] = (),
     **of_both: Any,
 ) -> Agent:
     """An agent from plain settings.
@@ -325,6 +327,8 @@ def build_agent(
         actor_one_hot: whether an actor of states that is a network reads them one-hot, else in bits.
         actor_table: whether such an actor has a table of logits beside it (`StateHead`).
         observes, config: see `Agent`.
+        moves: rows and columns of each action, where boards are seen in their canonical image
+            (`loqa.agents.canonical`); `obs_shape` is the board.
         of_both: of `build_head`; the actor reads the generator first.
 
     Raises:
@@ -355,6 +359,10 @@ def build_agent(
     critic_head = build_head(
         "critic", critic, num_features + 1, num_actions, critic_hidden, **of_both
     )
+    if moves:
+        board = of_both["obs_shape"]
+        actor_head = CanonicalHead(actor_head, board, moves)
+        return Agent(actor_head, CanonicalHead(critic_head, board, moves), observes, config)
     return Agent(actor_head, critic_head, observes, config)
 
 

@@ -91,11 +91,13 @@ class Head(nn.Module):
     Attributes:
         recurrent: whether the output at t depends on the observations before t.
         reads_places: whether its first layer is linear, so that it reads `loqa.agents.places.Places` too.
+        wants_places: whether it reads nothing else where observations are places.
         num_inputs: features that it reads.
     """
 
     recurrent = False
     reads_places = False
+    wants_places = False
     num_inputs: int
 
     def initial_state(self, batch_size: int) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from loqa.agents.actor_critic import Agent
+from loqa.agents.canonical import CanonicalHead
 from loqa.agents.native import StackedHead, reads
 from loqa.agents.networks import GRUHead, Head
 from loqa.agents.places import are_places, as_rows, ones
@@ -51,7 +52,7 @@ class AgentSets:
 
     def step(self, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """What `Agent.step` answers to observations `[B, ...]`, and the next state."""
-        outputs, state = self._actor.step(self._input(obs, self.agent.actor), state)
+        outputs, state = self._step(self._actor, self.agent.actor, obs, state)
         return self.agent.answer(outputs), state
 
     def critic_state(self, batch_size: int) -> Tensor:
@@ -59,10 +60,7 @@ class AgentSets:
 
     def critic_step(self, obs: Tensor, state: Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:
         """q_t(s, .), `[B, K]`, and the critic's next state; t is one number, or `[B]` one of each game."""
-        x = self._input(obs, self.agent.critic)
-        if isinstance(t, Tensor):
-            return self._critic.step(torch.cat([x, t[:, None].to(x.dtype)], -1), state)
-        return self._critic.step(x, state, t)
+        return self._step(self._critic, self.agent.critic, obs, state, t)
 
     def memory1(self) -> Tensor | None:
         """Probabilities of the actions in each state, `[S, K]`, or `[G, S, K]` of several sets; None unless
@@ -79,13 +77,21 @@ class AgentSets:
     def native_heads(self) -> tuple[StackedHead, StackedHead | None] | None:
         """Actor and critic (if it records) as the core reads them; None if it cannot."""
         agent = self.agent
-        recurrent = isinstance(agent.actor, GRUHead) and isinstance(agent.critic, GRUHead)
+        (actor, name), (critic, critic_name) = (
+            _inside("actor.", agent.actor), _inside("critic.", agent.critic)
+        )  # fmt: skip
+        recurrent = isinstance(actor, GRUHead) and isinstance(critic, GRUHead)
         if not recurrent or agent.observes != "features" or not reads(self.parameters):
             return None
-        critic = None
+        recorded = None
         if self.records:
-            critic = StackedHead(self.parameters, "critic.", self.index, reads_time=True)
-        return StackedHead(self.parameters, "actor.", self.index), critic
+            recorded = StackedHead(self.parameters, critic_name, self.index, reads_time=True)
+        return StackedHead(self.parameters, name, self.index), recorded
+
+    @property
+    def canonical(self) -> bool:
+        """Whether boards are seen in their canonical image (`loqa.agents.canonical`)."""
+        return isinstance(self.agent.actor, CanonicalHead)
 
     @cached_property
     def _actor(self) -> GRUPolicy | _Rows:
@@ -96,10 +102,33 @@ class AgentSets:
         return self._head("critic.", self.agent.critic)
 
     def _head(self, prefix: str, head: Head) -> GRUPolicy | _Rows:
+        head, prefix = _inside(prefix, head)
         own = under(self.parameters, prefix)
         if self.index is not None:
             own = {name: value[self.index].float() for name, value in own.items()}
         return GRUPolicy.of(own) if isinstance(head, GRUHead) else _Rows(head, own, self.stacked)
+
+    def _step(
+        self,
+        policy: GRUPolicy | _Rows,
+        head: Head,
+        obs: Tensor,
+        state: Tensor,
+        t: int | Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """A step of the network of a head, `[B, K]`; `t` as of `critic_step`, if it reads the step index."""
+        if isinstance(head, CanonicalHead):
+            flat = obs.reshape(len(obs), -1)
+            known = are_places(flat, 1, self.agent.actor.num_inputs)
+            places, image = head.seen(flat if known else head.placed(flat))
+            output, state = self._step(policy, head.network, places, state, t)
+            return head.named_back(output, image), state
+        x = self._input(obs, head)
+        if not isinstance(t, Tensor):
+            return policy.step(x, state, t)
+        if not x.is_floating_point():
+            x = ones(x, self.agent.actor.num_inputs)
+        return policy.step(torch.cat([x, t[:, None].to(x.dtype)], -1), state)
 
     def _input(self, obs: Tensor, head: Head) -> Tensor:
         agent = self.agent
@@ -116,6 +145,13 @@ class AgentSets:
             made = agent._features(obs, 1, head, rows=False)
         assert isinstance(made, Tensor)
         return made
+
+
+def _inside(prefix: str, head: Head) -> tuple[Head, str]:
+    """The network of a `CanonicalHead`, and what the names of its parameters begin with."""
+    return (
+        (head.network, f"{prefix}network.") if isinstance(head, CanonicalHead) else (head, prefix)
+    )
 
 
 class _Rows:

@@ -69,6 +69,8 @@ class Inputs:
         obs_shape: of an observation; convolutions read [C, H, W].
         view: how it is seen, where a game has several ways.
         action_box, action_size: see `loqa.EnvSpec`.
+        moves: rows and columns of each action, where boards are seen in their canonical image
+            (`loqa.agents.canonical`).
     """
 
     observes: str
@@ -78,6 +80,7 @@ class Inputs:
     view: str = ""
     action_box: tuple[float, float] | None = None
     action_size: int = 1
+    moves: tuple[tuple[int, int], ...] = ()
 
 
 def _nothing(*args: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from loqa import _checks
 from loqa._checks import Count, Range
 from loqa._native import core
+from loqa.agents.canonical import MOST_CELLS
 from loqa.algos.trajectory import Trajectory
 from loqa.envs.base import Env
 from loqa.envs.coin_game.presets import COIN_PRESETS, SCRIPTED_COIN_PLAYERS
@@ -42,6 +43,9 @@ class CoinSettings:
         num_players: A, players of a game.
         egocentric: a player sees the board with itself in the middle. The board is a torus, where it
             stands does not matter: H x W times fewer states.
+        canonical: networks see each egocentric board in its canonical image, one of the 8 (4 of a board that
+            is not square) that turns and mirrors make of it, with actions named as in the image: up to 8
+            times fewer states (`loqa.agents.canonical`).
     """
 
     rules: Literal["loqa24", "mfos22"] = "loqa24"
@@ -50,6 +54,7 @@ class CoinSettings:
     width: Annotated[int, Range(1, 255)] = 3
     num_players: int = 2
     egocentric: bool = False
+    canonical: bool = False
 
     def __post_init__(self) -> None:
         _checks.check_fields(self)
@@ -57,6 +62,18 @@ class CoinSettings:
         if self.height * self.width <= self.num_players:
             raise ValueError(
                 f"the board needs {self.num_players + 1} cells or more, "
+                f"got {self.height} x {self.width}"
+            )
+        if not self.canonical:
+            return
+        if not self.egocentric or COIN_PRESETS[self.rules].history:
+            raise ValueError(
+                "canonical images are of egocentric boards by rules loqa24, got "
+                f"egocentric {self.egocentric} and rules {self.rules}"
+            )
+        if self.height * self.width > MOST_CELLS:
+            raise ValueError(
+                f"canonical images are of boards of at most {MOST_CELLS} cells, "
                 f"got {self.height} x {self.width}"
             )
 
@@ -70,6 +87,7 @@ def _make_env(settings: CoinSettings, making: Making) -> Env:
         types = (torch.uint8, torch.int16, torch.int32)
         obs, obs_dtype = "cells", next(one for one in types if last <= torch.iinfo(one).max)
     given = {**vars(making), **vars(settings), "obs": obs, "obs_dtype": obs_dtype}
+    del given["canonical"]  # networks see to it
     return make("coin-game", preset=given.pop("rules"), check_actions=False, **given)
 
 
@@ -78,7 +96,8 @@ def _inputs(settings: CoinSettings) -> Inputs:
     view = "egocentric" if settings.egocentric else "absolute"
     if settings.rules != "loqa24":
         view += f" of {settings.rules}"
-    return Inputs("features", math.prod(planes), 4, planes, view)
+    moves = COIN_PRESETS[settings.rules].moves if settings.canonical else ()
+    return Inputs("features", math.prod(planes), 4, planes, view, moves=moves)
 
 
 def _board(settings: CoinSettings) -> tuple[int, int, int]:
@@ -190,7 +209,12 @@ COIN = register(
         answers=_answers,
         adapted=_adapted,
         summary=_summary,
-        before={"egocentric": False, "rules": "loqa24", "anneal_once": "at_once"},
+        before={
+            "egocentric": False,
+            "canonical": False,
+            "rules": "loqa24",
+            "anneal_once": "at_once",
+        },
         defaults={
             "iterations": 1500,
             "batch_size": 1024,

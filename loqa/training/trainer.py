@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from loqa.agents.actor_critic import Agent, build_agent
+from loqa.agents.canonical import CanonicalHead
 from loqa.agents.gaussian import build_gaussian_agent
 from loqa.agents.networks import GRUHead
 from loqa.agents.policy import Policy
@@ -64,6 +65,8 @@ def make_agent(config: TrainConfig, seat: int = 0) -> Agent:
     del given["ridge_decay"]
     if inputs.observes == "states":
         given |= {"actor_one_hot": one_hot, "actor_table": table}
+    if inputs.moves:
+        given["moves"] = inputs.moves
     return build_agent(num_actions=inputs.num_actions, **given)
 
 
@@ -207,7 +210,11 @@ class Trainer:
     def seat_of(self, policy: Policy | str) -> Policy | str:
         """What sits in a seat for an agent: one of recurrent features is laid out for stepping."""
         if isinstance(policy, Agent) and policy.observes == "features":
-            return AgentSets.of(policy) if isinstance(policy.actor, GRUHead) else policy
+            return (
+                AgentSets.of(policy)
+                if isinstance(policy.actor, GRUHead | CanonicalHead)
+                else policy
+            )
         return policy
 
     @property

@@ -235,6 +235,7 @@ class CoinGame(NativeGame):
             num_threads=self.num_threads,
             actors=[None if isinstance(actor, str) else actor.native() for actor in actors],
             critic=None if critic is None else critic.native(),
+            canonical=[getattr(seat, "canonical", False) for seat in seats],
             kinds=[
                 SCRIPTED_COIN_PLAYERS.index(actor) if isinstance(actor, str) else -1
                 for actor in actors
