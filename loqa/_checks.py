@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 P = TypeVar("P")
@@ -113,12 +114,36 @@ Rate = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
 
 
+def boolean(name: str, value: object) -> bool:
+    """`value` as bool, or TypeError unless it is True or False (or NumPy's)."""
+    if isinstance(value, bool):
+        return value
+    if str(getattr(value, "dtype", None)) != "bool" or getattr(value, "ndim", None) != 0:
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def text(name: str, value: object) -> str:
+    """`value`, or TypeError unless it is text."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be text, got {type(value).__name__} {value!r}")
+    return value
+
+
 def check_fields(settings: Any) -> None:
-    """TypeError or ValueError unless every field of a dataclass holds what its type says: a value of its
-    `Literal`, or an integer or a finite number in its `Range`, or None where that is allowed."""
+    """TypeError or ValueError unless every field of a dataclass holds what its type says: True or False,
+    text, a value of its `Literal`, an integer or a finite number in its `Range`, a row of numbers or texts,
+    or None where that is allowed.
+
+    What was given as an equal value of another type (an integer of NumPy, a list) becomes the plain one,
+    which JSON can hold.
+    """
     kind: Any = type(settings)
     for name, check in _fields(kind):
-        check(name, getattr(settings, name))
+        value = getattr(settings, name)
+        plain = check(name, value)
+        if plain is not value:
+            object.__setattr__(settings, name, plain)  # most are frozen
 
 
 class Checked:
@@ -135,17 +160,42 @@ def _fields(kind: Any) -> list[tuple[str, Callable[[str, Any], object]]]:
         span = Range()
         if get_origin(hint) is Annotated:
             hint, span = get_args(hint)
-        if get_origin(hint) is Literal:
-            found.append((name, partial(one_of, valid=get_args(hint))))
-        elif hint is int:
-            found.append((name, partial(integer, low=span.low, high=span.high)))
-        elif hint is float:
-            found.append((name, partial(real, low=span.low, high=span.high)))
-        elif hint == float | None:
-            found.append((name, partial(_real_or_none, low=span.low, high=span.high)))
+        inner = hint
+        if isinstance(hint, UnionType) and NoneType in get_args(hint):
+            inner = next(one for one in get_args(hint) if one is not NoneType)
+        check = _check_of(inner, span)
+        if check is not None:
+            found.append((name, check if inner is hint else partial(_unless_none, check)))
     return found
 
 
-def _real_or_none(name: str, value: object, low: float, high: float) -> None:
-    if value is not None:
-        real(name, value, low, high)
+def _check_of(hint: Any, span: Range) -> Callable[[str, Any], object] | None:
+    if get_origin(hint) is Literal:
+        return partial(one_of, valid=get_args(hint))
+    if hint is bool:
+        return boolean
+    if hint is str:
+        return text
+    if hint is int:
+        return partial(integer, low=span.low, high=span.high)
+    if hint is float:
+        return partial(real, low=span.low, high=span.high)
+    if hint == tuple[float, ...]:
+        return partial(_row, real)
+    if hint == tuple[str, ...]:
+        return partial(_row, text)
+    return None
+
+
+def _row(check: Callable[[str, Any], object], name: str, value: Any) -> tuple[Any, ...]:
+    if (
+        isinstance(value, (str, bytes))
+        or getattr(value, "ndim", 1) != 1
+        or not hasattr(value, "__len__")
+    ):
+        raise TypeError(f"{name} must be a tuple, got {type(value).__name__} {value!r}")
+    return tuple(check(name, one) for one in value)
+
+
+def _unless_none(check: Callable[[str, Any], object], name: str, value: Any) -> object:
+    return None if value is None else check(name, value)

@@ -9,6 +9,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 OPTIONAL = ("loqa.envs.gymnasium", "loqa.envs.pettingzoo", "loqa.envs.adapters.parallel")
 
@@ -42,3 +44,24 @@ def test_public_names() -> None:
              "envs.register", "games.Game", "envs.make")  # fmt: skip
     asked = "; ".join(f"loqa.{name}" for name in names)
     subprocess.run([sys.executable, "-c", f"import loqa; {asked}"], check=True)
+
+
+@pytest.mark.parametrize("name", ["gymnasium.VectorEnv", "pettingzoo.parallel_env"])
+def test_adapters_need_no_import_of_their_own(name: str) -> None:
+    pytest.importorskip(name.partition(".")[0])
+    subprocess.run([sys.executable, "-c", f"import loqa; loqa.envs.{name}"], check=True)
+
+
+@pytest.mark.parametrize(
+    ("code", "what"),
+    [
+        ("@dataclass(frozen=True)\nclass S: episode_length: int = 50\n"
+         "loqa.envs.register(loqa.games.Game('coin', 'mine', S, print, print))", "a game 'coin'"),
+        ("class Mine(loqa.algos.Algorithm): pass\n"
+         "loqa.algos.register('loqa', Mine, object)", "an algorithm 'loqa'"),
+    ],
+)  # fmt: skip
+def test_names_of_the_package_are_taken_before_they_are_loaded(code: str, what: str) -> None:
+    code = f"import loqa\nfrom dataclasses import dataclass\n{code}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == f"ValueError: there is {what} already"

@@ -67,6 +67,8 @@ def register(
     Raises:
         ValueError: another algorithm has the name.
     """
+    if algorithm.__module__ not in _BUILT_IN:
+        names()  # of the package's own: they are taken
     entry = Entry(algorithm, settings, title or name, fixed, defaults or {}, agent)
     if _known.get(name, entry) != entry:
         raise ValueError(f"there is an algorithm {name!r} already")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from rich.text import Text
 from loqa import _checks
 from loqa._checks import nearest
 from loqa._native import core
-from loqa.cli.options import parsed
+from loqa.cli.options import last_given, parsed
 from loqa.cli.progress import Pace, training_progress
 from loqa.cli.terminal import DONE, INTERRUPTED, USAGE, Terminal
 from loqa.games.registry import game, names
@@ -21,6 +22,9 @@ from loqa.training.own import own_config
 from loqa.training.run_directory import RunDirectory
 from loqa.training.run_names import describe, run_name
 from loqa.training.train import export_agent, resume, train
+
+_OF_MANY = ("public-goods", "n-ipd")
+"""Of `--game`, what `loqa train public-goods` calls payoffs."""
 
 
 def add_resume(one: argparse.ArgumentParser) -> None:
@@ -63,6 +67,9 @@ def run_train(given: Sequence[str], console: Terminal) -> int:
         from loqa.cli.exact import run_exact
 
         return run_exact([one for one in given[1:] if one != "--exact"], console)
+    if name == "matrix" and last_given(given, "game") in _OF_MANY:
+        name = "public-goods"
+        given = [re.sub("^--game(?==|$)", "--payoffs", one) for one in given]
     known: dict[str, Any] = {}
     kind = config_class("own")
     if ":" in name:  # what makes an environment of the user's own

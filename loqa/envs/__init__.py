@@ -1,10 +1,13 @@
 """Vectorised environments over the native simulators."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from loqa._lazy import lazy
 
 if TYPE_CHECKING:
+    from loqa.envs import gymnasium as gymnasium
+    from loqa.envs import pettingzoo as pettingzoo
     from loqa.envs.base import EnvSpec as EnvSpec
     from loqa.envs.coin_game.env import CoinGame as CoinGame
     from loqa.envs.matrix_game.env import MatrixGame as MatrixGame
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
     from loqa.envs.registry import make as make
     from loqa.games.registry import register as register
 
-__getattr__, __all__ = lazy(
+_get, __all__ = lazy(
     __name__,
     {
         "CoinGame": "loqa.envs.coin_game.env",
@@ -23,3 +26,9 @@ __getattr__, __all__ = lazy(
         "register": "loqa.games.registry",
     },
 )
+
+
+def __getattr__(name: str) -> object:
+    if name in ("gymnasium", "pettingzoo"):  # not in __all__: what they need may be missing
+        return import_module(f"{__name__}.{name}")
+    return _get(name)

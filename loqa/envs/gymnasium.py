@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 from torch import Tensor
 
 import loqa
@@ -169,7 +171,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             players[seat] = name
             return lambda _: env.scripted_actions(players)[:, seat]
         if opponent == "random":
-            return lambda _: self.np_random.integers(0, env.num_actions, self.num_envs)
+            drawn = partial(torch.randint, env.num_actions, (env.num_envs,), device="cpu")
+            return lambda _: drawn(generator=self._generator)
         if callable(opponent) and not isinstance(opponent, LoqaPolicy):
             return lambda obs: opponent(obs[:, seat])
         seated = SeatedPlayer(env, seat, opponent)

@@ -23,6 +23,7 @@ from loqa.envs.spaces import Spaces
 _DONE, _UNREAD, _OUT_OF_RANGE, _NO_ROOM, _MOVED = range(5)
 _MAX_ENVS = 2**31 - 1
 _MAX_T = 2**31 - 1
+_MAX_SEED = 2**64 - 1
 
 # The core reads a tensor by torch's DLPack exchange table where it has one (2.10); elsewhere actions
 # go through `Tensor.numpy`.
@@ -103,7 +104,7 @@ class VectorEnv(Spaces, ABC):
             self._make_buffers()
             self._native = self._make_native()
             self._show()
-        self.reset(seed=seed)
+        self.reset(seed=_checks.integer("seed", seed, 0, _MAX_SEED))  # None is no seed here
         self._fresh = True  # the first reset() is the episode that is already there
 
     def _make_buffers(self) -> None:
@@ -180,7 +181,7 @@ class VectorEnv(Spaces, ABC):
                 raise ValueError(
                     "reset takes a seed or a mask, not both: a seed is for all environments"
                 )
-            self._set_seed(_checks.integer("seed", seed, 0, 2**64 - 1))
+            self._set_seed(_checks.integer("seed", seed, 0, _MAX_SEED))
             which = self._reset_mask(None)
             self._episode.zero_()
         else:
@@ -488,7 +489,8 @@ class VectorEnv(Spaces, ABC):
             return torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         if not isinstance(mask, Tensor) or not mask.is_cuda:
             # A copy in any case: it may be what a step returned.
-            mask = torch.from_numpy(np.array(given.as_array(mask), order="C"))
+            wanted = f"mask must be [{self.num_envs}] bool"
+            mask = torch.from_numpy(np.array(given.array_of(mask, wanted), order="C"))
         if mask.shape != (self.num_envs,) or mask.dtype != torch.bool:
             raise ValueError(
                 f"mask must be [{self.num_envs}] bool, got {list(mask.shape)} {mask.dtype}"

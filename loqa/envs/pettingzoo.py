@@ -15,6 +15,7 @@ import torch
 
 import loqa
 from loqa import _checks
+from loqa.envs.actions import array_of, described
 from loqa.envs.device import require_cpu
 from loqa.envs.registry import settings_of
 
@@ -102,8 +103,12 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, np.ndarray, int]):
         """Nothing is left to close."""
 
     def _action(self, agent: str, value: Any) -> Any:
-        if self.env.spec.action_box is not None:  # `step` checks it
-            return np.asarray(value)
+        if self.env.spec.action_box is not None:  # whether it is inside, `step` checks
+            wanted = f"the action of {agent} must be [{self.env.spec.action_size}] of floats"
+            array = array_of(value, wanted)
+            if array.shape != (self.env.spec.action_size,):
+                raise ValueError(f"{wanted}, got {described(value, array)}")
+            return array
         try:
             action = operator.index(value)
         except TypeError:

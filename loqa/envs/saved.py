@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from loqa import _checks
-from loqa.envs.actions import as_array, described
+from loqa.envs.actions import array_of, described
 
 if TYPE_CHECKING:
     from loqa.envs.native import VectorEnv
@@ -72,11 +72,11 @@ def numbers(name: str, value: Any, like: Tensor) -> Tensor:
     """
     floats = like.is_floating_point()
     kinds, wanted = ("fbiu", "floats") if floats else ("biu", "an integer type")
-    array = as_array(value.cpu() if isinstance(value, Tensor) and value.is_cuda else value)
+    wanted = f"{name} must be {list(like.shape)} of {wanted}"
+    on_cpu = value.cpu() if isinstance(value, Tensor) and value.is_cuda else value
+    array = array_of(on_cpu, wanted)
     if array.shape != tuple(like.shape) or array.dtype.kind not in kinds:
-        raise ValueError(
-            f"{name} must be {list(like.shape)} of {wanted}, got {described(value, array)}"
-        )
+        raise ValueError(f"{wanted}, got {described(value, array)}")
     if array.dtype.kind == "u":  # what int64 cannot hold is out of every range
         array = np.minimum(array, array.dtype.type(min(2**63 - 1, np.iinfo(array.dtype).max)))
     return torch.from_numpy(array.astype(np.float32 if floats else np.int64))

@@ -11,6 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from torch import Tensor
+
 from loqa import _checks
 from loqa.agents.actor_critic import Agent
 from loqa.agents.digest import digest
@@ -48,6 +51,8 @@ def as_player(given: Any, name: str | None = None) -> Player:
         return _of_path(given, name)
     if isinstance(given, str):
         return _of_text(given, name)
+    if isinstance(given, (np.ndarray, Tensor)) and given.ndim == 1:
+        given = given.tolist()
     if isinstance(given, Sequence):
         return _of_machine(memory1_machine(",".join(f"{p:g}" for p in given), list(given)), name)
     if isinstance(given, Policy):

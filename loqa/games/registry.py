@@ -28,6 +28,8 @@ def register(game: Game) -> Game:
     Raises:
         ValueError: another game has the name.
     """
+    if game.name in _BUILT_IN:  # loaded, unless it is what calls
+        import_module(_BUILT_IN[game.name])
     if _games.get(game.name, game) is not game:
         raise ValueError(f"there is a game {game.name!r} already")
     _games[game.name] = game

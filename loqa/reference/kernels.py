@@ -192,8 +192,7 @@ def n_step_dice_returns(
     that Q_s judges, so it counts as a constant. b is the baseline, a constant too. m = n, or fewer
     if the episode ends before; after a termination there is no v.
     """
-    if isinstance(baseline, Tensor):
-        baseline = baseline.detach()
+    baselines = torch.as_tensor(baseline).detach().to(rewards).expand_as(rewards)
     terminal, done = _ends(terminated, truncated, rewards)
     rows = []
     for s in range(rewards.shape[0] + 1 - n):
@@ -204,7 +203,7 @@ def n_step_dice_returns(
             if k > 0:
                 caused = caused + logps[s + k]
             box = magic_box(caused)
-            reward = (rewards[s + k] - baseline) * box + baseline
+            reward = (rewards[s + k] - baselines[s + k]) * box + baselines[s + k]
             total = total + gamma**k * _unless(over, reward)
             last = done[s + k] if k < n - 1 else torch.ones_like(over)
             cut = over | terminal[s + k] | ~last

@@ -82,7 +82,11 @@ def train(
         raise TypeError(
             f"{', '.join(fields)} are fields of a run on env=: a configuration has its own"
         )
-    assert config is not None
+    if not isinstance(config, TrainConfig):
+        raise TypeError(
+            "config must be a configuration such as loqa.IPDConfig() (an environment of your own is env=), "
+            f"got {config!r}"
+        )
     processes = _join(config)
     check_installed(config)
     with ExitStack() as stack:

@@ -242,3 +242,17 @@ def test_torchrun_is_told_of_wrong_options(tmp_path, capsys, monkeypatch):
     file.unlink()
     assert run(capsys, "train", "ipd", "--help")[0] == 0
     assert not file.exists()
+
+
+def test_games_of_many_players_are_matrix_games_too(tmp_path):
+    for number, given in enumerate((["--game", "public-goods"], ["--game=n-ipd"])):
+        out = tmp_path / str(number)
+        fields = ["--num-players", "3", "--iterations", "1", "--batch-size", "4", "--out", str(out)]
+        assert main(["train", "matrix", *given, *fields]) == 0
+        config = json.loads((out / "config.json").read_text())
+        payoffs = given[-1].removeprefix("--game=")
+        assert (config["game"], config["payoffs"], config["num_players"]) == (
+            "public-goods",
+            payoffs,
+            3,
+        )

@@ -101,3 +101,21 @@ def test_misspelt_settings() -> None:
         TypeError, match="parallel_env has no setting 'heigth'; did you mean 'height'"
     ):
         parallel_env("coin_game", heigth=3)
+
+
+@pytest.mark.parametrize(
+    ("action", "error", "message"),
+    [
+        (0.5, ValueError, r"of player_1 must be \[1\] of floats, got \[\] float64"),
+        ([0.5, 0.5], ValueError, r"of player_1 must be \[1\] of floats, got \[2\] float64"),
+        ("half", TypeError, r"of player_1 must be \[1\] of floats, got str"),
+        ([2.0], ValueError, r"actions must be in \[0, 1\], got 2"),
+    ],
+)
+def test_bad_numbers_of_a_box(action: Any, error: type[Exception], message: str) -> None:
+    env = parallel_env("cournot")
+    env.reset(seed=0)
+    with pytest.raises(error, match=message):
+        env.step({"player_0": [0.5], "player_1": action})
+    rewards = env.step({"player_0": [0.5], "player_1": np.array([0.25], np.float32)})[1]
+    assert rewards == {"player_0": 0.125, "player_1": 0.0625}

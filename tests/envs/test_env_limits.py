@@ -168,3 +168,16 @@ def test_bad_state_dicts(game: str, name: str, value: Any) -> None:
     assert torch.equal(after["state"]["t"], state["state"]["t"])
     with pytest.raises(ValueError, match="state_dict must have the keys"):
         env.load_state_dict({"seed": 0, "rules": state.get("rules", 0)})
+
+
+@each_game
+def test_what_is_no_state_is_named(game: str) -> None:
+    env = loqa.make(game, 2)
+    with pytest.raises(ValueError, match=r"state_dict must have the keys .* got NoneType"):
+        env.load_state_dict(None)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"t must be \[2\] of an integer type, got str"):
+        env.set_state(**{**env.get_state(), "t": "now"})
+    with pytest.raises(TypeError, match=r"mask must be \[2\] bool, got str"):
+        env.reset(mask="all")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="seed must be an integer, got NoneType None"):
+        loqa.make(game, 2, seed=None)

@@ -165,6 +165,15 @@ def test_random_opponents_follow_the_seed() -> None:
         assert runs[0] == runs[1] != runs[2]
 
 
+def test_random_opponents_follow_the_seed_of_the_environment() -> None:
+    runs = []
+    for seed in (1, 1, 2):
+        env = VectorEnv("ipd", 50, seed=seed)
+        env.reset()
+        runs.append([env.step(np.zeros(50, int))[1].tolist() for _ in range(3)])
+    assert runs[0] == runs[1] != runs[2]
+
+
 @pytest.mark.parametrize(("mode", "counted"), [("next_step", 20), ("same_step", 24)])
 def test_the_library_counts_right(mode: str, counted: int) -> None:
     """Episodes of 4 steps that pay 3 each, 12 calls of step: with next_step each episode costs one more

@@ -197,6 +197,18 @@ def test_every_named_strategy_is_a_player() -> None:
     assert all(as_player(name).machine is NAMED[name] for name in NAMED)
 
 
+def test_five_probabilities_of_any_kind() -> None:
+    names = {
+        as_player(given).name
+        for given in (
+            [0.9, 1, 0, 1, 0], np.array([0.9, 1, 0, 1, 0], np.float32), torch.tensor([0.9, 1, 0, 1, 0]),
+        )
+    }  # fmt: skip
+    assert names == {"0.9,1,0,1,0"}
+    with pytest.raises(TypeError, match="a player must be"):
+        as_player(np.zeros((2, 5)))
+
+
 # self play (seat 0, seat 1), against AD (agent, AD), against AC (agent, AC): published environment,
 # 256 episodes, standard error of an entry about 0.0055.
 RECORDED = {

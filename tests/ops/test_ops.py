@@ -60,6 +60,31 @@ def test_small_by_hand(kernel_device: str) -> None:
     assert grad.tolist() == [0.0, 0.5, 0.0]
 
 
+@pytest.mark.parametrize("shape", [(5,), (1,), (5, 1), (5, 3), (3,), (1, 3), ()])
+def test_baselines_of_every_shape_against_the_reference(
+    shape: tuple[int, ...], kernel_device: str
+) -> None:
+    """Also one that differs from step to step."""
+    steps = () if shape in ((5,), (1,)) else (3,)
+    drawn = torch.Generator().manual_seed(3)
+    rewards, logps = torch.randn((2, 5, *steps), generator=drawn, dtype=torch.float64)
+    values = torch.randn((6, *steps), generator=drawn, dtype=torch.float64)
+    baseline = torch.randn(shape, generator=drawn, dtype=torch.float64)
+    inputs = [x.to(kernel_device) for x in (rewards, values, logps)]
+    ours, plain = (
+        gradients(
+            lambda module, r, v, logp: module.n_step_dice_returns(
+                r, v, logp, 0.9, 3, baseline.to(kernel_device)
+            ),
+            module,
+            inputs,
+        )
+        for module in (ops, reference)
+    )
+    for one, other in zip(ours, plain, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", [(50, 33), (7, 5, 3, 2), (2,), (3, 1), (4096, 2), (17, 1031)])
 @pytest.mark.parametrize("name", ALL)

@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
 
 from loqa import CoinConfig, IPDConfig
 from loqa.training.config import RESUMABLE
@@ -92,7 +94,7 @@ def test_a_configuration_does_not_change():
         ({"iterations": 1.5}, "iterations must be int, got 1.5"),
         ({"shared_reward": "perhaps"}, "shared_reward must be bool, got 'perhaps'"),
         ({"payoff": (1, 2, 3)}, "payoff must be 4 numbers"),
-        ({"payoff": (1, 2, 3, float("nan"))}, "payoff must be finite"),
+        ({"payoff": (1, 2, 3, float("nan"))}, "payoff must be a finite number"),
         ({"exploration": 2}, "exploration must be a finite number in"),
         ({"device": "tpu"}, "device must be 'cpu', 'cuda'"),
     ],
@@ -100,6 +102,39 @@ def test_a_configuration_does_not_change():
 def test_bad_values_name_expected_and_got(fields, message):
     with pytest.raises(ValueError, match=message):
         IPDConfig.from_dict(fields)
+
+
+def test_plain_values_whatever_they_were_given_as():
+    given = IPDConfig(
+        seed=np.int64(3), iterations=torch.tensor(5), gamma=np.float64(0.5), shared_reward=np.True_,
+        payoff=np.array([3, 0, 5, 1]), actor_lr=1, time_limit=np.float32(2), meets="fixed",
+        fixed=["tit-for-tat"],
+    )  # fmt: skip
+    plain = IPDConfig(
+        seed=3, iterations=5, gamma=0.5, shared_reward=True, payoff=(3.0, 0.0, 5.0, 1.0), actor_lr=1.0,
+        time_limit=2.0, meets="fixed", fixed=("tit-for-tat",),
+    )  # fmt: skip
+    assert given == plain
+    assert hash(given) == hash(plain)
+    assert json.dumps(given.to_dict()) == json.dumps(plain.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"shared_reward": "false"}, "shared_reward must be True or False, got 'false'"),
+        ({"shared_reward": 1}, "shared_reward must be True or False, got 1"),
+        ({"device": None}, "device must be text, got NoneType None"),
+        ({"wandb": 3}, "wandb must be text, got int 3"),
+        ({"payoff": "3,0,5,1"}, "payoff must be a tuple, got str"),
+        ({"payoff": None}, "payoff must be a tuple, got NoneType"),
+        ({"payoff": (1, 2, 3, "4")}, "payoff must be a number, got str '4'"),
+        ({"meets": "fixed", "fixed": "tft"}, "fixed must be a tuple, got str 'tft'"),
+    ],
+)
+def test_values_of_another_type(fields, message):
+    with pytest.raises(TypeError, match=message):
+        IPDConfig(**fields)
 
 
 def test_unknown_preset_names_the_nearest():

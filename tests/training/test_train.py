@@ -387,3 +387,8 @@ def test_a_run_is_a_function_of_its_configuration(tmp_path):
     assert_same_run(tmp_path / "a", tmp_path / "b")
     a, c = (RunDirectory(tmp_path / name).metrics() for name in "ac")
     assert without_time(a) != without_time(c)
+
+
+def test_what_is_no_configuration():
+    with pytest.raises(TypeError, match=r"config must be a configuration .* got 'ipd'"):
+        loqa.train("ipd")

@@ -272,7 +272,7 @@ class CoinGame(NativeGame):
         return {**super().state_dict(), "rules": self._rules()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        rules = state.get("rules", "another game")
+        rules = state.get("rules", "another game") if isinstance(state, dict) else self._rules()
         if rules != self._rules():
             raise ValueError(f"state_dict is of {rules}, this environment is {self._rules()}")
         super().load_state_dict(state)
