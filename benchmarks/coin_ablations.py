@@ -59,9 +59,8 @@ def without_own_plane(agent: Agent, height: int, width: int) -> None:
 class Run:
     """A run of one case, and the stream that it works on."""
 
-    def __init__(self, case: str, config: CoinConfig, iterations: int) -> None:
-        self.case, self.config, self.iterations = case, config, iterations
-        self.began = time.perf_counter()
+    def __init__(self, case: str, config: CoinConfig) -> None:
+        self.case, self.config, self.began = case, config, time.perf_counter()
         self.trainer = Trainer(config)
         if case == "no own plane":
             without_own_plane(self.trainer.agent, config.env.height, config.env.width)
@@ -78,10 +77,8 @@ class Run:
             self.trainer.evaluate(seconds)
             self.trainer.settle()
             shown = dict(self.trainer.monitor.evaluation)
-        whole = self.config.loop.iterations
-        cut = "" if self.iterations < whole else f", all {whole:,} iterations"
         append(file, {
-            "case": self.case + cut, "board": self.config.env.height, "seed": self.config.loop.seed,
+            "case": self.case, "board": self.config.env.height, "seed": self.config.loop.seed,
             "iteration": self.trainer.iteration, "seconds": round(seconds, 2),
             "weight": self.trainer.monitor.shaping_weight,
             **{name: shown[name] for name in
@@ -120,10 +117,10 @@ def main() -> None:
     running: list[Run] = []
     while (waiting or running) and time.perf_counter() - started < options.seconds:
         while waiting and len(running) < options.together:
-            running.append(Run(*waiting.pop(0), options.iterations))
+            running.append(Run(*waiting.pop(0)))
         for run in list(running):
             run.iterate(options.file)
-            if run.trainer.iteration >= run.iterations:
+            if run.trainer.iteration >= options.iterations:
                 running.remove(run)
     print(f"{time.perf_counter() - started:.0f} s, {len(waiting) + len(running)} runs not finished")
 

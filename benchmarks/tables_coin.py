@@ -96,8 +96,7 @@ def parts(results: dict[str, Any]) -> str:
         lines.append(f"| {case}{some} | {' | '.join(cells)} |")
     lines += [
         "",
-        f"3 x 3, full size, seeds {', '.join(map(str, seeds))}; {runs[0]['iterations']} iterations, or all "
-        "of the schedule where the name says so. Rewards "
+        f"3 x 3, full size, seeds {', '.join(map(str, seeds))}, {runs[0]['iterations']} iterations. Rewards "
         "a step of the agent, means of the last five evaluations: interquartile mean over the seeds (of "
         "fewer than four: the mean) and its 95% bootstrap interval. Iterations: one number a seed; -: not "
         "met, or not held to the end.",
