@@ -135,10 +135,11 @@ class Monitor:
         if self._env is None:
             episodes = self.config.evaluation.evaluation_episodes
             self._env = trainer.make_env(episodes, "evaluation episodes")
-        # A game that draws its own numbers counts episodes from here: not from how often it was played,
-        # which a resumed run does not know.
-        seed = stream_seed(self.config.loop.seed, purpose, trainer.iteration)
-        self._env.reset(seed=seed)
+        if hasattr(self._env, "rollout_policies"):
+            # It may draw its own numbers. Then it counts episodes from here: not from how often it was
+            # played, which a resumed run does not know.
+            seed = stream_seed(self.config.loop.seed, purpose, trainer.iteration)
+            self._env.reset(seed=seed)
         agent: Policy | str = trainer.seat_of(trainer.agent)
         players = self._env.spec.num_players
         others: list[Policy | str] = [agent if script is None else script] * (players - 1)
