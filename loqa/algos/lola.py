@@ -288,7 +288,9 @@ def _agent_of(policy: Policy | str) -> Agent:
         return copy.deepcopy(policy)
     if isinstance(policy, AgentSets) and policy.index is None and not policy.stacked:
         agent = copy.deepcopy(policy.agent)
-        agent.load_state_dict(dict(policy.parameters))
+        with torch.no_grad():  # buffers, which no set has, are the agent's
+            for name, parameter in agent.named_parameters():
+                parameter.copy_(policy.parameters[name])
         return agent
     who = repr(policy) if isinstance(policy, str) else type(policy).__name__
     raise ValueError(

@@ -41,8 +41,9 @@ class NaiveSettings(Checked):
 
 
 def normalised(returns: Tensor) -> Tensor:
-    """(G - mean G) / (sd G + 1e-5), over all steps and boards."""
-    return (returns - returns.mean()) / (returns.std() + 1e-5)
+    """(G - mean G) / (sd G + 1e-5), over all steps and boards; 0 where there is one of each."""
+    centred = returns - returns.mean()
+    return centred / (returns.std() + 1e-5) if returns.numel() > 1 else centred
 
 
 def _whole(played: Seat) -> None:

@@ -122,6 +122,8 @@ class OpponentModel:
             for other, said in self._said.items()
         ]
         self._said = {}
+        if not losses:  # who plays alone has nobody to learn of
+            return numbers
         means = {name: torch.stack([one[name] for one in losses]).mean() for name in losses[0]}
         return {**numbers, **means}
 

@@ -70,6 +70,9 @@ class RewardInference:
     """
 
     def __init__(self, settings: LOQASettings, exploration: float) -> None:
+        for name, value in (("gamma", settings.gamma), ("exploration", exploration)):
+            if value == 1:  # a game without end is worth nothing then, or nobody's policy is played
+                raise ValueError(f"opponent_model inferred needs {name} below 1, got {value}")
         self._discount, self._weight = settings.gamma, settings.shaping_weight
         self._exact = ExactSettings(
             softmax_temperature=settings.softmax_temperature,

@@ -37,6 +37,12 @@ def film_of(
         (alone,) = players
         players *= 2 if alone.config is None else getattr(alone.config.env, "num_players", 2)
     films = {one.env_name: one.film for one, _ in played() if one.film}
+    for one in players:
+        if game is None and films.keys().isdisjoint(one.games):
+            raise ValueError(
+                f"{one.name} plays {' or '.join(one.games)}, which cannot be shown: "
+                f"{' and '.join(films)} can"
+            )
     shared = [name for name in films if all(name in one.games for one in players)]
     first = next(iter(shared or films))
     shown = settings_of(players, game or first, dict(asked or {}), None, seed)

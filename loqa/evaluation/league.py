@@ -161,7 +161,7 @@ def league(
         agents: players as `loqa.evaluation.players.as_player` takes them, in a list, or a mapping from names.
             A directory stands for the agents in it. The same run twice is one agent.
         episodes: of each pair, an even number of 4 or more. Of A > 2 players each seating has 1 / A of
-            them, rounded up: one X among Ys sits in A seats.
+            them, rounded up: one X among Ys sits in A seats; they must be more than A.
         out: directory for seatings.jsonl, league.json, league.csv, league.tex, and heatmaps.
         game, seed, settings: as in `loqa.evaluate`.
         num_threads: pairs that are played at once; all cores by default, on Ray all of the cluster's.
@@ -193,6 +193,11 @@ def league(
     played = settings_of(players, game, settings, None, seed)
     max_seatings = _checks.integer("max_seatings", max_seatings, 1, 10**6)
     count = played.matches.num_players(played.make)
+    if episodes <= count:
+        raise ValueError(
+            f"episodes must be more than the {count} seats: one a seat leaves the error unknown, "
+            f"got {episodes}"
+        )
     rules = played.matches.rules_of(make_env(played, 1, 0, 1))
     unknown = {one.name: one.unknown for one in players if one.unknown}
     if out is not None and unknown:

@@ -88,7 +88,7 @@ def _nothing(*args: Any) -> dict[str, Any]:
 
 
 def _unknown(name: str) -> str:
-    raise ValueError(f"the game has no scripted players, and {name!r} is no run or checkpoint")
+    raise ValueError(f"the game has no scripted players, got {name!r}")
 
 
 @dataclass(frozen=True)

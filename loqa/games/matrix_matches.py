@@ -33,10 +33,13 @@ class MatrixMatches(NativeMatches[MatrixGame]):
         return True
 
     def made_for(self, config: Any) -> dict[str, Any]:
-        return {**super().made_for(config), "preset": "loqa24", "payoff": config.payoff}
+        table, given = config.env.table(), config.payoff
+        if given is None or len(given) != table[0].size:  # a stage game's, or one table a player
+            given = table[0].reshape(-1).tolist() if config.env.symmetric else table.tolist()
+        return {**super().made_for(config), "preset": "loqa24", "payoff": given}
 
     def traits(self, config: Any) -> dict[str, Any]:
-        return {"cooperate": 0}
+        return {"cooperate": 0} if len(config.env.table()[0]) == 2 else {}
 
     def check_seat(self, env: MatrixGame, player: Player) -> None:
         if env.num_actions != 2:

@@ -20,7 +20,7 @@ from loqa.storage.reading import read_object, reading
 from loqa.training.run_directory import RunDirectory
 from loqa.training.run_names import changes, describe, value_text
 
-_FILM_SIZE = 32  # pixels of a cell
+_FILM_SIZE = 32  # pixels of a cell, or of a player's row
 # What figures of runs and sweeps show, by their names.
 _CAPTIONS = {
     "cooperation": "Probability of cooperating at the start and after each pair of actions, during training",

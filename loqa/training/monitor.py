@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from loqa.agents.policy import Policy
 from loqa.runtime.device import fetch
+from loqa.runtime.random import stream_seed
 
 if TYPE_CHECKING:
     from loqa.envs.base import Env
@@ -134,6 +135,11 @@ class Monitor:
         if self._env is None:
             episodes = self.config.evaluation.evaluation_episodes
             self._env = trainer.make_env(episodes, "evaluation episodes")
+        if hasattr(self._env, "rollout_policies"):
+            # It may draw its own numbers. Then it counts episodes from here: not from how often it was
+            # played, which a resumed run does not know.
+            seed = stream_seed(self.config.loop.seed, purpose, trainer.iteration)
+            self._env.reset(seed=seed)
         agent: Policy | str = trainer.seat_of(trainer.agent)
         players = self._env.spec.num_players
         others: list[Policy | str] = [agent if script is None else script] * (players - 1)

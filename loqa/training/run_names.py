@@ -143,7 +143,8 @@ def without_effect(config: TrainConfig) -> dict[str, str]:
         shaping = ("shaping", "dice_discount", "n_step", "softmax_temperature", "self_play_target",
                    "current_reward_differentiable", "stop_normaliser_gradient", "opponent_baseline",
                    "shaping_advantage")  # fmt: skip
-        idle(config.algo == "naive", "algo", "shaping_weight", *shaping)
+        naive = {config.algo, config.other_algo} <= {"naive", "same"}  # nobody shapes
+        idle(naive, "algo", "shaping_weight", *shaping)
         idle(config.shaping_weight == 0, "shaping_weight", *shaping)
         idle(config.shaping == "loaded-dice", "shaping", "n_step")
         idle(config.shaping == "n-step", "shaping", "dice_discount", "current_reward_differentiable",

@@ -363,7 +363,12 @@ class Trainer:
                 told = ", ".join(f"{key} {made[key]} (here {shown[key]})" for key in differing)
                 raise ValueError(f"{name} learned what this run does not show: {told}")
             return self.seat_of(agent)
-        return self.game.player(name)
+        try:
+            return self.game.player(name)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}; there is no run or checkpoint of that name either"
+            ) from error
 
     def _set_rates(self) -> None:
         """Tells the algorithms the rates of this iteration, and the opponents whether annealing has begun."""
@@ -377,8 +382,12 @@ class Trainer:
                 rates[name] = begin + share * (final - begin)
         rates = {name: rate for name, rate in rates.items() if name in self.algorithm.rates}
         if rates != self.rates:
-            for algorithm in (self.algorithm, *self.opponents.algorithms):
-                algorithm.set_rates(**rates)
+            self.algorithm.set_rates(**rates)
+            beside = dict(rates)
+            if not self.monitor.shaping_weight:  # who shapes beside a naive agent goes on to
+                beside.pop("shaping_weight", None)
+            for algorithm in self.opponents.algorithms:
+                algorithm.set_rates(**beside)
             self.rates = rates
 
 

@@ -181,7 +181,23 @@ def test_a_naive_other_stays_naive() -> None:
         assert torch.equal(ours, theirs)
 
 
+def test_who_shapes_beside_a_naive_agent_goes_on_to() -> None:
+    """The agent's weight of 0 is not the other's."""
+    trainer = Trainer(
+        IPDConfig.of_preset("default", algo="naive", other_algo="loqa", shaping_weight=2.5, **SMALL)
+    )
+    trainer.iterate()
+    own, other = trainer.algorithm, trainer.opponents.algorithms[0]
+    weights = [one.learner.settings.shaping_weight for one in (own, other)]  # type: ignore[attr-defined]
+    assert weights == [0.0, 2.5]
+
+
 def test_what_is_refused() -> None:
+    for name in ("gamma", "exploration"):
+        with pytest.raises(ValueError, match=f"opponent_model inferred needs {name} below 1"):
+            Trainer(
+                IPDConfig.of_preset("default", opponent_model="inferred", **SMALL, **{name: 1.0})
+            )
     for kind in ("mirrored", "inferred"):
         with pytest.raises(
             ValueError,

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -159,6 +160,29 @@ def test_checkpoints_and_run_directories(tmp_path: Path) -> None:
     assert -3 <= result.total.reward[0].mean <= 0
     np.savez(tmp_path / "pola.npz", **pola_arrays())
     assert expand([tmp_path]) == [tmp_path / "pola.npz", tmp_path / "run"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "payoff"),
+    [
+        ({"stage_game": "chicken"}, [[[0, -1], [1, -100]]] * 2),
+        (
+            {"payoff": (1, 2, 3, 4, 4, 3, 2, 1), "meets": "learners"},
+            [[[1, 2], [3, 4]], [[4, 3], [2, 1]]],
+        ),
+        ({"payoff": tuple(range(9))}, [[[0, 1, 2], [3, 4, 5], [6, 7, 8]]] * 2),
+    ],
+    ids=["stage game", "asymmetric", "three actions"],
+)
+def test_a_run_plays_the_game_that_it_learned(
+    fields: dict[str, Any], payoff: Any, tmp_path: Path
+) -> None:
+    small = {"iterations": 1, "batch_size": 4, "episode_length": 3}
+    loqa.train(loqa.MatrixConfig.of_preset(**small, **fields), tmp_path / "run")
+    result = loqa.evaluate(tmp_path / "run", tmp_path / "run", episodes=2)
+    assert result.rules["payoff"] == payoff
+    least, most = np.min(payoff), np.max(payoff)
+    assert all(least <= one.mean <= most for one in result.total.reward)
 
 
 def test_wrong_players(tmp_path: Path) -> None:

@@ -205,6 +205,9 @@ def test_watch_agents(tmp_path: Path, capsys) -> None:
     code, _, error = run(capsys, "watch", tmp_path / "pola.npz", "tft")
     assert code == 2
     assert "tit-for-tat plays ipd or continuous-ipd or cournot, not coin_game" in error
+    code, _, error = run(capsys, "watch", "win-stay-lose-shift")
+    assert code == 2
+    assert "win-stay-lose-shift plays ipd, which cannot be shown: coin_game and" in error
 
 
 def test_published_group_means() -> None:

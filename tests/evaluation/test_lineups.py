@@ -60,6 +60,15 @@ def test_all_seatings_of_three_players(tmp_path: Path) -> None:
     assert found.to_latex().count(r"\\") == 4
 
 
+def test_one_episode_a_seat_leaves_the_error_unknown(tmp_path: Path) -> None:
+    few = {**THREE, "num_players": 4, "max_seatings": 2}
+    with pytest.raises(ValueError, match=r"episodes must be more than the 4 seats.*got 4"):
+        loqa.league(AGENTS[:2], out=tmp_path / "out", **{**few, "episodes": 4})
+    assert not (tmp_path / "out").exists()
+    found = loqa.league(AGENTS[:2], out=tmp_path / "out", **{**few, "episodes": 6})
+    assert all(one.standard_error < np.inf for pair in found.pairs for one in pair.reward)
+
+
 def test_one_among_others_is_what_evaluate_plays() -> None:
     found = loqa.league(AGENTS[:2], **{**THREE, "episodes": 3000})
     pair: Pair = next(one for one in found.pairs if one.first == AGENTS[1] != one.second)

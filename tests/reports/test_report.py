@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import loqa
 from loqa.cli.main import main
@@ -97,6 +99,15 @@ def test_a_run_with_films(tmp_path: Path) -> None:
     films = page.pictures("image/gif")
     assert [one[:6] for one in films] == [b"GIF89a"] * 3
     assert "agent against always-defect" in page.text
+
+
+def test_a_film_of_actions_that_are_numbers(tmp_path: Path) -> None:
+    small = {"batch_size": 4, "episode_length": 3, "num_players": 3}
+    loqa.train(loqa.CournotConfig.of_preset(iterations=1, log_every=1, **small), tmp_path / "run")
+    assert main(["report", str(tmp_path / "run")]) == 0
+    (film,) = page_of(tmp_path / "run" / "report.html").pictures("image/gif")
+    with Image.open(io.BytesIO(film)) as shown:
+        assert shown.size == (420, 24 + 3 * 32)  # a row of as many pixels as a cell of a board
 
 
 def test_a_league_of_a_run_and_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

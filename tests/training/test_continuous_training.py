@@ -337,6 +337,16 @@ def test_boxes_that_are_none(fields: dict[str, Any], said: str) -> None:
         loqa.train(env=make, **OWN)
 
 
+def test_lola_looks_ahead_of_a_run_whose_critic_was_fitted(tmp_path: Path) -> None:
+    """What the critic was fitted to is no parameter."""
+    heads = {**OWN, "actor": "gru", "critic": "ridge", "exploration": 0.2}
+    loqa.train(env=pull, out=tmp_path / "first", **heads)
+    del heads["critic_warmup"]
+    fixed = {"meets": "fixed", "fixed": (str(tmp_path / "first"),)}
+    summary = loqa.train(env=pull, out=tmp_path / "ahead", algo="lola", **fixed, **heads)
+    assert summary["status"] == "finished"
+
+
 def test_a_pettingzoo_environment_of_a_box(tmp_path: Path) -> None:
     spaces = pytest.importorskip("gymnasium").spaces
     pytest.importorskip("pettingzoo")

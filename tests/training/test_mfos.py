@@ -196,6 +196,13 @@ def test_a_naive_learner_learns_what_pays() -> None:
     assert likely > 0.5
 
 
+def test_one_step_of_one_board_says_nothing() -> None:
+    naive = NaiveLearner((7, 3, 3), 4, NaiveSettings(), torch.Generator().manual_seed(1))
+    seat = Seat(torch.rand(2, 1, 7, 3, 3), torch.zeros(1, 1), torch.ones(1, 1))
+    naive.after(seat)
+    assert all(bool(one.isfinite().all()) for one in naive.parameters())
+
+
 def test_its_agent_plays_matches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed in (0, 1):
         loqa.train(config(meets="naive", iterations=1, seed=seed), tmp_path / f"run{seed}")

@@ -117,6 +117,14 @@ def test_other_opponents(meets: str, tmp_path: Path) -> None:
     assert summary["status"] == "finished"
 
 
+def test_who_plays_alone_has_nobody_to_model(tmp_path: Path) -> None:
+    class Alone(TorchEnv):
+        players = 1
+
+    summary = loqa.train(out=tmp_path / "run", env=Alone, opponent_model="learned", **QUICK)
+    assert len(summary["self_play"]) == 1
+
+
 def test_config_says_all(tmp_path: Path) -> None:
     loqa.train(out=tmp_path / "run", env=TorchEnv, **QUICK)
     said = json.loads((tmp_path / "run" / "config.json").read_text())

@@ -123,7 +123,7 @@ def test_runs_of_every_kind(tmp_path: Path, fields: dict[str, Any]) -> None:
 
 
 def test_fixed_players_are_of_the_game() -> None:
-    with pytest.raises(ValueError, match=r"fixed must be one of .*grim"):
+    with pytest.raises(ValueError, match=r"fixed must be one of .*grim.* no run or checkpoint"):
         loqa.train(
             PublicGoodsConfig.of_preset(
                 "default", meets="fixed", fixed=("tit-for-tat",), iterations=1

@@ -46,6 +46,15 @@ def test_runs(tmp_path: Path, fields: dict[str, Any]) -> None:
     assert len(summary["self_play"]) == players
 
 
+def test_evaluations_are_of_the_iteration_alone(tmp_path: Path) -> None:
+    """Not of how often was played before, by a run that was resumed or that says more."""
+    fields = {"algo": "naive", "num_players": 2, "evaluate_every": 1}
+    whole = run(tmp_path / "whole", **fields, iterations=3, log_every=3)
+    run(tmp_path / "parts", **fields, iterations=2, log_every=1)
+    resumed = loqa.resume(tmp_path / "parts", iterations=3)
+    assert resumed["self_play"] == whole["self_play"]
+
+
 def test_wrong_settings() -> None:
     with pytest.raises(ValueError, match="num_players must be"):
         PublicGoodsSettings(num_players=9)

@@ -186,6 +186,8 @@ def test_a_field_without_effect_changes_no_number(config: TrainConfig, tmp_path:
 
 
 def test_the_header_names_options_without_effect() -> None:
+    beside = IPDConfig(algo="naive", meets="learners", other_algo="loqa")
+    assert "shaping_weight" not in without_effect(beside)  # it is the other's
     config = IPDConfig(algo="naive", n_step=5, actor_hidden=3, gamma=0.5)
     assert (
         describe(config)[-1] == "without effect: n_step (algo naive), actor_hidden (actor logits)"

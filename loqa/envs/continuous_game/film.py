@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from loqa import _checks
 from loqa.envs.continuous_game.env import ContinuousGame
 from loqa.envs.film import moments, write_film
 
@@ -57,23 +58,27 @@ def text_frame(frame: ActionFrame, colour: bool = True) -> str:
     return "\n".join(lines)
 
 
-def draw_frame(frame: ActionFrame) -> np.ndarray:
-    """The same as a picture; RGB of uint8."""
-    row, width = 34, 420
-    image = Image.new("RGB", (width, 24 + row * len(frame.actions)), "white")
+def draw_frame(frame: ActionFrame, size: int = 34) -> np.ndarray:
+    """The same as a picture, with `size` pixels for each player's row; RGB of uint8."""
+    size, width = _checks.integer("size", size, 21, 1024), 420
+    image = Image.new("RGB", (width, 24 + size * len(frame.actions)), "white")
     draw = ImageDraw.Draw(image)
     draw.text((4, 6), f"step {frame.t}", fill=(90, 90, 90))
     for player, (action, score) in enumerate(zip(frame.actions, frame.score, strict=True)):
-        top = 24 + row * player
+        top = 24 + size * player
+        bottom = top + size - 6
         name = frame.names[player] if frame.names else f"player {player}"
         draw.text((4, top), name, fill=_COLOURS[player])
         draw.text((width - 4, top), f"{score:+.2f}", fill=_COLOURS[player], anchor="ra")
-        draw.rectangle((4, top + 14, width - 4, top + 28), outline=(200, 200, 200))
+        draw.rectangle((4, top + 14, width - 4, bottom), outline=(200, 200, 200))
         if action >= 0:
-            draw.rectangle((4, top + 14, 4 + (width - 8) * action, top + 28), fill=_COLOURS[player])
+            right = 4 + (width - 8) * action
+            draw.rectangle((4, top + 14, right, bottom), fill=_COLOURS[player])
     return np.asarray(image)
 
 
-def save_gif(path: str | Path, frames: Iterable[ActionFrame], frames_per_second: float = 4) -> Path:
+def save_gif(
+    path: str | Path, frames: Iterable[ActionFrame], frames_per_second: float = 4, size: int = 34
+) -> Path:
     """Writes frames as `loqa.envs.film.write_film` does; returns the path."""
-    return write_film(path, (draw_frame(frame) for frame in frames), frames_per_second)
+    return write_film(path, (draw_frame(frame, size) for frame in frames), frames_per_second)
