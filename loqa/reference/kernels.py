@@ -192,7 +192,8 @@ def n_step_dice_returns(
     that Q_s judges, so it counts as a constant. b is the baseline, a constant too. m = n, or fewer
     if the episode ends before; after a termination there is no v.
     """
-    baselines = torch.as_tensor(baseline).detach().to(rewards).expand_as(rewards)
+    baselines = torch.as_tensor(baseline, dtype=rewards.dtype, device=rewards.device)
+    baselines = baselines.detach().expand_as(rewards)
     terminal, done = _ends(terminated, truncated, rewards)
     rows = []
     for s in range(rewards.shape[0] + 1 - n):

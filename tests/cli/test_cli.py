@@ -160,7 +160,7 @@ def test_bench_compares_before_it_times(monkeypatch):
         (["train", "ipd", "--iterations", "many"], "'many'"),
         (["train", "ipd", "--shared-reward=perhaps"], "perhaps"),
         (["train", "ipd", "--gamma", "1.5"], "gamma must be a finite number in [0, 1], got 1.5"),
-        (["train", "ipd", "--payoff", "1,2,nan,4"], "payoff must be finite"),
+        (["train", "ipd", "--payoff", "1,2,nan,4"], "payoff must be a finite number"),
         (["resume", "nowhere"], "no run directory"),
         (["plot", "nowhere"], "no run directory"),
     ],

@@ -129,7 +129,7 @@ def test_what_help_shows_can_be_typed_back(algo, capsys):
     (("--lr", "nan"), "lr must be a finite number in"),
     (("--algo", "pola", "--outer-kl", "nan"), "outer_kl must be a finite number in"),
     (("--payoff", "1,2,3"), "payoff must be 4 numbers, or 8"),
-    (("--payoff", "1,2,3,inf"), "payoff must be finite"),
+    (("--payoff", "1,2,3,inf"), "payoff must be a finite number"),
     (("--factor", "1.2"), "factor is of the game public-goods"),
     (("--algo", "lolla"), "did you mean 'lola'"),
     (("--algo", "naive", "--inner-steps", "2"), "--inner-steps"),
