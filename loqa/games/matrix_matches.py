@@ -42,13 +42,15 @@ class MatrixMatches(NativeMatches[MatrixGame]):
         return {"cooperate": 0} if len(config.env.table()[0]) == 2 else {}
 
     def check_seat(self, env: MatrixGame, player: Player) -> None:
-        if env.num_actions != 2:
+        states = getattr(player.policy, "states", None)  # of an agent
+        known = states.actions if states is not None else 2 if player.policy is None else None
+        if known not in (None, env.num_actions):
             raise ValueError(
-                f"{player.name} plays in a game of 2 actions, this one has {env.num_actions}"
+                f"{player.name} plays in a game of {known} actions, this one has {env.num_actions}"
             )
 
     def num_inputs(self, env: MatrixGame) -> int:
-        return 4  # the index is read as four bits
+        return 2 * env.num_actions  # the index is read as bits
 
     def policy_in(self, env: MatrixGame, player: Player) -> Policy | None:
         if player.policy is not None:

@@ -248,5 +248,9 @@ def test_games_without_cooperation() -> None:
     assert result.reward[0].mean == 8
     assert result.statistics == {}
     with pytest.raises(ValueError, match="a game of 2 actions, this one has 3"):
-        train_best_response(Third(), game="ipd", payoff=three)
+        train_best_response("tft", game="ipd", payoff=three)
+    quick = ResponseSettings(iterations=60, batch_size=64)
+    best = train_best_response(Third(), game="ipd", payoff=three, training=quick)
+    result = loqa.evaluate(best, Third(), game="ipd", payoff=three, episodes=16).total
+    assert result.reward[0].mean > 7.5  # of 2, 5 and 8 against its action 2
     assert settings_of([as_player(Third())], "ipd", {}, None, 0).make == {}
