@@ -58,7 +58,8 @@ class CoinSettings:
 
     def __post_init__(self) -> None:
         _checks.check_fields(self)
-        _checks.integer("num_players", self.num_players, 2, COIN_PRESETS[self.rules].max_players)
+        most = COIN_PRESETS[self.rules].max_players
+        _checks.integer(f"num_players by rules {self.rules}", self.num_players, 2, most)
         if self.height * self.width <= self.num_players:
             raise ValueError(
                 f"the board needs {self.num_players + 1} cells or more, "
