@@ -94,7 +94,7 @@ def test_agents_play_by_the_rules_that_they_learned(tmp_path: Path) -> None:
     assert (result.preset, result.episode_length) == ("mfos22", 6)
     with pytest.raises(ValueError, match="plays by the rules of"):
         loqa.evaluate(one, other, episodes=8)
-    with pytest.raises(ValueError, match="num_players by rules loqa24 must be"):
+    with pytest.raises(ValueError, match="num_players by rules mfos22 must be"):
         loqa.CoinConfig(rules="mfos22", num_players=3)
 
 
