@@ -11,7 +11,6 @@ from torch import Tensor
 
 import loqa
 from loqa import CoinConfig
-from loqa._native import core
 from loqa.agents.actor_critic import Agent, build_agent, build_head
 from loqa.agents.canonical import CanonicalHead, images, turned
 from loqa.agents.places import Places
@@ -21,14 +20,6 @@ from loqa.training.trainer import Trainer
 
 MOVES = COIN_PRESETS["loqa24"].moves
 STEPS, BATCH = 12, 64
-
-
-@pytest.fixture(params=core.supported_isas())
-def isa(request: pytest.FixtureRequest):
-    before = core.isa()
-    core.set_isa(request.param)
-    yield request.param
-    core.set_isa(before)
 
 
 def agent(seed: int, height: int = 3, width: int = 3, kind: str = "gru", players: int = 2) -> Agent:

@@ -23,14 +23,6 @@ from loqa.training.replay import ReplayPool
 STEPS = 12
 
 
-@pytest.fixture(params=core.supported_isas())
-def isa(request: pytest.FixtureRequest):
-    before = core.isa()
-    core.set_isa(request.param)
-    yield request.param
-    core.set_isa(before)
-
-
 def _env(episodes: int, *, side: int = 3, **settings: Any) -> CoinGame:
     settings = {"episode_length": STEPS, "num_threads": 1, **settings}
     env = make("coin_game", num_envs=episodes, height=side, width=side, **settings)
