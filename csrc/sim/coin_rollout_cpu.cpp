@@ -97,8 +97,10 @@ Player make_player(Arena& arena, const CoinRollout& job, int64_t rows) {
   player.scratch = arena.take<float>(scratch);
   player.places = arena.take<int32_t>(rows * 2 * kMaxOnes);
   const CoinRules rules = rules_of<CoinGame>(job.game);
-  player.images.place = arena.take<int32_t>(kMaxImages * rules.height * rules.width);
-  player.image = arena.take<int>(rows * 2);
+  if (job.canonical[0] || job.canonical[1]) {
+    player.images.place = arena.take<int32_t>(kMaxImages * rules.height * rules.width);
+    player.image = arena.take<int>(rows * 2);
+  }
   player.states = arena.take<uint8_t>(CoinGame::states_bytes(rules, rows));
   player.cache = arena.take<uint8_t>(CoinGame::cache_bytes(rules, rows));
   player.t = arena.take<int32_t>(kCoinBlock);
