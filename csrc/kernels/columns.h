@@ -62,6 +62,10 @@ struct Tile {
     for (int j = 0; j < kCount; ++j) sums[j] = ends.unless_ended(i + j * kLanes<T>, sums[j]);
   }
   template <typename T>
+  LOQA_HD void scale_by(T factor) {
+    for (int j = 0; j < kCount; ++j) sums[j] = factor * sums[j];
+  }
+  template <typename T>
   LOQA_HD void store_to(T* to, T scale) const {
     for (int j = 0; j < kCount; ++j) store(V(scale * sums[j]), to + j * kLanes<T>);
   }
@@ -327,11 +331,15 @@ LOQA_HD void run_columns(const NStepVjp<T>& job, const Columns& columns) {
         sum.store_to(of_rewards + i, age);
       });
       On::template for_tiles<T>(count, [&](auto sum, int64_t i) LOQA_INLINE {
-        if (t >= job.n) sum.read_from(grad + (t - job.n) * columns.width + i);
-        for (int64_t s = t - job.n; kEnds && s < t; ++s) {
+        const bool reached = t >= job.n;  // by the bootstrap of a window
+        if (reached) {
+          sum.read_from(grad + (t - job.n) * columns.width + i);
+          sum.scale_by(bootstrap);  // before it is cut: infinity times 0 is no number
+        }
+        for (int64_t s = t - job.n; kEnds && reached && s < t; ++s) {
           sum.template cut<T>(EndsRow<On, kEnds, T>(job.ends, columns, s, first), i);
         }
-        sum.store_to(of_values + i, bootstrap);
+        sum.store_to(of_values + i, T(1));
       });
     }
   });

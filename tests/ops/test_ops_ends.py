@@ -313,3 +313,15 @@ def test_small_gradcheck_with_ends(name: str, kernel_device: str) -> None:
     call = lambda r, v: ENDED[name](torch.sin(r), torch.cos(v), logps, *ends)  # noqa: E731
     assert torch.autograd.gradcheck(call, (rewards, values))
     assert torch.autograd.gradgradcheck(call, (rewards, values))
+
+
+def test_small_a_value_that_no_window_ends_with_has_no_gradient(kernel_device: str) -> None:
+    """Also where gamma^n is infinite: infinity times 0 is no number."""
+    for ends in (None, flags(0, 0, 0, 1, 0, 0, 0, device=kernel_device)):
+        values = torch.ones(8, device=kernel_device, requires_grad=True)
+        rewards = torch.zeros(7, device=kernel_device)
+        returns = ops.n_step_returns(rewards, values, 1e20, 2, terminated=ends)
+        (grad,) = torch.autograd.grad(returns.sum(), values)
+        inf = torch.inf
+        middle = [inf, inf, inf, inf] if ends is None else [inf, inf, 0, 0]
+        assert grad.tolist() == [0, 0, *middle, inf, inf]
