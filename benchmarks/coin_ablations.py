@@ -38,6 +38,7 @@ CASES: dict[str, dict[str, Any]] = {
     "meets itself": {"meets": "self"},
     "limit 5": {"steering_limit": 5.0},
     "no steering": {"self_play_target": None},
+    "no annealing": {"anneal": 0},
     "weight 2.5": {"self_play_target": None, "shaping_weight": 2.5},
     "no own plane": {},
     "canonical": {"canonical": True},

@@ -36,6 +36,73 @@ class GruSets:
         outputs: int,
     ) -> None: ...
 
+class StepHead:
+    def __init__(
+        self,
+        *,
+        first: Memory,
+        first_bias: Memory,
+        gates: Memory,
+        gates_bias: Memory,
+        memory: Memory,
+        memory_bias: Memory,
+        end: Memory,
+        end_bias: Memory,
+        sets: int,
+        features: int,
+        hidden: int,
+        outputs: int,
+        seat: int,
+        reads_time: bool,
+        acts: bool,
+        state: Memory,
+        said: Memory | None,
+    ) -> None: ...
+
+def gru_sequence_cuda(
+    input: int,
+    weight: int,
+    bias_hn: int,
+    states: int,
+    saved: int,
+    steps: int,
+    rows: int,
+    size: int,
+    stream: int,
+) -> None: ...
+def gru_sequence_vjp_cuda(
+    grad: int,
+    saved: int,
+    states: int,
+    weight: int,
+    grad_input: int,
+    grad_hidden: int,
+    steps: int,
+    rows: int,
+    size: int,
+    stream: int,
+) -> None: ...
+def gru_sequence_fits(size: int) -> bool: ...
+def head_step_fits(features: int, hidden: int, outputs: int, width: int, on_host: bool) -> bool: ...
+
+class HeadSteps:
+    def __init__(
+        self,
+        *,
+        heads: list[StepHead],
+        obs: Memory,
+        type: int,
+        width: int,
+        draws: Memory,
+        actions: Memory,
+        steps: int,
+        games: int,
+        players: int,
+        exploration: float,
+        on_host: bool,
+    ) -> None: ...
+    def step(self, t: int, stream: int) -> None: ...
+
 def tournament(
     *,
     cooperates: Int32Array,

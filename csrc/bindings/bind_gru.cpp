@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "kernels/gru.h"
 #include "kernels/gru_policy.h"
 #include "kernels/gru_rows.h"
+#include "kernels/gru_sequence.h"
 
 #if defined(__GLIBC__)
 #include <malloc.h>
@@ -81,6 +83,72 @@ void gru_step_vjp(const Target& target, Address grad_next, Address grad_out, Add
       rows, target);
 }
 
+// Whole sequences, as a GPU's threads do them.
+template <typename Job>
+void run_sequences(const Job& job, std::uintptr_t stream) {
+  if (job.size % 4 != 0 || job.size > kMaxSequenceUnits) {
+    throw std::invalid_argument("size must be a multiple of 4 up to " +
+                                std::to_string(kMaxSequenceUnits) + ", got " +
+                                std::to_string(job.size));
+  }
+  if (!emulate_cuda) {
+    if constexpr (kWithCuda) return run_gru_sequence_cuda(job, pointer<void>(stream));
+    throw std::runtime_error("loqa was built without CUDA: install it where nvcc is found");
+  }
+  using Thread = typename threads::ThreadOf<Job>::Type;
+  std::vector<threads::Four> shared(static_cast<size_t>(threads::sequence_words(job)) / 4 + 1);
+  const auto block = std::make_unique<HostBlock<Thread, kSequenceThreads>>();
+  block->shared = reinterpret_cast<uint32_t*>(shared.data());
+  for (block->index = 0; block->index < threads::sequence_blocks(job.rows); ++block->index) {
+    threads::run_sequence(job, *block);
+  }
+}
+
+// An array [rows, columns] of which several floats are read at once.
+template <typename T>
+T* wide_array(const char* name, Address address, int64_t rows, int64_t columns) {
+  if (address % alignof(threads::Four) != 0) {
+    throw std::invalid_argument(std::string(name) + ": the array is not aligned to 16 bytes");
+  }
+  return array<T>(name, address, rows, columns);
+}
+
+void gru_sequence(Address input, Address weight, Address bias_hn, Address states, Address saved,
+                  int64_t steps, int64_t rows, int64_t size, std::uintptr_t stream) {
+  check_sizes(rows, size);
+  check_sizes(steps, size);
+  const int64_t all = steps * rows;
+  GruSequence job = {};
+  job.input = wide_array<const float>("input", input, all, 3 * size);
+  job.weight = wide_array<const float>("weight", weight, size, 3 * size);
+  job.bias_hn = wide_array<const float>("bias_hn", bias_hn, 1, size);
+  job.states = wide_array<float>("states", states, all + rows, size);
+  if (saved != 0) job.saved = wide_array<float>("saved", saved, all, 4 * size);
+  job.steps = steps;
+  job.rows = rows;
+  job.size = static_cast<int32_t>(size);
+  run_sequences(job, stream);
+}
+
+void gru_sequence_vjp(Address grad, Address saved, Address states, Address weight,
+                      Address grad_input, Address grad_hidden, int64_t steps, int64_t rows,
+                      int64_t size, std::uintptr_t stream) {
+  check_sizes(rows, size);
+  check_sizes(steps, size);
+  const int64_t all = steps * rows;
+  GruSequenceVjp job = {};
+  job.grad = wide_array<const float>("grad", grad, all, size);
+  job.saved = wide_array<const float>("saved", saved, all, 4 * size);
+  job.states = wide_array<const float>("states", states, all + rows, size);
+  job.weight = wide_array<const float>("weight", weight, 3 * size, size);
+  job.grad_input = wide_array<float>("grad_input", grad_input, all, 3 * size);
+  job.grad_hidden = wide_array<float>("grad_hidden", grad_hidden, all, 3 * size);
+  job.steps = steps;
+  job.rows = rows;
+  job.size = static_cast<int32_t>(size);
+  run_sequences(job, stream);
+}
+
 // `elements` are as many as lie in each array from its address on.
 GruSets make_sets(const std::vector<Address>& arrays, const std::vector<int64_t>& elements,
                   const std::vector<int64_t>& strides, Address index, bool half, bool reads_time,
@@ -149,6 +217,25 @@ void bind(py::module_& module, const std::string& suffix) {
 void bind_gru(py::module_& module) {
   bind<float>(module, "f32");
   bind<double>(module, "f64");
+  module.def("gru_sequence_cuda", &gru_sequence, py::arg("input"), py::arg("weight"),
+             py::arg("bias_hn"), py::arg("states"), py::arg("saved"), py::arg("steps"),
+             py::arg("rows"), py::arg("size"), py::arg("stream"));
+  module.def("gru_sequence_vjp_cuda", &gru_sequence_vjp, py::arg("grad"), py::arg("saved"),
+             py::arg("states"), py::arg("weight"), py::arg("grad_input"), py::arg("grad_hidden"),
+             py::arg("steps"), py::arg("rows"), py::arg("size"), py::arg("stream"));
+  module.def(
+      "gru_sequence_fits",
+      [](int64_t size) {
+        if (size < 1 || size % 4 != 0 || size > kMaxSequenceUnits) return false;
+        GruSequence forward = {};
+        GruSequenceVjp backward = {};
+        forward.size = backward.size = static_cast<int32_t>(size);
+        const int64_t words =
+            std::max(threads::sequence_words(forward), threads::sequence_words(backward));
+        return words * static_cast<int64_t>(sizeof(uint32_t)) <= block_memory(emulate_cuda);
+      },
+      py::arg("size"),
+      "Whether a GRU of so many units takes the sequences of the current GPU in one launch.");
   py::class_<GruSets>(module, "GruSets",
                       "Parameter sets of a recurrent head; the arrays outlive it.")
       .def(py::init(&make_sets), py::kw_only(), py::arg("arrays"), py::arg("elements"),

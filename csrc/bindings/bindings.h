@@ -67,6 +67,7 @@ inline int64_t action_bytes(ActionType type) {
 
 void bind_game(pybind11::module_& module);
 void bind_gru(pybind11::module_& module);
+void bind_head_step(pybind11::module_& module);
 void bind_kernels(pybind11::module_& module);
 void bind_memory(pybind11::module_& module);
 void bind_step_arguments(pybind11::module_& module);

@@ -10,6 +10,8 @@
 
 namespace loqa {
 
+int64_t block_memory_cuda();
+
 // Where a kernel works.
 struct Target {
   bool cuda;
@@ -29,6 +31,15 @@ struct Target {
     }
   }
 };
+
+// Bytes of shared memory that a block of the current GPU can have; on the host, where tests run its
+// code, as many as on a GPU of compute capability 9.0.
+inline int64_t block_memory(bool on_host) {
+  if constexpr (kWithCuda) {
+    if (!on_host) return block_memory_cuda();
+  }
+  return 227 << 10;
+}
 
 // Defines NAME(names..., num_threads) and NAME_cuda(names..., stream).
 template <typename... Args, typename... Names>

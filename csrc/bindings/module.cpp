@@ -44,6 +44,7 @@ PYBIND11_MODULE(_core, module) {
   loqa::bind_step_arguments(module);
   loqa::bind_game(module);
   loqa::bind_gru(module);
+  loqa::bind_head_step(module);
   loqa::bind_kernels(module);
   loqa::bind_meta_game(module);
   loqa::bind_tournament(module);

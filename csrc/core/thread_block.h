@@ -41,18 +41,18 @@ struct BlockWalk {
   }
 };
 
-template <typename Thread>
+template <typename Thread, int kThreads = kBlockThreads>
 struct HostBlock {
   int64_t index;
   uint32_t* shared;  // memory of the block
-  Thread threads[kBlockThreads];
+  Thread threads[kThreads];
 
   // Every thread's work, which what comes next may read of any thread. Every other block goes
   // backwards, so that work that depends on the order of threads shows.
   template <typename Work>
   void all_then_wait(const Work& work) {
-    for (int i = 0; i < kBlockThreads; ++i) {
-      const int thread = index % 2 == 0 ? i : kBlockThreads - 1 - i;
+    for (int i = 0; i < kThreads; ++i) {
+      const int thread = index % 2 == 0 ? i : kThreads - 1 - i;
       work(threads[thread], thread);
     }
   }

@@ -49,15 +49,23 @@ LOQA_HD V expm1_of(V x) {
   return power * p + (power - 1.0f);
 }
 
-template <typename V>
+// How a gate divides: rounded right, so that bits are the same everywhere.
+struct Exactly {
+  template <typename V>
+  static LOQA_HD V divide(V a, V b) {
+    return a / b;
+  }
+};
+
+template <typename Division = Exactly, typename V>
 LOQA_HD V sigmoid(V x) {
-  return 1 / (expm1_of(-x) + 2);
+  return Division::divide(V{} + 1, V(expm1_of(-x) + 2));
 }
 
-template <typename V>
+template <typename Division = Exactly, typename V>
 LOQA_HD V tanh_of(V x) {
   const V e = expm1_of(x + x);
-  return e / (e + 2);
+  return Division::divide(e, V(e + 2));
 }
 
 template <typename V>
@@ -66,10 +74,10 @@ struct GruGates {
 };
 
 // Of the sums that enter r and z, of what the input says to n, and of hn.
-template <typename V>
+template <typename Division = Exactly, typename V>
 LOQA_HD GruGates<V> gru_row(V sum_r, V sum_z, V input_n, V hn) {
-  const V r = sigmoid(sum_r);
-  return {r, sigmoid(sum_z), tanh_of(V(input_n + r * hn)), hn};
+  const V r = sigmoid<Division>(sum_r);
+  return {r, sigmoid<Division>(sum_z), tanh_of<Division>(V(input_n + r * hn)), hn};
 }
 
 // (1 - z) n + z state

@@ -88,6 +88,19 @@ class AgentSets:
             recorded = StackedHead(self.parameters, critic_name, self.index, reads_time=True)
         return StackedHead(self.parameters, name, self.index), recorded
 
+    def folded_heads(self) -> tuple[GRUPolicy, GRUPolicy | None] | None:
+        """Actor and critic (if it records) laid out for stepping; None unless both are recurrent heads that
+        read the observation as it is."""
+        agent = self.agent
+        if agent.observes != "features":
+            return None
+        if not (isinstance(agent.actor, GRUHead) and isinstance(agent.critic, GRUHead)):
+            return None
+        actor, critic = self._actor, self._critic if self.records else None
+        assert isinstance(actor, GRUPolicy)
+        assert critic is None or isinstance(critic, GRUPolicy)
+        return actor, critic
+
     @property
     def canonical(self) -> bool:
         """Whether boards are seen in their canonical image (`loqa.agents.canonical`)."""

@@ -95,7 +95,7 @@ class VectorEnv(Spaces, ABC):
         self.episode_length = spec.episode_length
         self.device = devices.usable_device(device)
         # Whether the core works as threads of a device: resets within a step, and checks later.
-        self._on_device = self.device.type == "cuda" or devices.device_code_on_host
+        self.on_device = self.device.type == "cuda" or devices.device_code_on_host
         self._memory = devices.DeviceMemory(self.device)
         self.num_threads = threads(num_threads)
         self.first_env = _checks.integer("first_env", first_env, 0, 2**32 - 1 - self.num_envs)
@@ -209,7 +209,7 @@ class VectorEnv(Spaces, ABC):
             TypeError, ValueError: wrong type, shape, device or range (with device "cuda" see `check`);
             nothing has changed then.
         """
-        if self._on_device:
+        if self.on_device:
             return self._step_on_device(actions)
         # Of a small batch all that is done here is most of the time: one call, if it goes well.
         results: Any = self._native.step(actions)
@@ -250,6 +250,18 @@ class VectorEnv(Spaces, ABC):
         self._fresh = False
         return self._shown()
 
+    def step_into(self, actions: Tensor, obs: Tensor, rewards: Tensor) -> None:
+        """One step of a device, written where it is wanted; the buffers that `step` returns stay as they are.
+
+        Args:
+            actions: [1, B, A] uint8, each legal or taken for another (see `check`).
+            obs: [2, B, A, *obs_shape], gets the observation before the step and the one after it.
+            rewards: [1, B, A] float32.
+        """
+        kind = given.ACTION_TYPES[actions.dtype]
+        self._native.rollout(borrow(actions), kind, 1, borrow(obs), borrow(rewards))
+        self._fresh = False
+
     def _make_room(self) -> None:
         """Raises OverflowError if a step counter is at its end; one that restarts is put to 0."""
         full = self._t == _MAX_T
@@ -273,7 +285,7 @@ class VectorEnv(Spaces, ABC):
         Raises:
             ValueError: there was one.
         """
-        if self._on_device and bool(self._bad_buffer.tensor.item()):
+        if self.on_device and bool(self._bad_buffer.tensor.item()):
             self._bad_buffer.tensor.zero_()
             raise ValueError(
                 f"actions must be in {self._range()}: since the last check at least one was not, and was "
@@ -297,7 +309,7 @@ class VectorEnv(Spaces, ABC):
         if self.autoreset:
             return self._rollout_by_steps(actions)
         shape = (None, *self._action_shape)
-        if self._on_device:
+        if self.on_device:
             moves = given.device_actions(actions, shape, self.device)
             obs, rewards = self._rollout_buffers(moves.shape[0])
             kind = given.ACTION_TYPES[moves.dtype]
@@ -326,7 +338,7 @@ class VectorEnv(Spaces, ABC):
     def _rollout_by_steps(self, actions: Any) -> Rollout:
         """T calls of `step` and what they returned, where episodes start by themselves."""
         shape = (None, *self._action_shape)
-        if self._on_device:
+        if self.on_device:
             moves = given.device_actions(actions, shape, self.device)
         else:
             moves = torch.from_numpy(given.copied_actions(actions, shape, self.device))
@@ -453,7 +465,7 @@ class VectorEnv(Spaces, ABC):
 
     def _set_seed(self, seed: int) -> None:
         self.seed = seed
-        if self._on_device:
+        if self.on_device:
             self._seed_buffer.tensor.fill_(seed if seed < 2**63 else seed - 2**64)
         else:
             self._native.set_seed(seed)

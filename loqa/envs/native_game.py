@@ -111,7 +111,7 @@ class NativeGame(VectorEnv):
             episode=self._episode_buffer.native,
         )
         results = {name: buffer.native for name, buffer in self._buffers.items()}
-        if not self._on_device:
+        if not self.on_device:
             return core.GameSimulator(self._batch, **results, num_threads=self.num_threads)
         mode = 1 + AUTORESET_MODES.index(str(self.autoreset)) if self.autoreset else 0
         on_device = core.GameSimulatorDevice(
@@ -207,7 +207,7 @@ class NativeGame(VectorEnv):
         else:
             low, high = self.spec.action_box
             outside = ~((moves >= low) & (moves <= high))  # NaN is
-        if self._on_device:
+        if self.on_device:
             return moves.masked_fill(outside, _NO_ACTION)
         if bool(outside.any()):
             raise ValueError(f"actions must be in {self._range()} for player {player}")
@@ -367,7 +367,7 @@ class BoxGame(NativeGame):
 
     def rollout(self, actions: Tensor | np.ndarray) -> Rollout:
         moves = self._read(actions, (None, self.num_envs, self.num_players, 1))
-        if self.autoreset and not self._on_device:
+        if self.autoreset and not self.on_device:
             self._raise_range(moves)  # if it is: before the first step
         return super().rollout(moves)
 

@@ -19,7 +19,7 @@ def state_dict(env: VectorEnv) -> dict[str, Any]:
     """See `VectorEnv.state_dict`. Episodes are numbered modulo 2**32."""
     spec = env.spec
     terminated = env._terminated.to("cpu", copy=True)
-    if env.autoreset == "next_step" and not env._on_device:
+    if env.autoreset == "next_step" and not env.on_device:
         # What `step` returned may have been written to: what counts is whose episode is over.
         terminated = env._over & (terminated | (env._t < env.episode_length))
     return {

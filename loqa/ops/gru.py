@@ -11,6 +11,9 @@ where i = W_i x + b_i, `[..., 3H]`, is what the input says to the three gates. T
 torch's and the rest of a step is one native pass over memory, on the CPU and on CUDA the same code
 (csrc/kernels/gru_rows.h). Parameter sets are stacked: G sets serve B = G b sequences, b in a row each.
 
+On CUDA, sequences of one set of up to 128 units (as many as fit into a block's shared memory, in float32)
+are one launch forward and one backward, products included (csrc/kernels/gru_sequence.h).
+
 Not cuDNN's GRU on CUDA: it wants W_i x inside, with the six bias vectors of `torch.nn.GRU` of which
 two would have to stay 0, knows no stacked sets and rounds as it likes; its products are the same.
 """
@@ -280,14 +283,33 @@ def _native(*tensors: Tensor) -> bool:
 
 
 def _launch(kernel: str, like: Tensor, *args: Tensor | int | None) -> None:
-    """Runs a native kernel in the precision and on the device of `like`.
+    """`_run` in the precision of `like`."""
+    _run(f"{kernel}_{register.SUFFIXES[like.dtype]}", like, *args)
+
+
+def _run(kernel: str, like: Tensor, *args: Tensor | int | None) -> None:
+    """Runs a native kernel on the device of `like`.
 
     A tensor, contiguous, stands for its address, None for an array that is left out.
     """
     numbers = [
         address_of(arg) if isinstance(arg, Tensor) else 0 if arg is None else arg for arg in args
     ]
-    register.run(f"{kernel}_{register.SUFFIXES[like.dtype]}", like, *numbers)
+    register.run(kernel, like, *numbers)
+
+
+def _in_one_launch(like: Tensor) -> bool:
+    """Whether a GPU takes whole sequences of float32 at once, by a weight or bias `[..., H]`; products are
+    then float32 whatever precision torch is set to."""
+    if not like.is_cuda or like.dtype != torch.float32:
+        return False
+    with torch.cuda.device(like.device):
+        return core.gru_sequence_fits(like.shape[-1])
+
+
+def _aligned(x: Tensor) -> Tensor:
+    """At an address of which several numbers can be read at once."""
+    return x if x.data_ptr() % 16 == 0 else x.clone()
 
 
 def _by_steps(inputs: Tensor, weight_hh: Tensor, bias_hn: Tensor) -> Tensor:
@@ -348,13 +370,17 @@ class _Gru(torch.autograd.Function):
         size = bias.shape[0]
         wanted = any(ctx.needs_input_grad)
         states = inputs.new_empty(steps + 1, batch, size)
-        states[0] = 0
         saved = inputs.new_empty(steps, batch, 4 * size) if wanted else None
-        hidden = inputs.new_empty(batch, 3 * size)
-        for t in range(steps):
-            torch.mm(states[t], weight.t(), out=hidden)
-            _forward(inputs[t], hidden, bias, states[t], states[t + 1],
-                     None if saved is None else saved[t])  # fmt: skip
+        if _in_one_launch(bias):
+            arrays = (_aligned(x) for x in (inputs, weight.t().contiguous(), bias))
+            _run("gru_sequence", bias, *arrays, states, saved, steps, batch, size)
+        else:
+            states[0] = 0
+            hidden = inputs.new_empty(batch, 3 * size)
+            for t in range(steps):
+                torch.mm(states[t], weight.t(), out=hidden)
+                _forward(inputs[t], hidden, bias, states[t], states[t + 1],
+                         None if saved is None else saved[t])  # fmt: skip
         if wanted:
             ctx.save_for_backward(states, saved, weight)
         return states[1:]
@@ -376,16 +402,23 @@ def _backward(
     steps, batch, size = grad.shape
     grad_inputs = grad.new_empty(steps, batch, 3 * size)
     grad_hidden = grad.new_empty(steps, batch, 3 * size)
-    carried = grad.new_zeros(batch, size)
-    direct = torch.empty_like(carried)
-    for t in reversed(range(steps)):
-        _launch(
-            "gru_step_vjp", grad,
-            carried, grad[t], saved[t], states[t], grad_inputs[t], grad_hidden[t], direct,
-            batch, size,
+    if _in_one_launch(weight):
+        _run(
+            "gru_sequence_vjp", grad,
+            _aligned(grad), saved, states, _aligned(weight), grad_inputs, grad_hidden,
+            steps, batch, size,
         )  # fmt: skip
-        if t:  # h = 0 at the start is a constant
-            torch.addmm(direct, grad_hidden[t], weight, out=carried)
+    else:
+        carried = grad.new_zeros(batch, size)
+        direct = torch.empty_like(carried)
+        for t in reversed(range(steps)):
+            _launch(
+                "gru_step_vjp", grad,
+                carried, grad[t], saved[t], states[t], grad_inputs[t], grad_hidden[t], direct,
+                batch, size,
+            )  # fmt: skip
+            if t:  # h = 0 at the start is a constant
+                torch.addmm(direct, grad_hidden[t], weight, out=carried)
     flat = grad_hidden.flatten(0, 1)
     grad_weight = torch.mm(flat.t(), states[:-1].flatten(0, 1))
     return grad_inputs, grad_weight, flat[:, 2 * size :].sum(0)

@@ -17,6 +17,7 @@ from loqa.agents.sets import AgentSets
 from loqa.algos.trajectory import Trajectory
 from loqa.envs.base import Env
 from loqa.envs.native import VectorEnv
+from loqa.training.head_steps import HeadSteps
 
 Played = tuple[Trajectory, tuple[SeatOutputs | None, ...]]
 """Episodes, and of each seat what its critic said on the way, where that was asked for (constants)."""
@@ -91,6 +92,11 @@ def collect_by_steps(
     dtype = torch.uint8 if box is None else torch.float32
     actions = torch.empty(kind, dtype=dtype, device=device)
     rewards = torch.empty((steps, *shape), dtype=torch.float32, device=device)
+    obs[0] = start
+    heads = HeadSteps.of(env, seats, obs, actions, draws, exploration)
+    if heads is not None:
+        recorded = heads.play(rewards)
+        return Trajectory(obs, actions, rewards), recorded
     terminated, truncated = torch.zeros((2, steps, batch), dtype=torch.bool, device=device)
     final_obs: list[Tensor] = []
     scripts = [seat if isinstance(seat, str) else None for seat in seats]
@@ -98,7 +104,6 @@ def collect_by_steps(
     uniform = 0.0 if box else exploration / spec.num_actions
     noise = _normal(draws) * (exploration * (box[1] - box[0])) if box and exploration else None
     ends = not isinstance(env, VectorEnv)  # those of the package only truncate, in training
-    obs[0] = start
     for t in range(steps):
         if any(scripts):
             actions[t] = env.scripted_actions(scripts)  # type: ignore[attr-defined]

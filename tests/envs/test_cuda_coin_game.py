@@ -212,6 +212,6 @@ def test_every_device_is_listed() -> None:
     """The code of the device runs here, whether or not there is one."""
     assert DEVICES[0] == "cuda-on-host"
     env = make("cuda-on-host", "coin_game", 2)
-    assert env._on_device
+    assert env.on_device
     assert env.device == torch.device("cpu")
-    assert not loqa.make("coin_game", 2)._on_device
+    assert not loqa.make("coin_game", 2).on_device

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
+from kernel_cases import DEVICES, use_device
 
+import loqa.ops.gru
 from loqa._native import core
 from loqa.agents.networks import GRUHead
 from loqa.ops import register
@@ -70,6 +74,64 @@ def test_small_sequences_on_every_device(kernel_device, dtype, steps, batch, siz
             assert torch.equal(one, other)  # products by the same library, steps by the same code
         scale = max(float(other.detach().abs().max()), 1)
         torch.testing.assert_close(one.cpu(), other, rtol=tolerance, atol=tolerance * scale)
+
+
+@pytest.fixture(params=[*DEVICES[1:], "threads"])
+def gpu_code(request, monkeypatch) -> Iterator[str]:
+    """Where arrays go, with sequences in one launch there."""
+    yield use_device(request.param, monkeypatch)
+    core.emulate_cuda(False)
+
+
+@pytest.mark.parametrize(
+    ("steps", "batch", "size"), [(1, 1, 4), (7, 5, 16), (4, 33, 20), (3, 40, 72), (5, 16, 128)]
+)
+def test_small_sequences_in_one_launch(gpu_code, steps, batch, size, monkeypatch) -> None:
+    """Values and gradients are those of the steps; products are fused there."""
+    shapes = [(steps, batch, 3 * size), (3 * size, size), (size,)]
+    arguments = [_random(torch.float32, *shape, seed=i) for i, shape in enumerate(shapes)]
+    arguments[1] *= size**-0.5
+    cotangent = _random(torch.float32, steps, batch, size, seed=9)
+    here = [x.double().requires_grad_() for x in arguments]
+    expected = gru_every_order(*here)
+    wanted = [expected, *torch.autograd.grad(expected, here, cotangent.double())]
+    monkeypatch.setattr(
+        "loqa.ops.gru._in_one_launch", lambda like: core.gru_sequence_fits(like.shape[-1])
+    )
+    launched = []
+    run = register.run
+    monkeypatch.setattr(
+        register, "run", lambda name, *rest: launched.append(name) or run(name, *rest)
+    )
+    there = [x.to(gpu_code).requires_grad_() for x in arguments]
+    out = gru(*there)
+    got = [out, *torch.autograd.grad(out, there, cotangent.to(gpu_code))]
+    assert launched == ["gru_sequence", "gru_sequence_vjp"]
+    with torch.no_grad():  # nothing is kept for a gradient
+        assert torch.equal(gru(*there), out)
+    for one, other in zip(got, wanted, strict=True):
+        scale = max(float(other.detach().abs().max()), 1)
+        torch.testing.assert_close(one.double().cpu(), other, rtol=1e-5, atol=1e-5 * scale)
+
+
+def test_what_does_not_fit_into_one_launch_goes_by_steps(monkeypatch) -> None:
+    use_device("threads", monkeypatch)
+    assert [size for size in (1, 4, 6, 64, 128, 132) if core.gru_sequence_fits(size)] == [
+        4,
+        64,
+        128,
+    ]
+    core.emulate_cuda(False)
+    assert not loqa.ops.gru._in_one_launch(torch.zeros(8))  # on the CPU
+    array = torch.zeros(64)
+    for address, size, message in [
+        (array.data_ptr() + 4, 4, "aligned to 16"), (array.data_ptr(), 6, "multiple of 4"),
+        (array.data_ptr(), 132, "up to 128"), (0, 4, "no memory"),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            core.gru_sequence_cuda(address, *[array.data_ptr()] * 4, 1, 1, size, 0)
+        with pytest.raises(ValueError, match=message):
+            core.gru_sequence_vjp_cuda(address, *[array.data_ptr()] * 5, 1, 1, size, 0)
 
 
 def test_small_gradcheck(kernel_device) -> None:

@@ -35,11 +35,12 @@ def test_coin(
     fields: dict[str, Any], switch: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = CoinConfig.of_preset("default", **{**TINY, **fields})
-    # The native one rounds otherwise.
+    # The native one rounds otherwise, and so do steps of heads.
     monkeypatch.setattr("loqa.envs.coin_game.env.CoinGame.rollout_policies", lambda *_: None)
+    monkeypatch.setattr("loqa.training.collect.HeadSteps.of", lambda *_: None)
     plain = run(config, 8)
     switch()
-    assert Trainer(config).env._on_device
+    assert Trainer(config).env.on_device
     assert_same(run(config, 8), plain, exact=True)
 
 
@@ -54,5 +55,5 @@ def test_ipd(actor: str, switch: Callable[[], None], monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("loqa.envs.matrix_game.env.MatrixGame.rollout_policies", lambda *_: None)
     plain = run(config, 6)
     switch()
-    assert Trainer(config).env._on_device
+    assert Trainer(config).env.on_device
     assert_same(run(config, 6), plain, exact=True)
