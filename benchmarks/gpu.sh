@@ -99,6 +99,8 @@ if [ "$call" = a ]; then
   bench "simulator" 60 "cuda_loqa" bench_coin_game_cuda.py
   part "LOQA by phase" 55 python3 "$scripts/train_cuda.py" phases "$out/phases.jsonl" \
     --seconds 45 --device "$device"
+  part "LOQA by launches" 30 python3 "$scripts/train_cuda.py" launches "$out/launches.jsonl" \
+    --seconds 25 --device "$device"
 elif [ "$call" = b ]; then
   bench "kernels" 40 "test_cuda" bench_kernels.py
   part "LOQA to the thresholds" 155 python3 "$scripts/train_cuda.py" thresholds \
@@ -108,6 +110,7 @@ elif [ "$call" = b ]; then
     part "$tool" 60 compute-sanitizer --tool "$tool" --target-processes all --launch-timeout 60 \
       --kernel-name kns=loqa --error-exitcode 9 "${pytest[@]}" \
       "$repository"/tests/ops/test_{gru,ops}.py "$repository"/tests/envs/test_cuda_{coin,matrix}_game.py \
+      "$repository"/tests/training/test_head_steps.py \
       -k "cuda and not host and (small_batch or small_sequences or small_threads)"
   done
   part "profiler" 40 ncu --target-processes all --kernel-name regex:coin_play --launch-skip 4 \

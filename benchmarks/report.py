@@ -54,8 +54,11 @@ TABLES = {
     "published_code.lola": tables_rivals.published_lola,
     "published_code.mfos": tables_rivals.published_mfos,
     "gpu_environments": tables_gpu.environments,
+    "gpu_environments_h100": tables_gpu.environments,
     "gpu_kernels": tables_gpu.kernels,
+    "gpu_kernels_h100": tables_gpu.kernels,
     "gpu_phases": tables_gpu.phases,
+    "gpu_launches": tables_gpu.launches,
     "gpu_boards": tables_gpu.boards,
     "gpu_ablations": tables_gpu.ablations,
     "coin_ablations": tables_coin.parts,
@@ -72,10 +75,12 @@ def about(results: dict[str, Any]) -> str:
     machine = results["machine_info"]
     named = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     gpu = f"{machine['gpu']}, " if "gpu" in machine else ""
+    load = machine.get("load_at_the_end")
     return (
         f"*Measured on: {gpu}{machine['processor']}, {machine['cores']} cores, "
-        f"{machine['instruction_set']}, {machine['system']}, load {machine['load_at_the_end']} at the "
-        f"end; commit {results['commit_info']['id']}; {named}.*"
+        f"{machine['instruction_set']}, {machine['system']}"
+        f"{'' if load is None else f', load {load} at the end'}; commit {results['commit_info']['id']}; "
+        f"{named}.*"
     )
 
 

@@ -31,7 +31,7 @@ def environments(results: dict[str, Any]) -> str:
     found = _table(
         "billion steps/s (share of copy rate)",
         [f"B = {size:,}" for size in batches],
-        ((name, [_rate(one) for one in cells]) for name, cells in rows),
+        ((name, [_rate(one) for one in cells]) for name, cells in rows if any(cells)),
     )
     copied = next(one["copied_per_second"] for one in lines if "copied_per_second" in one)
     return (
@@ -70,6 +70,26 @@ def phases(results: dict[str, Any]) -> str:
             for one in results["lines"]
         ),
     )  # fmt: skip
+
+
+def launches(results: dict[str, Any]) -> str:
+    """Milliseconds an iteration with networks stepped by torch's operators and by kernels of ours."""
+    lines = results["lines"]
+    by_case = {(one["case"], one["one_launch"]): one for one in lines}
+    phases = ("iteration", "rollout", "update")
+
+    def cells(case: str) -> list[str]:
+        both = [by_case.get((case, one)) for one in (False, True)]
+        times = [
+            "" if one is None else f"{1000 * one[name]:.1f}" for one in both for name in phases
+        ]
+        return times
+
+    return _table(
+        "milliseconds",
+        [f"{how}: {name}" for how in ("torch's steps", "one launch") for name in phases],
+        ((case, cells(case)) for case in dict.fromkeys(one["case"] for one in lines)),
+    )
 
 
 def boards(results: dict[str, Any]) -> str:

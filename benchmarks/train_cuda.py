@@ -1,10 +1,12 @@
 """LOQA on a GPU: seconds an iteration by phase, and seconds to the thresholds.
 
     python benchmarks/train_cuda.py phases FILE.jsonl [--seconds 40] [--device cuda]
+    python benchmarks/train_cuda.py launches FILE.jsonl [--seconds 40] [--device cuda]
     python benchmarks/train_cuda.py thresholds FILE.jsonl [--seconds 70] [--device cuda]
 
 The published scalability setting: 3 x 3, batch 2048, actor hidden 128, critic hidden 64. FILE gets a
-line of JSON after every case, so that being stopped loses nothing but the case in hand.
+line of JSON after every case, so that being stopped loses nothing but the case in hand. "launches" is
+phases with networks stepped by torch's operators, and with steps and sequences in one launch each.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import argparse
 import json
 import tempfile
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -24,6 +26,7 @@ from about import about, append
 import loqa
 from loqa.runtime.device import current
 from loqa.training.config import CoinConfig
+from loqa.training.head_steps import HeadSteps
 from loqa.training.parts import MATMUL_PRECISION
 from loqa.training.trainer import Trainer
 
@@ -41,6 +44,11 @@ PHASES: list[tuple[str, str, dict[str, Any], bool]] = [
     ("7 x 7, K = 32, tf32", "paper",
      {"opponents": 32, "matmul": "tf32", "height": 7, "width": 7}, True),
 ]  # fmt: skip
+LAUNCHES: list[tuple[str, str, dict[str, Any]]] = [
+    ("default's losses, 3 x 3", "default", {}),
+    ("default's losses, 7 x 7", "default", {"height": 7, "width": 7}),
+    ("published losses, 3 x 3", "paper", {}),
+]
 THRESHOLDS: list[tuple[str, str, dict[str, Any]]] = [
     ("default's losses, published size, K = 32, tf32", "default", {"matmul": "tf32"}),
     ("published settings, K = 32, tf32", "paper", {"matmul": "tf32"}),
@@ -48,16 +56,23 @@ THRESHOLDS: list[tuple[str, str, dict[str, Any]]] = [
 _WARM_UP, _TIMED = 5, 20
 
 
-def phases(config: CoinConfig, graphs: bool) -> dict[str, Any]:
+def phases(config: CoinConfig, graphs: bool, one_launch: bool = True) -> dict[str, Any]:
     """Mean seconds an iteration after the first few, by the GPU's clock and by the wall's."""
     torch.set_num_threads(config.num_threads)
     torch.set_float32_matmul_precision(MATMUL_PRECISION[config.matmul])
-    with (
-        nullcontext()
-        if graphs
-        else mock.patch("loqa.training.trainer.recorder_for", return_value=None)
-    ):
-        trainer = Trainer(config)
+    with ExitStack() as patches:
+        if not graphs:
+            patches.enter_context(
+                mock.patch("loqa.training.trainer.recorder_for", return_value=None)
+            )
+        if not one_launch:
+            patches.enter_context(mock.patch.object(HeadSteps, "of", return_value=None))
+            patches.enter_context(mock.patch("loqa.ops.gru._in_one_launch", return_value=False))
+        return _timed(config)
+
+
+def _timed(config: CoinConfig) -> dict[str, Any]:
+    trainer = Trainer(config)
     with current(trainer.device):
         for _ in range(_WARM_UP):
             trainer.iterate()
@@ -82,7 +97,7 @@ def phases(config: CoinConfig, graphs: bool) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("study", choices=["phases", "thresholds"])
+    parser.add_argument("study", choices=["phases", "launches", "thresholds"])
     parser.add_argument("file", type=Path)
     parser.add_argument("--seconds", type=float, default=40.0, help="after which no case begins")
     parser.add_argument("--device", default="cuda")
@@ -95,21 +110,32 @@ def main() -> None:
     def left() -> float:
         return options.seconds - (time.perf_counter() - started)
 
+    cases: list[tuple[dict[str, Any], str, dict[str, Any], tuple[bool, ...]]] = []
     if options.study == "phases":
-        for name, preset, fields, graphs in PHASES:
-            if left() <= 0:
-                break
-            fields = {**fields, "opponents": min(fields["opponents"], options.batch_size)}
-            config = CoinConfig.of_preset(preset, **{**common, **fields})
-            if options.device != "cpu":
-                torch.cuda.reset_peak_memory_stats()
-            try:
-                measured = phases(config, graphs)
-            except Exception as error:  # the next case may do
-                measured = {"error": f"{type(error).__name__}: {error}"}
-            shown = {"case": name, "graphs": graphs, **measured}
-            print(json.dumps(shown), flush=True)
-            append(options.file, {**shown, "config": config.to_dict()})
+        cases = [
+            ({"case": name, "graphs": graphs}, preset, fields, (graphs,))
+            for name, preset, fields, graphs in PHASES
+        ]
+    elif options.study == "launches":
+        cases = [
+            ({"case": name, "one_launch": one}, preset, fields | {"opponents": 32, "matmul": "tf32"},
+             (True, one))
+            for name, preset, fields in LAUNCHES for one in (False, True)
+        ]  # fmt: skip
+    for shown, preset, fields, how in cases:
+        if left() <= 0:
+            break
+        fields = {**fields, "opponents": min(fields["opponents"], options.batch_size)}
+        config = CoinConfig.of_preset(preset, **{**common, **fields})
+        if options.device != "cpu":
+            torch.cuda.reset_peak_memory_stats()
+        try:
+            measured = phases(config, *how)
+        except Exception as error:  # the next case may do
+            measured = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps({**shown, **measured}), flush=True)
+        append(options.file, {**shown, **measured, "config": config.to_dict()})
+    if options.study != "thresholds":
         return
     for index, (name, preset, fields) in enumerate(THRESHOLDS):
         share = left() / (len(THRESHOLDS) - index)

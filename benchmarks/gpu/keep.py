@@ -3,9 +3,9 @@
     python benchmarks/gpu/keep.py FOLDER ...
 
 Each FOLDER has lines of JSON. benchmarks/results gets gpu_environments.json (simulator and JAX),
-gpu_kernels.json, gpu_phases.json, gpu_boards.json, gpu_ablations.json and coin_ablations.json (on a CPU),
-each where there is something for it (boards.jsonl, ablations.jsonl and coin_ablations.jsonl are what
-coin_ablations.py writes); of parts measured twice the later folder's counts.
+gpu_kernels.json, gpu_phases.json, gpu_launches.json, gpu_boards.json, gpu_ablations.json and
+coin_ablations.json (on a CPU), each where there is something for it (boards.jsonl, ablations.jsonl and
+coin_ablations.jsonl are what coin_ablations.py writes); of parts measured twice the later folder's counts.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ SOURCES = {
     "gpu_environments": ("simulator", "JAX"),
     "gpu_kernels": ("kernels",),
     "gpu_phases": ("phases",),
+    "gpu_launches": ("launches",),
     "gpu_boards": ("boards",),
     "gpu_ablations": ("ablations",),
     "coin_ablations": ("coin_ablations",),
@@ -51,6 +52,11 @@ def kernels(lines: list[Line]) -> list[Line]:
 
 def phases(lines: list[Line]) -> list[Line]:
     names = ("case", "graphs", "iteration", "host", "rollout", "update")
+    return [{name: line[name] for name in names} for line in lines if "iteration" in line]
+
+
+def launches(lines: list[Line]) -> list[Line]:
+    names = ("case", "one_launch", "iteration", "host", "rollout", "update")
     return [{name: line[name] for name in names} for line in lines if "iteration" in line]
 
 
@@ -90,7 +96,8 @@ def run(case: str, board: int, seed: int, evaluations: list[Line]) -> Line:
 
 
 def main(*folders: str) -> None:
-    kinds = dict(zip(SOURCES, (environments, kernels, phases, boards, boards, boards), strict=True))
+    kept_by = (environments, kernels, phases, launches, boards, boards, boards)
+    kinds = dict(zip(SOURCES, kept_by, strict=True))
     for name, kept in kinds.items():
         about: Line = {}
         lines: list[Line] = []

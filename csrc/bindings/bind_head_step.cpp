@@ -48,8 +48,8 @@ struct BoundHead {
     StepHead head = {};
     const auto matrix = [&](const MemoryPtr& memory, const char* name, int64_t size) {
       const float* found = array_of<const float>(memory, name, {sets, size});
-      if (reinterpret_cast<std::uintptr_t>(found) % alignof(threads::Pair) != 0) {
-        refuse(std::string(name) + " must be aligned to 8 bytes");
+      if (reinterpret_cast<std::uintptr_t>(found) % alignof(threads::Four) != 0) {
+        refuse(std::string(name) + " must be aligned to 16 bytes");
       }
       return found;
     };

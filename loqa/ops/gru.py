@@ -307,8 +307,9 @@ def _in_one_launch(like: Tensor) -> bool:
         return core.gru_sequence_fits(like.shape[-1])
 
 
-def _aligned(x: Tensor) -> Tensor:
-    """At an address of which several numbers can be read at once."""
+def aligned(x: Tensor) -> Tensor:
+    """The same numbers, contiguous from an address on where a GPU reads several at once."""
+    x = x.contiguous()
     return x if x.data_ptr() % 16 == 0 else x.clone()
 
 
@@ -372,7 +373,7 @@ class _Gru(torch.autograd.Function):
         states = inputs.new_empty(steps + 1, batch, size)
         saved = inputs.new_empty(steps, batch, 4 * size) if wanted else None
         if _in_one_launch(bias):
-            arrays = (_aligned(x) for x in (inputs, weight.t().contiguous(), bias))
+            arrays = (aligned(x) for x in (inputs, weight.t(), bias))
             _run("gru_sequence", bias, *arrays, states, saved, steps, batch, size)
         else:
             states[0] = 0
@@ -405,7 +406,7 @@ def _backward(
     if _in_one_launch(weight):
         _run(
             "gru_sequence_vjp", grad,
-            _aligned(grad), saved, states, _aligned(weight), grad_inputs, grad_hidden,
+            aligned(grad), saved, states, aligned(weight), grad_inputs, grad_hidden,
             steps, batch, size,
         )  # fmt: skip
     else:

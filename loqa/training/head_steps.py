@@ -16,12 +16,15 @@ from loqa.agents.sets import AgentSets
 from loqa.envs.base import Env
 from loqa.envs.buffers import borrow
 from loqa.envs.native import VectorEnv
-from loqa.ops.gru import GRUPolicy
+from loqa.ops.gru import GRUPolicy, aligned
 from loqa.runtime.device import current
 
 # By the code of the C++ enum SeenType: integers are places of ones, floats the features themselves.
 _SEEN_TYPES = (torch.uint8, torch.int16, torch.int32, torch.float32)
 _MAX_HEADS = 16  # as in csrc/kernels/head_step.h
+# Games of a parameter set, below which torch's batched products are faster: a block of the kernel's threads
+# has the games of one set alone.
+_MIN_GAMES = 4
 
 
 class HeadSteps:
@@ -90,7 +93,8 @@ class HeadSteps:
     ) -> HeadSteps | None:
         """None where the core has no such step: on the CPU; of seats that are not all
         `loqa.agents.sets.AgentSets` of float32 recurrent heads with a linear layer before the GRU; of
-        networks whose sizes it does not take, or that see something other than places or float32."""
+        networks whose sizes it does not take, or that see something other than places or float32; of sets
+        with few games each."""
         if not isinstance(env, VectorEnv) or not env.on_device or env.spec.action_box is not None:
             return None
         playing = [seat for seat in seats if isinstance(seat, AgentSets) and _reads(seat, obs)]
@@ -129,7 +133,13 @@ def _reads(sets: AgentSets, obs: Tensor) -> bool:
     features = sets.agent.actor.num_inputs
     is_places = are_places(obs, 3, features)
     is_features = obs.is_floating_point() and math.prod(obs.shape[3:]) == features
+    if obs.shape[1] // _sets(heads[0]) < _MIN_GAMES:
+        return False
     return (is_places or is_features) and all(head is None or _fits(head, obs) for head in heads)
+
+
+def _sets(head: GRUPolicy) -> int:
+    return len(head.bias_hn) if head.bias_hn.ndim == 2 else 1
 
 
 def _fits(head: GRUPolicy, obs: Tensor) -> bool:
@@ -145,11 +155,11 @@ def _head(
 ) -> core.StepHead:
     assert head.first is not None
     first, gates, memory, end = (
-        borrow(weight.mT.contiguous())  # as it is laid out
+        borrow(aligned(weight.mT))  # as it is laid out
         for weight in (head.first[0], head.gates[0], head.weight_hh, head.end[0])
     )
     biases = (head.first[1], head.gates[1], head.bias_hn, head.end[1])
-    first_bias, gates_bias, memory_bias, end_bias = (borrow(bias.contiguous()) for bias in biases)
+    first_bias, gates_bias, memory_bias, end_bias = (borrow(aligned(bias)) for bias in biases)
     return core.StepHead(
         first=first,
         first_bias=first_bias,
@@ -159,7 +169,7 @@ def _head(
         memory_bias=memory_bias,
         end=end,
         end_bias=end_bias,
-        sets=len(head.bias_hn) if head.bias_hn.ndim == 2 else 1,
+        sets=_sets(head),
         features=head.first[0].shape[-1],
         hidden=head.bias_hn.shape[-1],
         outputs=head.end[1].shape[-1],
