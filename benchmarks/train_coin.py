@@ -1,6 +1,6 @@
 """Trains on the Coin Game as a user does and keeps the results, one file a study.
 
-    python benchmarks/train_coin.py boards        the default on every board, and naive learners
+    python benchmarks/train_coin.py boards        the default on every board, and what stands beside it
     python benchmarks/train_coin.py learners      the default before it (absolute planes), and naive ones
     python benchmarks/train_coin.py ablations     a small base of that one with one setting changed
     python benchmarks/train_coin.py schedule      the whole schedule on small networks, one part left out
@@ -91,7 +91,10 @@ STUDIES: dict[str, dict[str, list[str]]] = {
     "processes": {"one process": [], "two processes": []},
     "boards": {
         **{f"{side}x{side}": _side(side) for side in (3, 4, 5, 6, 7, 9, 11)},
-        **{f"naive, {side}x{side}": ["--algo", "naive", *_side(side)] for side in (3, 7)},
+        **{f"naive, {side}x{side}": ["--algo", "naive", *_side(side)] for side in (3, 4, 5, 6, 7)},
+        **{f"canonical, {side}x{side}": ["--canonical", *_side(side)] for side in (3, 7)},
+        "no annealing, 3x3": ["--anneal", "0"],
+        "bfloat16, 3x3": ["--matmul", "bfloat16"],
     },
 }  # fmt: skip
 BASES = {"learners": _FORMER, "ablations": _BASE, "schedule": _SCHEDULE, "processes": _BASE}

@@ -27,7 +27,7 @@ def main() -> None:
         Times("one CPU core", (run["height"], run["width"]), run["seconds_to_threshold"],
               run["seconds_to_threshold_for_good"]["strong"])
         for run in results("train_coin_boards")["training"]
-        if run["algo"] == "loqa"
+        if run["name"] == f"{run['height']}x{run['width']}"
     ]  # fmt: skip
     on_gpu = results("gpu_boards")
     name = on_gpu["machine_info"]["gpu"].removeprefix("NVIDIA ")
