@@ -10,8 +10,8 @@
 #include "bindings/launch.h"
 #include "core/thread_pool.h"
 #include "kernels/gru.h"
+#include "kernels/gru_formulas.h"
 #include "kernels/gru_policy.h"
-#include "kernels/gru_rows.h"
 #include "kernels/gru_sequence.h"
 
 #if defined(__GLIBC__)

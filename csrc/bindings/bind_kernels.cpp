@@ -57,10 +57,10 @@ struct Launch {
 // What the CUDA threads do, one after the other on the host: for tests.
 template <typename Job>
 void run_emulated(const Job& job, int64_t steps, int64_t width) {
-  const int64_t rows = rows_of(job, steps);
+  const int64_t workers = workers_of(job, steps);
   for (int64_t column = 0; column < width; ++column) {
-    for (int64_t row = 0; row < rows; ++row) {
-      const Columns at{steps, width, column, column + 1, row, rows};
+    for (int64_t worker = 0; worker < workers; ++worker) {
+      const Columns at{steps, width, column, column + 1, worker, workers};
       job.ends == nullptr ? run_columns<OneColumn, false>(job, at)
                           : run_columns<OneColumn, true>(job, at);
     }

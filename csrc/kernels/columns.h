@@ -3,8 +3,8 @@
 #include <cstdint>
 
 #include "core/elements.h"
+#include "kernels/formulas.h"
 #include "kernels/kernels.h"
-#include "kernels/rows.h"
 
 // Every kernel, once: what a worker does with the columns (sequences) that it owns. Who works is a
 // class `On`: on the CPU a thread with vectors of them (kernels_cpu.cpp), on a GPU a thread with
@@ -54,7 +54,7 @@ struct Tile {
   LOQA_HD void add(const T* row, T decay, const Ends& ends, int64_t i) {
     cut<T>(ends, i);
     for (int j = 0; j < kCount; ++j) {
-      sums[j] = scan_row(On::template read<V>(row + j * kLanes<T>), decay, sums[j]);
+      sums[j] = scan_step(On::template read<V>(row + j * kLanes<T>), decay, sums[j]);
     }
   }
   template <typename T, typename Ends>
@@ -183,7 +183,7 @@ LOQA_HD void run_columns(const LinearScan<T>& job, const Columns& columns) {
                                   to_next_row(columns, t, job.reverse)};
       On::template for_lanes<T>(count, [&]<typename V>(Lanes<V>, int64_t i) LOQA_INLINE {
         const V before = ends.unless_ended(i, load<V>(carry + i));
-        out.put(scan_row(On::template read<V>(in + i), decay, before), i);
+        out.put(scan_step(On::template read<V>(in + i), decay, before), i);
       });
       carry = out.get();
     }
@@ -208,8 +208,8 @@ LOQA_HD void run_columns(const Advantage<T>& job, const Columns& columns) {
       On::template for_lanes<T>(count, [&]<typename V>(Lanes<V>, int64_t i) LOQA_INLINE {
         const V bootstrap = ends.unless_terminated(i, On::template read<V>(next_value + i));
         const V after = ends.unless_ended(i, load<V>(carry + i));
-        out.put(advantage_row(On::template read<V>(reward + i), On::template read<V>(value + i),
-                              bootstrap, gamma, decay, after),
+        out.put(advantage_step(On::template read<V>(reward + i), On::template read<V>(value + i),
+                               bootstrap, gamma, decay, after),
                 i);
       });
       carry = out.get();
@@ -235,17 +235,17 @@ LOQA_HD void run_columns(const AdvantageVjp<T>& job, const Columns& columns) {
       On::template for_lanes<T>(count, [&]<typename V>(Lanes<V>, int64_t i) LOQA_INLINE {
         const V previous = load<V>(carry + i);
         const V after = ends.unless_ended(i, previous);
-        const V sum = scan_row(On::template read<V>(grad + i), decay, after);
+        const V sum = scan_step(On::template read<V>(grad + i), decay, after);
         out.put(sum, i);
         const V boots = ends.unless_terminated(i, previous);
-        On::put(advantage_value_vjp_row(sum, boots, gamma), out_values + i, ahead);
+        On::put(advantage_value_vjp(sum, boots, gamma), out_values + i, ahead);
       });
       carry = out.get();
     }
     T* last = job.grad_values + columns.steps * columns.width + first;
     const EndsRow<On, kEnds, T> ends(job.ends, columns, columns.steps - 1, first);
     for (int64_t i = 0; i < count; ++i) {
-      last[i] = advantage_value_vjp_row(T(0), ends.unless_terminated(i, carry[i]), gamma);
+      last[i] = advantage_value_vjp(T(0), ends.unless_terminated(i, carry[i]), gamma);
     }
   });
 }
@@ -272,23 +272,24 @@ LOQA_HD void run_columns(const LoadedDiceVjp<T>& job, const Columns& columns) {
       const EndsRow<On, kEnds, T> late(job.ends, columns, job.shift ? t - 1 : -1, first);
       On::template for_lanes<T>(count, [&]<typename V>(Lanes<V>, int64_t i) LOQA_INLINE {
         const V fresh = late.unless_ended(i, V(scale * On::template read<V>(grad + i)));
-        const V sum = scan_row(fresh, decay, ends.unless_ended(i, load<V>(carry + i)));
+        const V sum = scan_step(fresh, decay, ends.unless_ended(i, load<V>(carry + i)));
         store(sum, carry + i);
-        On::put(loaded_dice_vjp_row(sum, On::template read<V>(returns + i),
-                                    On::template read<V>(value + i)),
+        On::put(loaded_dice_vjp_step(sum, On::template read<V>(returns + i),
+                                     On::template read<V>(value + i)),
                 out + i, ahead);
       });
     }
   });
 }
 
-// Outputs of windows do not depend on each other: a worker has every `rows`-th one, from `row` on.
+// Outputs of windows do not depend on each other: a worker has every `workers`-th one, from
+// `worker` on.
 
 template <typename On, bool kEnds, typename T>
 LOQA_HD void run_columns(const NStep<T>& job, const Columns& columns) {
   const T gamma = job.gamma;
   On::template for_blocks<T>(columns, [&](int64_t first, int64_t count) LOQA_INLINE {
-    for (int64_t s = columns.row; s + job.n <= columns.steps; s += columns.rows) {
+    for (int64_t s = columns.worker; s + job.n <= columns.steps; s += columns.workers) {
       if (On::interrupted()) return;
       const T* rewards = job.rewards + s * columns.width + first;
       const T* bootstrap = job.values + (s + job.n) * columns.width + first;
@@ -312,7 +313,7 @@ LOQA_HD void run_columns(const NStepVjp<T>& job, const Columns& columns) {
   const T bootstrap = power(gamma, job.n);
   On::template for_blocks<T>(columns, [&](int64_t first, int64_t count) LOQA_INLINE {
     const T* grad = job.grad + first;
-    for (int64_t t = columns.row; t <= columns.steps; t += columns.rows) {
+    for (int64_t t = columns.worker; t <= columns.steps; t += columns.workers) {
       if (On::interrupted()) return;
       const int64_t oldest = t + 1 < job.n ? 0 : t + 1 - job.n;
       const int64_t newest = t < windows ? t : windows - 1;
@@ -388,10 +389,10 @@ LOQA_HD void run_columns(const NStepDiceVjp<T>& job, const Columns& columns) {
         const EndsRow<On, kEnds, T> ends(job.ends, columns, s + k, first);
         On::template for_lanes<T>(count, [&]<typename V>(Lanes<V>, int64_t i) LOQA_INLINE {
           const V after = ends.unless_ended(i, load<V>(tail + i));
-          const V sum = scan_row(On::template read<V>(centred + i), gamma, after);
+          const V sum = scan_step(On::template read<V>(centred + i), gamma, after);
           store(sum, tail + i);
           const V before = load<V>(out + i);
-          V total = n_step_dice_vjp_row(before, On::template read<V>(grad + i), weight, sum);
+          V total = n_step_dice_vjp_step(before, On::template read<V>(grad + i), weight, sum);
           if constexpr (kEnds) {
             using Ints = typename On::template Ints<V, T>;
             total = load<Ints>(next.at + i) < Ints{} + static_cast<int>(s + k) ? before : total;
@@ -405,15 +406,15 @@ LOQA_HD void run_columns(const NStepDiceVjp<T>& job, const Columns& columns) {
 
 // Workers that can share a column.
 template <typename Job>
-inline int64_t rows_of(const Job&, int64_t) {
+inline int64_t workers_of(const Job&, int64_t) {
   return 1;
 }
 template <typename T>
-inline int64_t rows_of(const NStep<T>& job, int64_t steps) {
+inline int64_t workers_of(const NStep<T>& job, int64_t steps) {
   return steps + 1 - job.n;
 }
 template <typename T>
-inline int64_t rows_of(const NStepVjp<T>&, int64_t steps) {
+inline int64_t workers_of(const NStepVjp<T>&, int64_t steps) {
   return steps + 1;
 }
 

@@ -1,6 +1,6 @@
 #include "core/cuda_check.h"
 #include "kernels/gru.h"
-#include "kernels/gru_rows.h"
+#include "kernels/gru_formulas.h"
 
 namespace loqa {
 namespace {

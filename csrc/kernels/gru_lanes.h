@@ -1,9 +1,9 @@
 #pragma once
 
 #include "core/vectors.h"
-#include "kernels/gru_rows.h"
+#include "kernels/gru_formulas.h"
 
-// The nonlinearities of a GRU's gates (gru_rows.h) for vectors of the instruction set.
+// The nonlinearities of a GRU's gates (gru_formulas.h) for vectors of the instruction set.
 
 namespace loqa {
 namespace LOQA_ISA {

@@ -190,8 +190,8 @@ LOQA_HD void gru_tile(const GruRows& rows, const Weight* weights, int64_t column
   for (int row = 0; row < kRows; ++row) {
     for (int c = 0; c < kColumns; ++c) {
       const int64_t at = row * rows.stride + first + c * kFloats;
-      const auto gates = gru_row(r[row][c], z[row][c], n[row][c], hn[row][c]);
-      store(gru_next_row(gates, load<Floats>(rows.state + at)), next + at);
+      const auto gates = gru_gates(r[row][c], z[row][c], n[row][c], hn[row][c]);
+      store(gru_next(gates, load<Floats>(rows.state + at)), next + at);
     }
   }
 }

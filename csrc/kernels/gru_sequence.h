@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "core/thread_block.h"
-#include "kernels/gru_rows.h"
+#include "kernels/gru_formulas.h"
 #include "kernels/gru_tiles.h"
 
 // A GRU over whole sequences, and its gradient, in one launch each: as the threads of a GPU do it.
@@ -123,8 +123,9 @@ LOQA_HD void sequence_step(const GruSequence& job, int64_t block, int64_t t, con
     if (t > 0) load_games(before + place + i * kSequenceStride, old);
     LOQA_UNROLL(4)
     for (int g = 0; g < 4; ++g) {
-      const GruGates<float> gates = gru_row<Fast>(r.of[i][g], z.of[i][g], n.of[i][g], hn.of[i][g]);
-      state.of[i][g] = gru_next_row(gates, old[g]);
+      const GruGates<float> gates =
+          gru_gates<Fast>(r.of[i][g], z.of[i][g], n.of[i][g], hn.of[i][g]);
+      state.of[i][g] = gru_next(gates, old[g]);
       r.of[i][g] = gates.r;
       z.of[i][g] = gates.z;
       n.of[i][g] = gates.n;
@@ -201,7 +202,7 @@ LOQA_HD void gates_gradient(const GruSequenceVjp& job, int64_t block, int64_t t,
       const GruGates<float> saved = {me.tile[0].of[i][g], me.tile[1].of[i][g], me.tile[2].of[i][g],
                                      me.tile[3].of[i][g]};
       const GruGradients<float> grads =
-          gru_vjp_row(saved, me.tile[4].of[i][g], carried.of[i][g] + me.tile[5].of[i][g]);
+          gru_vjp(saved, me.tile[4].of[i][g], carried.of[i][g] + me.tile[5].of[i][g]);
       r.of[i][g] = grads.r;
       z.of[i][g] = grads.z;
       n.of[i][g] = grads.n;

@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "core/thread_block.h"
-#include "kernels/gru_rows.h"
+#include "kernels/gru_formulas.h"
 #include "kernels/gru_tiles.h"
 
 // One step of recurrent heads (loqa.agents.networks.GRUHead) for a batch of games, as the threads
@@ -286,8 +286,8 @@ LOQA_HD void finish_tile(const HeadGames& at, HeadThread& me) {
     LOQA_UNROLL(8)
     for (int g = 0; g < 8; ++g) {
       const GruGates<float> gates =
-          gru_row<Fast>(me.r.of[i][g], me.z.of[i][g], me.n.of[i][g], me.hn.of[i][g]);
-      me.n.of[i][g] = gru_next_row(gates, before[g]);
+          gru_gates<Fast>(me.r.of[i][g], me.z.of[i][g], me.n.of[i][g], me.hn.of[i][g]);
+      me.n.of[i][g] = gru_next(gates, before[g]);
     }
   }
   me.n.put_games(at.inputs + place, kGamesStride);

@@ -8,9 +8,9 @@
 // check (the bindings and loqa/ops/__init__.py do). The CPU ones work on columns [begin, end); the
 // CUDA ones enqueue on `stream` and throw std::runtime_error if the launch fails.
 //
-// `ends` [steps, width] say how steps end episodes (rows.h), null for one episode a column. Nothing
-// passes from one side of an end to the other: what follows a step that ends an episode counts as
-// 0.
+// `ends` [steps, width] say how steps end episodes (formulas.h), null for one episode a column.
+// Nothing passes from one side of an end to the other: what follows a step that ends an episode
+// counts as 0.
 
 namespace loqa {
 
@@ -19,8 +19,8 @@ struct Columns {
   int64_t width;
   int64_t begin;
   int64_t end;
-  int64_t row = 0;  // of the outputs that do not depend on each other every `rows`-th
-  int64_t rows = 1;
+  int64_t worker = 0;  // of the outputs that do not depend on each other every `workers`-th
+  int64_t workers = 1;
 };
 
 template <typename T>

@@ -11,7 +11,7 @@ namespace {
 constexpr int kThreads = 128;
 constexpr int kFewThreads = 32;
 constexpr int64_t kFewColumns = 1 << 14;
-constexpr int64_t kMaxRows = 65535;  // of a grid, in its second dimension
+constexpr int64_t kMaxWorkers = 65535;  // of a grid, in its second dimension
 
 template <bool kEnds, typename Job>
 __global__ void __launch_bounds__(kThreads) column_kernel(Job job, int64_t steps, int64_t width) {
@@ -24,9 +24,9 @@ template <typename Job>
 void launch(const Job& job, int64_t steps, int64_t width, void* stream) {
   if (width == 0) return;
   const int threads = width < kFewColumns ? kFewThreads : kThreads;
-  const int64_t rows = rows_of(job, steps);
+  const int64_t workers = workers_of(job, steps);
   const dim3 grid(static_cast<unsigned>((width + threads - 1) / threads),
-                  static_cast<unsigned>(rows < kMaxRows ? rows : kMaxRows));
+                  static_cast<unsigned>(workers < kMaxWorkers ? workers : kMaxWorkers));
   const auto kernel = job.ends == nullptr ? &column_kernel<false, Job> : &column_kernel<true, Job>;
   kernel<<<grid, threads, 0, static_cast<cudaStream_t>(stream)>>>(job, steps, width);
   cuda_check(cudaGetLastError(), "launch of a loqa kernel");

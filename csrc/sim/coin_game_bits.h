@@ -3,8 +3,8 @@
 #include "core/vectors.h"
 #include "sim/coin_game_words.h"
 
-// Planes of small boards: the zeros and ones of an environment are gathered in a row of bits, and
-// the rows of a block become elements, whole lines at a time. Included by coin_game_cpu.cpp alone.
+// Planes of small boards: the zeros and ones of an environment are gathered as bits, and
+// the bits of a block become elements, whole lines at a time. Included by coin_game_cpu.cpp alone.
 
 namespace loqa::LOQA_ISA {
 namespace {
@@ -138,32 +138,33 @@ inline void expand_bits(const uint8_t* bits, int64_t count, Element one, bool st
   }
 }
 
-// Rows of bits of all lanes, one after the other: `size` bits of each of the two players.
+// Bits of all lanes, one after the other: `size` bits of each of the two players.
 template <int kOnes>
-inline void gather_rows(const uint8_t (&places)[2][kOnes][kLanes], int64_t size, uint8_t* rows) {
+inline void gather_bits(const uint8_t (&places)[2][kOnes][kLanes], int64_t size, uint8_t* bits) {
   alignas(64) uint64_t player[2][kLanes];
   for (int p = 0; p < 2; ++p) gather_bits(places[p], player[p]);
   // Rows overlap: what a row writes beyond its end, the next one writes over.
-  const int64_t row_bytes = 2 * size / 8;
-  for (int l = 0; l < kLanes; ++l, rows += row_bytes) {
+  const int64_t env_bytes = 2 * size / 8;
+  for (int l = 0; l < kLanes; ++l, bits += env_bytes) {
     const uint64_t low = player[0][l] | (player[1][l] << (size - 1) << 1);
     const uint64_t high = player[1][l] >> (kBitsOfPlayer - size);
-    __builtin_memcpy(rows, &low, sizeof(low));
-    __builtin_memcpy(rows + sizeof(low), &high, sizeof(high));
+    __builtin_memcpy(bits, &low, sizeof(low));
+    __builtin_memcpy(bits + sizeof(low), &high, sizeof(high));
   }
 }
 
 #if defined(__AVX512F__)
-// The same for a board of 3 x 3, in vectors: eight rows of 72 bits are nine words, of which word k
-// ends row k - 1 and begins row k. Shifts by 64 and more, or less than 0, leave nothing. Steps and
-// rollouts of uint8 planes take 0.88 to 0.98 of the time (64 to 8,192 environments, Intel Xeon).
+// The same for a board of 3 x 3, in vectors: 72 bits each of eight environments are nine words, of
+// which word k ends row k - 1 and begins row k. Shifts by 64 and more, or less than 0, leave
+// nothing. Steps and rollouts of uint8 planes take 0.88 to 0.98 of the time (64 to 8,192
+// environments, Intel Xeon).
 template <int kOnes>
-inline void gather_rows_3x3(const uint8_t (&places)[2][kOnes][kLanes], uint8_t* rows) {
+inline void gather_bits_3x3(const uint8_t (&places)[2][kOnes][kLanes], uint8_t* bits) {
   constexpr __mmask8 kAll = 0xFF;  // see PhiloxVector::multiply
   const __m512i ahead = _mm512_setr_epi64(0, 8, 16, 24, 32, 40, 48, 56);
   const __m512i behind = _mm512_sub_epi64(_mm512_set1_epi64(72), ahead);
   const __m512i high_ahead = _mm512_sub_epi64(ahead, _mm512_set1_epi64(8));
-  for (int l = 0; l < kLanes; l += 8, rows += 72) {
+  for (int l = 0; l < kLanes; l += 8, bits += 72) {
     const __m512i first = bits_of(places[0], l);
     const __m512i second = bits_of(places[1], l);
     const __m512i low = _mm512_or_si512(first, _mm512_maskz_slli_epi64(kAll, second, 36));
@@ -173,10 +174,10 @@ inline void gather_rows_3x3(const uint8_t (&places)[2][kOnes][kLanes], uint8_t* 
     __m512i words = _mm512_maskz_sllv_epi64(kAll, low, ahead);
     words = _mm512_or_si512(words, _mm512_maskz_srlv_epi64(kAll, low_before, behind));
     words = _mm512_or_si512(words, _mm512_maskz_sllv_epi64(kAll, high_before, high_ahead));
-    _mm512_storeu_si512(rows, words);
+    _mm512_storeu_si512(bits, words);
     const __m512i last = _mm512_or_si512(_mm512_maskz_srli_epi64(kAll, low, 8),
                                          _mm512_maskz_slli_epi64(kAll, high, 56));
-    _mm512_mask_compressstoreu_epi64(rows + 64, 0x80, last);
+    _mm512_mask_compressstoreu_epi64(bits + 64, 0x80, last);
   }
 }
 #endif
@@ -186,21 +187,21 @@ inline void gather_rows_3x3(const uint8_t (&places)[2][kOnes][kLanes], uint8_t* 
 template <typename Element, int kOnes>
 inline void put_bits(const uint8_t (&places)[2][kOnes][kLanes], int64_t size, int count,
                      Element one, bool stream, Element* out) {
-  alignas(64) uint8_t rows[2 * kBitsOfPlayer / 8 * (kLanes + 1)];
+  alignas(64) uint8_t bits[2 * kBitsOfPlayer / 8 * (kLanes + 1)];
 #if defined(__AVX512F__)
-  size == 36 ? gather_rows_3x3(places, rows) : gather_rows(places, size, rows);
+  size == 36 ? gather_bits_3x3(places, bits) : gather_bits(places, size, bits);
 #else
-  gather_rows(places, size, rows);
+  gather_bits(places, size, bits);
 #endif
   const int64_t elements = 2 * size * count;
   if (!stream || reinterpret_cast<uintptr_t>(out) % 64 == 0) {
-    return expand_bits(rows, elements, one, stream, out);
+    return expand_bits(bits, elements, one, stream, out);
   }
   constexpr int64_t kPart = kScratch / sizeof(Element);
   alignas(64) uint8_t scratch[kScratch];
   for (int64_t at = 0; at < elements; at += kPart) {
     const int64_t part = elements - at < kPart ? elements - at : kPart;
-    expand_bits(rows + at / 8, part, one, false, reinterpret_cast<Element*>(scratch));
+    expand_bits(bits + at / 8, part, one, false, reinterpret_cast<Element*>(scratch));
     stream_copy(scratch, part * static_cast<int64_t>(sizeof(Element)),
                 reinterpret_cast<uint8_t*>(out + at));
   }

@@ -45,7 +45,7 @@ void coin_play_cuda(const GameJob& given, void* stream) {
   } else if (job.observe_first || job.steps > 0) {
     threads::with_program(job, [&](auto played, auto players, auto coins) {
       launch(coin_play_kernel<played != 0, players, coins>,
-             sizeof(uint32_t) * threads::coin_rows_words(job.batch));
+             sizeof(uint32_t) * threads::coin_views_words(job.batch));
     });
   }
 }

@@ -9,7 +9,7 @@ namespace loqa {
 
 void coin_play_host(const GameJob& given) {
   const threads::CoinJob job(given);
-  std::vector<uint32_t> shared(threads::coin_rows_words(job.batch));
+  std::vector<uint32_t> shared(threads::coin_views_words(job.batch));
   for (int64_t env = 0; job.restart != nullptr && env < job.num_envs; ++env) {
     threads::reset_env(job, env);
   }

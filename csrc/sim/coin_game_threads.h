@@ -134,35 +134,35 @@ LOQA_BLOCK void step_thread(const CoinJob& job, int64_t step, CoinThread<kPlayer
   if (job.truncated != nullptr) job.truncated[me.env] = me.ended ? 1 : 0;
 }
 
-// The thread's row of what is to be written.
+// The thread's view, which is to be written.
 template <int kPlayers, int kCoins>
 LOQA_LANES void show_thread(const CoinGameBatch& batch, const CoinThread<kPlayers, kCoins>& me,
-                            const CoinRows& rows, int thread) {
+                            const CoinViews& views, int thread) {
   int32_t places[kPlayers][kPlayers + kCoins][1];
   place_ones(batch.rules, me.lanes, places);
-  int32_t* row = rows.cells + thread * rows.cell_stride;
-  for (int p = 0; p < kPlayers; ++p, row += rows.each) {
-    for (int k = 0; k < kPlayers + kCoins; ++k) row[k] = places[p][k][0];
+  int32_t* view = views.cells + thread * views.cell_stride;
+  for (int p = 0; p < kPlayers; ++p, view += views.each) {
+    for (int k = 0; k < kPlayers + kCoins; ++k) view[k] = places[p][k][0];
     if (!batch.rules.history) continue;
     for (int k = 0; k <= kPlayers; ++k) {
-      row[kPlayers + kCoins + k] = history_value(batch, me.lanes, p, k, 0);
+      view[kPlayers + kCoins + k] = history_value(batch, me.lanes, p, k, 0);
     }
   }
-  gather_bits(batch, rows, thread);
+  gather_bits(batch, views, thread);
 }
 
 template <bool kScripted, int kPlayers, int kCoins, typename Block>
 LOQA_BLOCK void play_block(const CoinJob& job, Block& block) {
   using Thread = CoinThread<kPlayers, kCoins>;
   const CoinGameBatch& batch = job.batch;
-  const CoinRows rows = coin_rows(batch, block.shared);
-  const bool two_turns = !batch.rules.cells && rows.bit_words == 0;
+  const CoinViews views = coin_views(batch, block.shared);
+  const bool two_turns = !batch.rules.cells && views.bit_words == 0;
   const int64_t first = block.index * kBlockThreads;
   // The observations of all environments, or of those whose episode has ended.
   const auto show = [&](bool only_ended, void* obs) {
     block.all_then_wait([&](Thread& me, int thread) {
-      rows.chosen[thread] = (only_ended ? me.ended : me.live) ? 1 : 0;
-      if (me.live) show_thread(batch, me, rows, thread);
+      views.chosen[thread] = (only_ended ? me.ended : me.live) ? 1 : 0;
+      if (me.live) show_thread(batch, me, views, thread);
     });
     block.all_then_wait(
         [&](Thread&, int thread) { fill_obs(batch, block.shared, first, thread, obs); });

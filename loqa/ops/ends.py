@@ -1,7 +1,7 @@
 """How `terminated` and `truncated` become what the kernels read, and what a truncation leaves.
 
 Codes of a step, [T, ...] uint8: 0 the episode goes on, bit 0 it is terminated, bit 1 truncated; a
-step with both bits counts as terminated (csrc/kernels/rows.h).
+step with both bits counts as terminated (csrc/kernels/formulas.h).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ With gates in the order r, z, n (as `torch.nn.GRU`, its b_hr = b_hz = 0):
 
 where i = W_i x + b_i, `[..., 3H]`, is what the input says to the three gates. The matrix products are
 torch's and the rest of a step is one native pass over memory, on the CPU and on CUDA the same code
-(csrc/kernels/gru_rows.h). Parameter sets are stacked: G sets serve B = G b sequences, b in a row each.
+(csrc/kernels/gru_formulas.h). Parameter sets are stacked: G sets serve B = G b sequences, b in a row each.
 
 On CUDA, sequences of one set of up to 128 units (as many as fit into a block's shared memory, in float32)
 are one launch forward and one backward, products included (csrc/kernels/gru_sequence.h).

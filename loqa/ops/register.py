@@ -69,7 +69,7 @@ def check_rows(name: str, x: object, like: Tensor, steps: int) -> None:
 
 
 def check_ends(ends: object, like: Tensor, steps: int) -> None:
-    """Codes of how steps end episodes (csrc/kernels/rows.h), or None."""
+    """Codes of how steps end episodes (csrc/kernels/formulas.h), or None."""
     if ends is None:
         return
     shape = (steps, *like.shape[1:])

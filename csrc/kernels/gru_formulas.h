@@ -75,14 +75,14 @@ struct GruGates {
 
 // Of the sums that enter r and z, of what the input says to n, and of hn.
 template <typename Division = Exactly, typename V>
-LOQA_HD GruGates<V> gru_row(V sum_r, V sum_z, V input_n, V hn) {
+LOQA_HD GruGates<V> gru_gates(V sum_r, V sum_z, V input_n, V hn) {
   const V r = sigmoid<Division>(sum_r);
   return {r, sigmoid<Division>(sum_z), tanh_of<Division>(V(input_n + r * hn)), hn};
 }
 
 // (1 - z) n + z state
 template <typename V>
-LOQA_HD V gru_next_row(const GruGates<V>& gates, V state) {
+LOQA_HD V gru_next(const GruGates<V>& gates, V state) {
   return gates.n + gates.z * (state - gates.n);
 }
 
@@ -94,7 +94,7 @@ struct GruGradients {
 };
 
 template <typename V>
-LOQA_HD GruGradients<V> gru_vjp_row(const GruGates<V>& gates, V state, V grad) {
+LOQA_HD GruGradients<V> gru_vjp(const GruGates<V>& gates, V state, V grad) {
   const V grad_n = grad * (1 - gates.z) * (1 - gates.n * gates.n);
   const V grad_z = grad * (state - gates.n) * gates.z * (1 - gates.z);
   const V grad_r = grad_n * gates.hn * gates.r * (1 - gates.r);
@@ -111,9 +111,9 @@ LOQA_HD void run_elements(const GruStep<T>& job, int64_t row, int64_t i) {
   const V sum_r = load<V>(input) + load<V>(hidden);
   const V sum_z = load<V>(input + size) + load<V>(hidden + size);
   const V hn = load<V>(hidden + 2 * size) + bias;
-  const GruGates<V> gates = gru_row(sum_r, sum_z, load<V>(input + 2 * size), hn);
+  const GruGates<V> gates = gru_gates(sum_r, sum_z, load<V>(input + 2 * size), hn);
   const V state = load<V>(job.state + row * size + i);
-  store(gru_next_row(gates, state), job.next + row * size + i);
+  store(gru_next(gates, state), job.next + row * size + i);
   if constexpr (kSave) {
     T* saved = job.saved + row * 4 * size + i;
     store(gates.r, saved);
@@ -130,7 +130,7 @@ LOQA_HD void run_elements(const GruStepVjp<T>& job, int64_t row, int64_t i) {
   const GruGates<V> gates = {load<V>(saved), load<V>(saved + size), load<V>(saved + 2 * size),
                              load<V>(saved + 3 * size)};
   const V grad = load<V>(job.grad_next + at) + load<V>(job.grad_out + at);
-  const GruGradients<V> grads = gru_vjp_row(gates, load<V>(job.state + at), grad);
+  const GruGradients<V> grads = gru_vjp(gates, load<V>(job.state + at), grad);
   T* grad_input = job.grad_input + row * 3 * size + i;
   T* grad_hidden = job.grad_hidden + row * 3 * size + i;
   store(grads.r, grad_input);

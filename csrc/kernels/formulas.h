@@ -21,33 +21,33 @@ LOQA_HD V unless(Mask cut, V carry) {
 
 // y_t = x_t + decay * carry, where carry is y_{t+1} (backwards in time) or y_{t-1} (forwards).
 template <typename V, typename T>
-LOQA_HD V scan_row(V x, T decay, V carry) {
+LOQA_HD V scan_step(V x, T decay, V carry) {
   return x + decay * carry;
 }
 
 // A_t = (r_t + gamma v_{t+1} - v_t) + decay A_{t+1}, decay = gamma lambda.
 template <typename V, typename T>
-LOQA_HD V advantage_row(V reward, V value, V next_value, T gamma, T decay, V next_advantage) {
-  return scan_row(reward + gamma * next_value - value, decay, next_advantage);
+LOQA_HD V advantage_step(V reward, V value, V next_value, T gamma, T decay, V next_advantage) {
+  return scan_step(reward + gamma * next_value - value, decay, next_advantage);
 }
 
 // Gradient of v_t in generalized advantages: it is the bootstrap of step t-1 and the baseline of t.
 // `sum` and `previous` are the forward scans of the cotangent: the gradients of r_t and r_{t-1}.
 template <typename V, typename T>
-LOQA_HD V advantage_value_vjp_row(V sum, V previous, T gamma) {
+LOQA_HD V advantage_value_vjp(V sum, V previous, T gamma) {
   return gamma * previous - sum;
 }
 
 // Gradient of l_t in loaded-DiCE returns; `sum` is the forward scan of the cotangent.
 template <typename V>
-LOQA_HD V loaded_dice_vjp_row(V sum, V returns, V value) {
+LOQA_HD V loaded_dice_vjp_step(V sum, V returns, V value) {
   return (returns - value) * sum;
 }
 
 // What one window adds to the gradient of l in n-step DiCE returns; `tail` is the discounted sum of
 // the centred rewards from l's step to the end of the window, `weight` the discount up to l's step.
 template <typename V, typename T>
-LOQA_HD V n_step_dice_vjp_row(V total, V grad, T weight, V tail) {
+LOQA_HD V n_step_dice_vjp_step(V total, V grad, T weight, V tail) {
   return total + weight * grad * tail;
 }
 
