@@ -58,9 +58,12 @@ _get, __all__ = lazy(
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        return version("loqa")
+        try:
+            return version("loqa")
+        except PackageNotFoundError:  # sources on the path
+            return "not installed"
     if name == "_core":  # also where it lies in the installed package, and the sources here
         from loqa._native import core
 

@@ -418,7 +418,7 @@ class VectorEnv(Spaces, ABC):
         """Goes on exactly where `state_dict` was taken, on whatever device.
 
         Raises:
-            ValueError: the state is of another game, preset, board or batch size.
+            ValueError: the state is of another game, preset, board, payoff, episode length or batch size.
         """
         saved.load_state_dict(self, state)
 

@@ -103,7 +103,8 @@ class Others:
             learn from several episodes in a row: M-FOS). "fixed": the players of `fixed`.
         other_algo: what the other seats learn by where they are learners: "same", or an algorithm that reads
             the same settings (naive beside loqa).
-        fixed: scripted players of the game, runs or checkpoints; one for each other seat, or one for all.
+        fixed: scripted players of the game, runs, checkpoints or agents of the package; one for each other
+            seat, or one for all.
         take_turns: whether the agent that meets fixed players takes another seat in every iteration; else
             it sits in seat 0.
         opponents: K, number of past agents that a batch is played against, with B / K episodes each; K must

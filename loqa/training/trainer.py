@@ -350,10 +350,10 @@ class Trainer:
         return Fixed([self.agent] * (players - 1))  # the agent as it is now, in every seat
 
     def _player(self, name: str) -> Policy | str:
-        """A player by its name in the game, or the agent of a run or a checkpoint."""
-        if Path(name).exists():
-            from loqa.training.train import load_agent  # which trains, by this module
+        """A player by its name in the game, or the agent of a run, of a checkpoint or of the package."""
+        from loqa.training.train import TRAINED, load_agent  # which trains, by this module
 
+        if name in TRAINED or Path(name).exists():
             agent = load_agent(name).to(self.device).requires_grad_(False)
             assert agent.config is not None
             made = vars(agent.config.record().inputs(agent.config.env))

@@ -66,6 +66,15 @@ def test_state_dict_of_another_game() -> None:
     saved = loqa.make("ipd", 3).state_dict()
     with pytest.raises(ValueError, match=r"state_dict is of ipd/loqa24-v1 .*, this environment is"):
         loqa.make("ipd-lola18", 3).load_state_dict(saved)
+    for settings, message in [
+        ({"payoff": [-1, -3, 0, -2.5]}, r"of table \[-1.0, .*, this environment is of table \[-1"),
+        ({"noise": 0.1}, "of noise 0.0, this environment is of noise 0.1"),
+        ({"episode_length": 7}, "of episode_length 50, this environment is of episode_length 7"),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            loqa.make("ipd", 3, **settings).load_state_dict(saved)
+    del saved["rules"]  # as states of before
+    loqa.make("ipd", 3).load_state_dict(saved)
     with pytest.raises(ValueError, match=r"episode must be \[4\] of an integer type, got \[3\]"):
         loqa.make("ipd", 4).load_state_dict(saved)
     with pytest.raises(ValueError, match="first_env 0, this environment 8"):

@@ -29,6 +29,7 @@ PARTS: list[tuple[str, dict[str, Any]]] = [
     ("matrix", {"stage_game": "matching-pennies"}),
     ("matrix", {"payoff": tuple(range(9)), "meets": "past"}),
     ("coin", {"meets": "fixed", "fixed": ("always-defect",)}),
+    ("coin", {"meets": "fixed", "fixed": ("loqa-coin-5x5",), "height": 5, "width": 5}),
     ("coin", {"rules": "mfos22"}),
     ("coin", {"rules": "mfos22", "meets": "self", "egocentric": False}),
     ("coin", {"num_players": 3}),

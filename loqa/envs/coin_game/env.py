@@ -268,20 +268,16 @@ class CoinGame(NativeGame):
         if "last_rewards" in state and not bool((state["last_rewards"].abs() <= 2).all()):
             raise ValueError("last_rewards must be in -2..2")
 
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "rules": self._rules()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        rules = state.get("rules", "another game") if isinstance(state, dict) else self._rules()
-        if rules != self._rules():
-            raise ValueError(f"state_dict is of {rules}, this environment is {self._rules()}")
-        super().load_state_dict(state)
-
-    def _rules(self) -> str:
-        return (
-            f"{self.preset.name} {self.height}x{self.width} players={self.num_players} "
-            f"egocentric={self.egocentric} zero_last_reward={self.zero_last_reward}"
+    def _rules(self) -> dict[str, Any]:
+        names = (
+            "height",
+            "width",
+            "num_players",
+            "egocentric",
+            "zero_last_reward",
+            "episode_length",
         )
+        return {name: getattr(self, name) for name in names}
 
     def render(self, index: int = 0, size: int = 48) -> np.ndarray:
         """The board of environment `index`: discs are players, squares are coins, both in the
