@@ -35,7 +35,7 @@ class HeadSteps:
 
     Args:
         env: whose episodes they are, at their start.
-        seats: who plays, one for each player; `of` says which can.
+        seats: who plays, one for each player, a name is a scripted player; `of` says who can.
         obs: `[T+1, B, A, ...]`, of which the first is known.
         actions: `[T, B, A]` uint8, which `play` writes.
         draws: `[T, A, B]` uniform numbers that actions are drawn with, by inversion.
@@ -45,17 +45,21 @@ class HeadSteps:
     def __init__(
         self,
         env: VectorEnv,
-        seats: Sequence[AgentSets],
+        seats: Sequence[AgentSets | str],
         obs: Tensor,
         actions: Tensor,
         draws: Tensor,
         exploration: float,
     ) -> None:
         self._env, self._seats, self._obs, self._actions = env, seats, obs, actions
+        self._scripts = [seat if isinstance(seat, str) else None for seat in seats]
         steps, batch, players = actions.shape
         self._tables: list[tuple[Tensor, Tensor] | None] = []  # log-probabilities, values
         heads = []
         for seat, sets in enumerate(seats):
+            if isinstance(sets, str):
+                self._tables.append(None)
+                continue
             folded = sets.folded_heads()
             assert folded is not None
             actor, critic = folded
@@ -91,16 +95,19 @@ class HeadSteps:
         draws: Tensor,
         exploration: float = 0.0,
     ) -> HeadSteps | None:
-        """None where the core has no such step: on the CPU; of seats that are not all
+        """None where the core has no such step: on the CPU; of players that are neither scripted nor
         `loqa.agents.sets.AgentSets` of float32 recurrent heads with a linear layer before the GRU; of
         networks whose sizes it does not take, or that see something other than places or float32; of sets
         with few games each."""
         if not isinstance(env, VectorEnv) or not env.on_device or env.spec.action_box is not None:
             return None
-        playing = [seat for seat in seats if isinstance(seat, AgentSets) and _reads(seat, obs)]
-        if len(playing) < len(seats) or sum(1 + seat.records for seat in playing) > _MAX_HEADS:
+        known = [seat for seat in seats if isinstance(seat, AgentSets | str)]
+        heads = [seat for seat in known if isinstance(seat, AgentSets)]
+        if len(known) < len(seats) or not all(_reads(sets, obs) for sets in heads):
             return None
-        return cls(env, playing, obs, actions, draws, exploration)
+        if not 1 <= sum(1 + sets.records for sets in heads) <= _MAX_HEADS:
+            return None
+        return cls(env, known, obs, actions, draws, exploration)
 
     def play(self, rewards: Tensor) -> tuple[SeatOutputs | None, ...]:
         """Plays to the end; writes `rewards [T, B, A]`.
@@ -110,11 +117,15 @@ class HeadSteps:
         """
         obs, actions = self._obs, self._actions
         for t in range(len(actions)):
+            if any(self._scripts):
+                actions[t] = self._env.scripted_actions(self._scripts)  # type: ignore[attr-defined]
             self._step(t)
             self._env.step_into(actions[t : t + 1], obs[t : t + 2], rewards[t : t + 1])
         self._step(len(actions))  # what is said of the last observation
         return tuple(
-            None if tables is None else sets.agent.said(*tables, actions[:, :, seat])
+            sets.agent.said(*tables, actions[:, :, seat])
+            if tables is not None and isinstance(sets, AgentSets)
+            else None
             for seat, (sets, tables) in enumerate(zip(self._seats, self._tables, strict=True))
         )
 

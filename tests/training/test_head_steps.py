@@ -63,7 +63,10 @@ def _stacked(agents: Sequence[Agent], records: bool = False) -> AgentSets:
 
 
 def _check(
-    env: VectorEnv, seats: Sequence[AgentSets], monkeypatch: pytest.MonkeyPatch, e: float = 0.0
+    env: VectorEnv,
+    seats: Sequence[AgentSets | str],
+    monkeypatch: pytest.MonkeyPatch,
+    e: float = 0.0,
 ) -> None:
     """Episodes are the same up to the first draw that rounding decides."""
     generator = torch.Generator().manual_seed(3)
@@ -138,6 +141,14 @@ def test_small_batch_of_an_agent_in_every_seat(
     _check(env, (agent, agent, agent), monkeypatch)
 
 
+@pytest.mark.parametrize("script", ["always-defect", "random"])
+def test_small_batch_of_scripted_players(
+    device: str, script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = _coin(device, 18)
+    _check(env, (script, AgentSets.of(_agent(env, 36, 0), records=True)), monkeypatch)
+
+
 def test_small_batch_of_another_game(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Features that are numbers, two levels of three players."""
     env = make(
@@ -187,8 +198,9 @@ def test_what_the_core_has_no_step_for_is_left_to_torch(device: str) -> None:
     bytes_of_planes = _coin(device, 6, obs="planes", obs_dtype=torch.uint8)
     assert _of(bytes_of_planes, (fine, fine)) is None
     mlp = build_agent("mlp", "mlp", 36, 4, observes="features").to(env.device)
+    assert _of(env, ("random", "always-defect")) is None
     for other in (
-        "random",
+        _agent(env, 36, 0),
         AgentSets.of(_agent(env, 36, 0).double()),
         AgentSets.of(_agent(env, 36, 0, sizes=(20, 8))),
         AgentSets.of(_agent(env, 36, 0, sizes=(8, 20)), records=True),
