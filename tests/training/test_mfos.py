@@ -218,6 +218,18 @@ def test_its_agent_plays_matches(tmp_path: Path, capsys: pytest.CaptureFixture[s
     capsys.readouterr()
 
 
+@pytest.mark.parametrize("algo", [["--algo", "mfos"], ["--algo=mfos"]])
+def test_in_the_prisoners_dilemma_it_learns_with_exact_returns(
+    algo: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    line = ["train", "ipd", *algo, "--iterations", "2", "--runs", "4", "--seed", "3"]
+    assert main([*line, "--out", str(out)]) == 0
+    assert "mfos, ipd, 4 runs of 2 updates, seed 3" in capsys.readouterr().out
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["iterations"] == 2
+
+
 def test_th_is_one_at_first_and_then_what_the_steps_before_make_it() -> None:
     agent = Trainer(config(meets="naive")).agent
     obs = torch.rand(8, 5, 7, 3, 3, generator=torch.Generator().manual_seed(0))
