@@ -22,8 +22,9 @@ from loqa.runtime.device import current
 # By the code of the C++ enum SeenType: integers are places of ones, floats the features themselves.
 _SEEN_TYPES = (torch.uint8, torch.int16, torch.int32, torch.float32)
 _MAX_HEADS = 16  # as in csrc/kernels/head_step.h
-# Games of a parameter set, below which torch's batched products are faster: a block of the kernel's threads
-# has the games of one set alone.
+# Games of a parameter set, below which torch steps: a block of the kernel's threads has the games of one set
+# alone. Measured on an H200: with 64 games 0.08 ms a step for torch's 0.15, with 1 game 0.81 for 0.59. The
+# kernel's time goes with the number of blocks, so at 4 it should be ahead; that was not measured.
 _MIN_GAMES = 4
 
 
