@@ -61,7 +61,9 @@ def run_train(given: Sequence[str], console: Terminal) -> int:
     if name in ("-h", "--help"):
         console.say(_games())
         return DONE if given else USAGE
-    if name == "ipd" and last_given(given, "algo") == "mfos":  # which knows exact returns alone there
+    if (
+        name == "ipd" and last_given(given, "algo") == "mfos"
+    ):  # which knows exact returns alone there
         exact = [re.sub("^--iterations(?==|$)", "--updates", one) for one in given[1:]]
         name, given = "matrix", ["matrix", "--exact", *exact]
     if "--exact" in given:

@@ -135,14 +135,12 @@ class NativeGame(VectorEnv):
         return {**super().state_dict(), "rules": self._rules()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        mine = self._rules()
-        if isinstance(state, dict):
-            theirs = state.get("rules", mine)  # earlier ones did not say
+        if isinstance(state, dict) and state.keys() == (expected := self.state_dict()).keys():
+            mine, theirs = expected["rules"], state["rules"]
             if not isinstance(theirs, dict):
                 raise ValueError(f"rules must be a dict, got {type(theirs).__name__}")
-            state = {**state, "rules": mine}
             differing = [name for name in mine if theirs.get(name) != mine[name]]
-            if differing and state.get("spec") == self.state_dict()["spec"]:
+            if differing and state["spec"] == expected["spec"]:
                 of, here = (
                     ", ".join(f"{name} {reprlib.repr(rules.get(name))}" for name in differing)
                     for rules in (theirs, mine)

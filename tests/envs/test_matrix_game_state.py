@@ -73,8 +73,8 @@ def test_state_dict_of_another_game() -> None:
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=message):
             loqa.make("ipd", 3, **settings).load_state_dict(saved)
-    del saved["rules"]  # as states of before
-    loqa.make("ipd", 3).load_state_dict(saved)
+    with pytest.raises(ValueError, match="rules must be a dict, got str"):
+        loqa.make("ipd", 3).load_state_dict({**saved, "rules": "x"})
     with pytest.raises(ValueError, match=r"episode must be \[4\] of an integer type, got \[3\]"):
         loqa.make("ipd", 4).load_state_dict(saved)
     with pytest.raises(ValueError, match="first_env 0, this environment 8"):
