@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from rollouts import actor, play, rollout, rollout_by_steps
+from rollouts import actor, play, rollout, rollout_by_steps, spread_out
 from torch import Tensor
 
 from loqa._native import core
@@ -31,18 +31,12 @@ def _env(episodes: int, *, side: int = 3, **settings: Any) -> CoinGame:
 
 
 def _agent(seed: int, *, side: int = 3, sizes: tuple[int, int] = (16, 8), layers: int = 2) -> Agent:
-    """Logits spread out, so that actions depend on what is seen and remembered; no bias is 0."""
     generator = torch.Generator().manual_seed(seed)
     agent = build_agent(
         "gru", "gru", 4 * side**2, 4, actor_hidden=sizes[0], critic_hidden=sizes[1],
         layers_before_gru=layers, generator=generator,
     )  # fmt: skip
-    with torch.no_grad():
-        for name, parameter in agent.named_parameters():
-            if "bias" in name:
-                parameter.normal_(0, 0.3, generator=generator)
-        agent.actor.get_submodule("linear_end").weight.mul_(3)
-    return agent
+    return spread_out(agent, generator)
 
 
 def _stack(count: int, **settings: Any) -> dict[str, Tensor]:

@@ -28,6 +28,16 @@ def actor(
     return AgentSets(build_agent("gru", "gru", features, 4), parameters, records, index)
 
 
+def spread_out(agent: Agent, generator: torch.Generator) -> Agent:
+    """Logits spread out, so that actions depend on what is seen and remembered; no bias is 0."""
+    with torch.no_grad():
+        for name, parameter in agent.named_parameters():
+            if "bias" in name:
+                parameter.normal_(0, 0.3, generator=generator)
+        agent.actor.get_submodule("linear_end").weight.mul_(3)
+    return agent
+
+
 def rollout(
     env: Any, players: Sequence[AgentSets | str], draws: Tensor, seed: int
 ) -> tuple[Trajectory, SeatOutputs | None]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from kernel_cases import DEVICES
+from rollouts import spread_out
 from torch import Tensor
 
 import loqa.envs.device
@@ -42,18 +43,12 @@ def _coin(device: str, games: int, side: int = 3, **settings: Any) -> VectorEnv:
 
 def _agent(env: VectorEnv, features: int, seed: int, *, sizes: tuple[int, int] = (16, 8),
            layers: int = 2) -> Agent:  # fmt: skip
-    """Logits spread out, so that actions depend on what is seen and remembered; no bias is 0."""
     generator = torch.Generator().manual_seed(seed)
     agent = build_agent(
         "gru", "gru", features, env.num_actions, actor_hidden=sizes[0], critic_hidden=sizes[1],
         layers_before_gru=layers, observes="features", generator=generator,
     )  # fmt: skip
-    with torch.no_grad():
-        for name, parameter in agent.named_parameters():
-            if "bias" in name:
-                parameter.normal_(0, 0.3, generator=generator)
-        agent.actor.get_submodule("linear_end").weight.mul_(3)
-    return agent.to(env.device)
+    return spread_out(agent, generator).to(env.device)
 
 
 def _stacked(agents: Sequence[Agent], records: bool = False) -> AgentSets:
