@@ -92,6 +92,7 @@ STUDIES: dict[str, dict[str, list[str]]] = {
     "boards": {
         **{f"{side}x{side}": _side(side) for side in (3, 4, 5, 6, 7, 9, 11)},
         **{f"naive, {side}x{side}": ["--algo", "naive", *_side(side)] for side in (3, 4, 5, 6, 7)},
+        **{f"absolute, {side}x{side}": ["--egocentric", "false", *_side(side)] for side in (3, 5, 7)},
         **{f"canonical, {side}x{side}": ["--canonical", *_side(side)] for side in (3, 7)},
         "no annealing, 3x3": ["--anneal", "0"],
         "bfloat16, 3x3": ["--matmul", "bfloat16"],
