@@ -22,7 +22,6 @@ from loqa.envs.spaces import Spaces
 # Codes of the C++ enum StepOutcome.
 _DONE, _UNREAD, _OUT_OF_RANGE, _NO_ROOM, _MOVED = range(5)
 _MAX_ENVS = 2**31 - 1
-_MAX_T = 2**31 - 1
 _MAX_SEED = 2**64 - 1
 
 # The core reads a tensor by torch's DLPack exchange table where it has one (2.10); elsewhere actions
@@ -164,6 +163,10 @@ class VectorEnv(Spaces, ABC):
         """Raises ValueError unless these values (shapes and types are right) are a legal state."""
 
     @abstractmethod
+    def _rules(self) -> dict[str, Any]:
+        """What a state must be of, beside the spec, for this environment to go on from it."""
+
+    @abstractmethod
     def render(self, index: int = 0) -> np.ndarray:
         """Environment `index` now, as an RGB array [height, width, 3] of uint8."""
 
@@ -264,14 +267,14 @@ class VectorEnv(Spaces, ABC):
 
     def _make_room(self) -> None:
         """Raises OverflowError if a step counter is at its end; one that restarts is put to 0."""
-        full = self._t == _MAX_T
+        full = self._t == saved.MAX_T
         if self.autoreset == "next_step":
             self._t[full & self._over] = 0
             full &= ~self._over
         if bool(full.any()):
             env = int(full.nonzero()[0])
             raise OverflowError(
-                f"environment {env} has made {_MAX_T} steps in this episode, which is the limit: "
+                f"environment {env} has made {saved.MAX_T} steps in this episode, which is the limit: "
                 "reset it; no environment was stepped"
             )
 
@@ -366,7 +369,7 @@ class VectorEnv(Spaces, ABC):
         """Of a call of the core: raises OverflowError where it could not play on."""
         if outcome == _NO_ROOM:
             raise OverflowError(
-                f"{steps} more steps would make an episode longer than {_MAX_T}: reset first; "
+                f"{steps} more steps would make an episode longer than {saved.MAX_T}: reset first; "
                 "no environment was stepped"
             )
         self._fresh = self._fresh and steps == 0
@@ -390,21 +393,7 @@ class VectorEnv(Spaces, ABC):
         Raises:
             ValueError: names, shapes or values are wrong; nothing has changed then.
         """
-        current = self._state()
-        if state.keys() != current.keys():
-            wanted, came = ", ".join(sorted(current)), ", ".join(sorted(state))
-            raise ValueError(f"set_state needs exactly {wanted}, got {came or 'nothing'}")
-        new = {name: saved.numbers(name, value, current[name]) for name, value in state.items()}
-        if bool((new["t"] < 0).any()) or bool((new["t"] > _MAX_T).any()):
-            raise ValueError("t must be in 0..2**31-1")
-        self._check_state(new)
-        for name, tensor in new.items():
-            current[name].copy_(tensor)
-        self._terminated.zero_()
-        self._truncated.copy_(self._t >= self.episode_length)
-        self._over.copy_(self._truncated)
-        self._fresh = False
-        self._native.observe()
+        saved.set_state(self, state)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides what comes next, random counters included; tensors on the CPU.

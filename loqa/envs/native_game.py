@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, TypedDict
@@ -127,26 +126,8 @@ class NativeGame(VectorEnv):
         return OnDevice(on_device, self.device)
 
     def _rules(self) -> dict[str, Any]:
-        """What a state must be of, beside the spec, for this environment to go on from it."""
         rules = {**self._rule_values, "episode_length": self.episode_length}
         return rules if self._table is None else {**rules, "table": self._table.tolist()}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "rules": self._rules()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if isinstance(state, dict) and state.keys() == (expected := self.state_dict()).keys():
-            mine, theirs = expected["rules"], state["rules"]
-            if not isinstance(theirs, dict):
-                raise ValueError(f"rules must be a dict, got {type(theirs).__name__}")
-            differing = [name for name in mine if theirs.get(name) != mine[name]]
-            if differing and state["spec"] == expected["spec"]:
-                of, here = (
-                    ", ".join(f"{name} {reprlib.repr(rules.get(name))}" for name in differing)
-                    for rules in (theirs, mine)
-                )
-                raise ValueError(f"state_dict is of {of}, this environment is of {here}")
-        super().load_state_dict(state)
 
     # --- players whom the core plays
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,29 @@ if TYPE_CHECKING:
     from loqa.envs.native import VectorEnv
 
 
+MAX_T = 2**31 - 1
+"""Steps that an episode may have."""
+
+
+def set_state(env: VectorEnv, state: dict[str, Any]) -> None:
+    """See `VectorEnv.set_state`: all is checked before anything changes."""
+    current = env._state()
+    if state.keys() != current.keys():
+        wanted, came = ", ".join(sorted(current)), ", ".join(sorted(state))
+        raise ValueError(f"set_state needs exactly {wanted}, got {came or 'nothing'}")
+    new = {name: numbers(name, value, current[name]) for name, value in state.items()}
+    if bool((new["t"] < 0).any()) or bool((new["t"] > MAX_T).any()):
+        raise ValueError("t must be in 0..2**31-1")
+    env._check_state(new)
+    for name, tensor in new.items():
+        current[name].copy_(tensor)
+    env._terminated.zero_()
+    env._truncated.copy_(env._t >= env.episode_length)
+    env._over.copy_(env._truncated)
+    env._fresh = False
+    env._native.observe()
+
+
 def state_dict(env: VectorEnv) -> dict[str, Any]:
     """See `VectorEnv.state_dict`. Episodes are numbered modulo 2**32."""
     spec = env.spec
@@ -24,6 +48,7 @@ def state_dict(env: VectorEnv) -> dict[str, Any]:
         terminated = env._over & (terminated | (env._t < env.episode_length))
     return {
         "spec": f"{spec.name}/{spec.preset}-v{spec.version} obs={spec.obs} {list(spec.obs_shape)}",
+        "rules": env._rules(),
         "seed": env.seed,
         "first_env": env.first_env,
         "fresh": env._fresh,
@@ -43,6 +68,7 @@ def load_state_dict(env: VectorEnv, state: Any) -> None:
         raise ValueError(
             f"state_dict is of {state['spec']}, this environment is {expected['spec']}"
         )
+    _check_rules(state["rules"], expected["rules"])
     first_env = _checks.integer("first_env", state["first_env"], 0, 2**32 - 1 - env.num_envs)
     if first_env != env.first_env:
         raise ValueError(f"state_dict has first_env {first_env}, this environment {env.first_env}")
@@ -61,6 +87,18 @@ def load_state_dict(env: VectorEnv, state: Any) -> None:
     env._terminated.copy_(terminated)
     env._over |= env._terminated
     env._fresh = bool(state["fresh"])
+
+
+def _check_rules(theirs: Any, mine: dict[str, Any]) -> None:
+    if not isinstance(theirs, dict):
+        raise ValueError(f"rules must be a dict, got {type(theirs).__name__}")
+    differing = [name for name in mine if theirs.get(name) != mine[name]]
+    if differing:
+        of, here = (
+            ", ".join(f"{name} {reprlib.repr(rules.get(name))}" for name in differing)
+            for rules in (theirs, mine)
+        )
+        raise ValueError(f"state_dict is of {of}, this environment is of {here}")
 
 
 def numbers(name: str, value: Any, like: Tensor) -> Tensor:
